@@ -1,0 +1,95 @@
+//! Time and randomness as seams: nothing in this crate reads a wall clock or a global generator.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment, in milliseconds since the Unix epoch (UTC).
+///
+/// Milliseconds are what identifiers, queues and indexes need; an event's own time is kept as it was published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since the Unix epoch.
+    pub const fn from_millis(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch, as `webhook-timestamp` wants them.
+    pub const fn as_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This moment moved later by `by`, saturating.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this moment is; zero if it is not after.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Reads an RFC 3339 date-time.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_millisecond()))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with milliseconds, `2026-01-31T12:00:00.000Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(moment) => write!(f, "{moment:.3}"),
+            Err(_) => write!(f, "{}ms", self.0),
+        }
+    }
+}
+
+/// Where "now" comes from.
+pub trait Clock: Send + Sync {
+    /// The present moment.
+    fn now(&self) -> Timestamp;
+}
+
+/// Where randomness comes from.
+pub trait Entropy: Send + Sync {
+    /// Fills `buffer` with random bytes, good enough for secrets.
+    fn fill(&self, buffer: &mut [u8]);
+
+    /// A number spread evenly over `0.0 ..= 1.0`, for jitter.
+    fn fraction(&self) -> f64 {
+        let mut bytes = [0_u8; 4];
+        self.fill(&mut bytes);
+        f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3339_round_trips_to_the_millisecond() {
+        let moment = Timestamp::from_millis(1_614_265_330_123);
+        assert_eq!(moment.to_string(), "2021-02-25T15:02:10.123Z");
+        assert_eq!(Timestamp::parse_rfc3339("2021-02-25T16:02:10.123+01:00"), Some(moment));
+        assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn since_never_goes_below_zero() {
+        let earlier = Timestamp::from_millis(5);
+        assert_eq!(earlier.since(Timestamp::from_millis(9)), Duration::ZERO);
+        assert_eq!(earlier.plus(Duration::from_secs(1)).since(earlier), Duration::from_secs(1));
+    }
+}

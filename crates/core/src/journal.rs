@@ -1,0 +1,219 @@
+//! What the journal keeps: messages, attempts and the state of each delivery.
+
+use std::sync::Arc;
+
+use crate::attempt::{AttemptClass, AttemptResult};
+use crate::clock::Timestamp;
+use crate::delivery::{Delivery, DeliveryKey, Trigger};
+use crate::event::Message;
+use crate::id::{AppId, AttemptId, EndpointId, MessageId};
+use crate::name::EventType;
+use crate::outcome::{DiscardReason, Outcome};
+
+/// A message as recorded: the event and the endpoints it was routed to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageRecord {
+    /// The event with its identity.
+    pub message: Arc<Message>,
+    /// Where it was routed; `None` while only accepted over HTTP.
+    pub routed_to: Option<Arc<[EndpointId]>>,
+}
+
+/// One attempt with its outcome: the log's line, and the fence against doing it twice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptRecord {
+    /// Its id, derived from what follows.
+    pub id: AttemptId,
+    /// Which delivery.
+    pub delivery: DeliveryKey,
+    /// Which run of it.
+    pub run: u32,
+    /// Which attempt of the run, from 1.
+    pub number: u32,
+    /// Why the run was started.
+    pub trigger: Trigger,
+    /// The kind of event.
+    pub event_type: EventType,
+    /// Where it was sent, without userinfo and query.
+    pub url: String,
+    /// What the receiver did.
+    pub result: AttemptResult,
+    /// What followed.
+    pub outcome: Outcome,
+}
+
+/// A delivery that ended without an attempt: its endpoint was inactive or gone, or it had become too old.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndRecord {
+    /// Which delivery.
+    pub delivery: DeliveryKey,
+    /// Which run of it.
+    pub run: u32,
+    /// The attempt that would have been next.
+    pub number: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One thing to write down.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A message was accepted or routed.
+    Message(MessageRecord),
+    /// An attempt was made.
+    Attempt(AttemptRecord),
+    /// A delivery ended without an attempt.
+    End(EndRecord),
+}
+
+impl Entry {
+    /// The application it belongs to.
+    pub fn app(&self) -> AppId {
+        match self {
+            Self::Message(record) => record.message.app,
+            Self::Attempt(record) => record.delivery.app,
+            Self::End(record) => record.delivery.app,
+        }
+    }
+}
+
+/// The state of one delivery, ordered: a late or stale write never overwrites a higher one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryState {
+    /// The highest run begun.
+    pub run: u32,
+    /// Attempts made in it.
+    pub attempt: u32,
+    /// What followed the last of them.
+    pub outcome: Outcome,
+}
+
+impl DeliveryState {
+    /// Its place in the order: by run, then terminal over not, delivered over dead, then attempt.
+    ///
+    /// Fits 53 bits, so that a script in the store can compare it as a number: 24 bits of run, 3 of standing, 20 of attempt.
+    pub fn rank(&self) -> u64 {
+        let standing = match self.outcome {
+            Outcome::Retry { .. } => 0,
+            Outcome::Discarded(DiscardReason::EndpointDeleted) => 1,
+            Outcome::Dead(_) => 2,
+            Outcome::Delivered => 3,
+        };
+        (u64::from(self.run.min(0xff_ffff)) << 23) | (standing << 20) | u64::from(self.attempt.min(0xf_ffff))
+    }
+}
+
+impl AttemptRecord {
+    /// The record of an attempt of `delivery`.
+    pub fn new(delivery: &Delivery, url: String, result: AttemptResult, outcome: Outcome) -> Self {
+        Self {
+            id: delivery.attempt_id(),
+            delivery: delivery.key(),
+            run: delivery.run,
+            number: delivery.attempt,
+            trigger: delivery.trigger,
+            event_type: delivery.message.event.event_type.clone(),
+            url,
+            result,
+            outcome,
+        }
+    }
+
+    /// The delivery's state after it.
+    pub fn state(&self) -> DeliveryState {
+        DeliveryState { run: self.run, attempt: self.number, outcome: self.outcome }
+    }
+}
+
+/// Which attempts to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptsOf {
+    /// Of one message, to every endpoint.
+    Message(MessageId),
+    /// To one endpoint, of every message.
+    Endpoint(EndpointId),
+}
+
+/// Filters on attempts; absent means any.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttemptFilter {
+    /// Only attempts to this endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// Only successes, or only failures.
+    pub success: Option<bool>,
+    /// Only responses of this class of status, 1 to 5.
+    pub status_class: Option<u16>,
+    /// Only these event types; empty means any.
+    pub event_types: Vec<EventType>,
+    /// Only attempts due before this moment.
+    pub before: Option<Timestamp>,
+    /// Only attempts due after this moment.
+    pub after: Option<Timestamp>,
+}
+
+impl AttemptFilter {
+    /// Whether `record` passes.
+    pub fn passes(&self, record: &AttemptRecord) -> bool {
+        let success = record.result.class == AttemptClass::Success;
+        self.endpoint.is_none_or(|endpoint| endpoint == record.delivery.endpoint)
+            && self.success.is_none_or(|wanted| wanted == success)
+            && self.status_class.is_none_or(|class| record.result.status.is_some_and(|status| status / 100 == class))
+            && (self.event_types.is_empty() || self.event_types.contains(&record.event_type))
+            && self.before.is_none_or(|before| record.id.time() < before)
+            && self.after.is_none_or(|after| record.id.time() > after)
+    }
+}
+
+/// Which page of a list, newest first.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRequest<I> {
+    /// Begin beyond this item; absent means at the newest.
+    pub from: Option<Cursor<I>>,
+    /// Most items.
+    pub limit: usize,
+}
+
+/// Where a page begins: past an item, towards older or newer ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor<I> {
+    /// Items older than this one.
+    After(I),
+    /// Items newer than this one.
+    Before(I),
+}
+
+/// A page of a list, newest first.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Whether nothing lies beyond them in the direction asked.
+    pub done: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::DeadReason;
+
+    #[test]
+    fn states_are_ordered_by_run_then_end_then_attempt() {
+        let at = Timestamp::default();
+        let state = |run, attempt, outcome| DeliveryState { run, attempt, outcome }.rank();
+        let retry = Outcome::Retry { at };
+        let ascending = [
+            state(0, 1, retry),
+            state(0, 2, retry),
+            state(0, 1, Outcome::Discarded(DiscardReason::EndpointDeleted)),
+            state(0, 1, Outcome::Dead(DeadReason::Gone)),
+            state(0, 3, Outcome::Dead(DeadReason::AttemptsExhausted)),
+            state(0, 1, Outcome::Delivered),
+            state(1, 1, retry),
+            state(1, 1, Outcome::Delivered),
+        ];
+        assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
+        assert!(state(u32::MAX, u32::MAX, Outcome::Delivered) < 1 << 53);
+    }
+}

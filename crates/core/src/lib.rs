@@ -1,0 +1,37 @@
+//! What is true: the nouns, the decisions and the ports of Hookyard.
+//!
+//! One flow, one word per thing: `event → route → delivery → attempt → outcome`. Everything here is pure: time comes from a
+//! [`Clock`], randomness from a [`Entropy`], and the outside world through the traits in [`port`].
+
+pub mod address;
+pub mod attempt;
+pub mod claim;
+pub mod clock;
+pub mod delay;
+pub mod delivery;
+pub mod directory;
+pub mod event;
+pub mod fault;
+pub mod grant;
+pub mod id;
+pub mod journal;
+pub mod limits;
+pub mod name;
+pub mod outcome;
+pub mod port;
+pub mod route;
+pub mod seal;
+pub mod signature;
+pub mod step;
+
+pub use attempt::{AttemptClass, AttemptResult, Directive, RetryAfter};
+pub use claim::Claim;
+pub use clock::{Clock, Entropy, Timestamp};
+pub use delivery::{Delivery, DeliveryKey, Lane, PastAttempt, Trigger};
+pub use directory::{ApiKey, Application, BodyFormat, Endpoint, EndpointSecret, Policy};
+pub use event::{Event, EventId, Intake, Message, Refusal, RefusalReason, Submission};
+pub use fault::{Fault, FaultKind};
+pub use id::{AppId, AttemptId, EndpointId, MessageId};
+pub use name::{AppRef, Channel, EventPattern, EventType, Uid};
+pub use outcome::{DeadReason, DiscardReason, Outcome};
+pub use route::{Subscription, Subscriptions};

@@ -1,0 +1,299 @@
+//! The ports: steps of the flow that either happened or did not. No tag, key, exchange or row appears here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::attempt::AttemptResult;
+use crate::claim::Claim;
+use crate::clock::Timestamp;
+use crate::delivery::{Delivery, DeliveryKey, Lane};
+use crate::directory::{Application, Endpoint, Version};
+use crate::event::{Event, Intake, Message, Refusal};
+use crate::fault::Fault;
+use crate::id::{AppId, AttemptId, EndpointId, MessageId};
+use crate::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Entry, MessageRecord, Page, PageRequest};
+use crate::name::{AppRef, Uid};
+use crate::outcome::Outcome;
+use crate::route::Subscription;
+
+/// An event whose deliveries are all durable: only such an event may be finished.
+#[must_use = "a fanned-out event must be finished"]
+#[derive(Debug)]
+pub struct FannedOut(Claim<()>);
+
+impl FannedOut {
+    /// The adapter's side: every delivery is durable.
+    pub fn new(claim: Claim<()>) -> Self {
+        Self(claim)
+    }
+
+    /// The adapter's side: the claim to settle.
+    pub fn into_claim(self) -> Claim<()> {
+        self.0
+    }
+}
+
+/// Events on their way from intake to the router.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Makes an event durable. When this returns, it will not be lost.
+    async fn accept(&self, event: &Event) -> Result<(), Fault>;
+
+    /// Waits for events and returns 1 to `max` of them, refused ones included.
+    async fn claim(&self, max: usize) -> Result<Vec<Claim<Intake>>, Fault>;
+
+    /// Makes one delivery per endpoint durable; the payload is shared. Repeating it repeats the same deliveries.
+    async fn fan_out(
+        &self,
+        claim: Claim<()>,
+        message: Arc<Message>,
+        endpoints: Arc<[EndpointId]>,
+        maybe_repeat: bool,
+    ) -> Result<FannedOut, Fault>;
+
+    /// The event is done with.
+    async fn finish(&self, event: FannedOut) -> Result<(), Fault>;
+
+    /// Keeps the event, original bytes and all, among the rejected ones.
+    async fn reject(&self, claim: Claim<()>, refusal: &Refusal) -> Result<(), Fault>;
+}
+
+/// Deliveries on their way from the router to their end.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Waits for deliveries of a lane and returns 1 to `max` of them.
+    async fn claim(&self, lane: Lane, max: usize) -> Result<Vec<Claim<Delivery>>, Fault>;
+
+    /// Makes the outcome's successor durable (the next attempt, a dead letter, nothing), then lets go of the claim.
+    async fn settle(&self, claim: Claim<Delivery>, outcome: Outcome) -> Result<(), Fault>;
+
+    /// Puts the delivery aside until `due`. Not an attempt.
+    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp) -> Result<(), Fault>;
+}
+
+/// What a marker says of an event id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkerState {
+    /// Somebody began with it; whether it was finished is unknown.
+    Claimed,
+    /// Intake over HTTP made it durable.
+    Accepted,
+    /// Every delivery is durable: another event under this id is a duplicate.
+    Routed,
+}
+
+/// The identity given to an event id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// The message id everybody uses for it.
+    pub message: MessageId,
+    /// What the event held; see [`Event::content_hash`].
+    pub content: [u8; 16],
+    /// How far it got.
+    pub state: MarkerState,
+}
+
+/// An event id to claim: the proposal is taken unless somebody was first.
+#[derive(Clone, Debug)]
+pub struct MarkerClaim {
+    /// The application.
+    pub app: AppId,
+    /// The publisher's own id.
+    pub event_id: crate::event::EventId,
+    /// What to write if nobody was first.
+    pub proposed: Marker,
+}
+
+/// What a router remembers of an application: enough for the store to say what changed since.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// The application.
+    pub app: AppId,
+    /// The version its snapshot is of; `None` if there is no snapshot.
+    pub version: Option<Version>,
+}
+
+/// How an application's subscriptions stand against what was remembered.
+#[derive(Clone, Debug)]
+pub enum Freshness {
+    /// Nothing changed.
+    Current,
+    /// These endpoints changed since; nothing else did.
+    Changed {
+        /// The version after the changes.
+        version: Version,
+        /// Whether the application is switched off.
+        disabled: bool,
+        /// Endpoints created or changed.
+        put: Vec<Subscription>,
+        /// Endpoints deleted.
+        removed: Vec<EndpointId>,
+    },
+    /// Too much changed, or nothing was remembered: everything anew.
+    Replaced {
+        /// The version of this snapshot.
+        version: Version,
+        /// Whether the application is switched off.
+        disabled: bool,
+        /// Every endpoint.
+        all: Vec<Subscription>,
+    },
+    /// There is no such application, and it is known to have been deleted or never to have been.
+    Gone,
+}
+
+/// The answer to one batch: in the order of what was asked.
+#[derive(Clone, Debug, Default)]
+pub struct Validated {
+    /// One per remembered application.
+    pub apps: Vec<Freshness>,
+    /// One per marker claim: what was there before, if anything.
+    pub markers: Vec<Option<Marker>>,
+}
+
+/// What a dispatcher finds when it looks an endpoint up.
+#[derive(Clone, Debug)]
+pub enum Looked {
+    /// The endpoint as it is now, and whether its application is switched off.
+    Found {
+        /// The endpoint.
+        endpoint: Arc<Endpoint>,
+        /// Whether its application is switched off.
+        app_disabled: bool,
+    },
+    /// A tombstone: it, or its application, was deleted.
+    Deleted,
+    /// Nothing, not even a tombstone: the store is not to be trusted about it.
+    Absent,
+}
+
+/// What a writer believes about what it replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing was there.
+    New,
+    /// This revision was there.
+    Revision(u64),
+}
+
+/// What became of a write to the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Done; this is the new revision.
+    Done(u64),
+    /// Somebody else wrote first.
+    Conflict,
+    /// Another one has this uid.
+    UidTaken,
+    /// There is no such application (any more).
+    NoApp,
+}
+
+/// An endpoint named by whoever calls: its id, or the uid the caller gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointRef {
+    /// By id.
+    Id(EndpointId),
+    /// By the caller's own name.
+    Uid(Uid),
+}
+
+/// Applications and endpoints. Every reading method reads the dataset's sentinel too and answers with a
+/// [`crate::FaultKind::WrongDataset`] fault rather than from a store that was emptied.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// One batch of events: claims their markers and says what changed in their applications, in one round trip when nothing did.
+    async fn validate(&self, apps: &[Remembered], markers: &[MarkerClaim]) -> Result<Validated, Fault>;
+
+    /// Moves markers on to `state`; never back.
+    async fn mark(&self, markers: &[MarkerClaim], state: MarkerState) -> Result<(), Fault>;
+
+    /// Endpoints as they are now, in the order asked.
+    async fn look_up(&self, endpoints: &[(AppId, EndpointId)]) -> Result<Vec<Looked>, Fault>;
+
+    /// The id behind a name, if the application exists. A counter that moves whenever any name does, too, for those who remember.
+    async fn resolve(&self, app: &AppRef) -> Result<Option<AppId>, Fault>;
+
+    /// One application.
+    async fn app(&self, app: AppId) -> Result<Option<Application>, Fault>;
+
+    /// Applications, newest first.
+    async fn apps(&self, page: PageRequest<AppId>) -> Result<Page<Application>, Fault>;
+
+    /// Creates or replaces an application.
+    async fn put_app(&self, app: &Application, expect: Expect) -> Result<Written, Fault>;
+
+    /// Deletes an application with everything it owns. Whether it was there.
+    async fn delete_app(&self, app: AppId, now: Timestamp) -> Result<bool, Fault>;
+
+    /// One endpoint.
+    async fn endpoint(&self, app: AppId, endpoint: &EndpointRef) -> Result<Option<Endpoint>, Fault>;
+
+    /// Endpoints of an application, newest first.
+    async fn endpoints(&self, app: AppId, page: PageRequest<EndpointId>) -> Result<Page<Endpoint>, Fault>;
+
+    /// Creates or replaces an endpoint.
+    async fn put_endpoint(&self, endpoint: &Endpoint, expect: Expect) -> Result<Written, Fault>;
+
+    /// Deletes an endpoint and leaves its tombstone. Whether it was there.
+    async fn delete_endpoint(&self, app: AppId, endpoint: EndpointId, now: Timestamp) -> Result<bool, Fault>;
+}
+
+/// Messages, attempts and delivery states.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Writes these down. When it returns, they are durable (in the journal or in its spill). Repeating changes nothing.
+    async fn record(&self, entries: Vec<Entry>) -> Result<(), Fault>;
+
+    /// The fence: the attempt of this run and number, if it was already made.
+    async fn recorded(&self, delivery: DeliveryKey, run: u32, number: u32) -> Result<Option<AttemptRecord>, Fault>;
+
+    /// One message.
+    async fn message(&self, app: AppId, message: MessageId) -> Result<Option<MessageRecord>, Fault>;
+
+    /// Messages of an application, newest first.
+    async fn messages(&self, app: AppId, page: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault>;
+
+    /// Attempts, newest first. A page may be short and still not done.
+    async fn attempts(
+        &self,
+        app: AppId,
+        of: AttemptsOf,
+        filter: &AttemptFilter,
+        page: PageRequest<AttemptId>,
+    ) -> Result<Page<AttemptRecord>, Fault>;
+}
+
+/// Where the journal's entries wait while the journal is away.
+#[async_trait]
+pub trait Spill: Send + Sync {
+    /// Makes these durable here.
+    async fn keep(&self, entries: &[Entry]) -> Result<(), Fault>;
+
+    /// Waits for kept entries; each claim is let go with [`Spill::written`].
+    async fn drain(&self) -> Result<Claim<Vec<Entry>>, Fault>;
+
+    /// These reached the journal.
+    async fn written(&self, claim: Claim<()>) -> Result<(), Fault>;
+}
+
+/// One request to a receiver, ready to leave.
+#[derive(Clone)]
+pub struct Request {
+    /// Where to.
+    pub url: url::Url,
+    /// Headers, in order; names lowercase.
+    pub headers: Vec<(String, String)>,
+    /// The body, exactly as signed.
+    pub body: bytes::Bytes,
+    /// The whole budget, response included.
+    pub timeout: std::time::Duration,
+}
+
+/// The one door outward. Infallible by design: the receiver's failure is a result, not an error.
+#[async_trait]
+pub trait Sender: Send + Sync {
+    /// POSTs the request and says what the receiver did.
+    async fn send(&self, request: Request) -> AttemptResult;
+}
