@@ -1,0 +1,283 @@
+//! Between the nouns of the core and the generated protobuf types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookyard_core::event::EventId;
+use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord};
+use hookyard_core::{
+    AppId, AttemptClass, AttemptId, AttemptResult, DeadReason, Delivery, DeliveryKey, DiscardReason, EndpointId, Event, Message,
+    MessageId, Outcome, PastAttempt, Timestamp, Trigger,
+};
+
+use crate::v1;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Not protobuf.
+    #[error("not protobuf")]
+    Protobuf(#[from] prost::DecodeError),
+    /// Protobuf whose field makes no sense.
+    #[error("bad or missing field {0}")]
+    Field(&'static str),
+}
+
+const DISCARD_ENDPOINT_DELETED: &str = "endpoint_deleted";
+
+pub(crate) fn event_to_proto(event: &Event) -> v1::Event {
+    v1::Event {
+        id: event.id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        app: event.app.to_string(),
+        r#type: event.event_type.to_string(),
+        time: event.time.to_string(),
+        channels: event.channels.iter().map(ToString::to_string).collect(),
+        context: event.context.clone().unwrap_or_default(),
+        data: event.data.clone(),
+        data_content_type: event.content_type.to_string(),
+        traceparent: event.traceparent.as_deref().unwrap_or_default().to_owned(),
+    }
+}
+
+pub(crate) fn event_from_proto(event: v1::Event, accepted_at_ms: i64) -> Result<Event, Unreadable> {
+    let field = Unreadable::Field;
+    Ok(Event {
+        app: event.app.parse().map_err(|_| field("app"))?,
+        id: optional(event.id).map(|id| EventId::parse(&id).ok_or(field("id"))).transpose()?,
+        message_id: None,
+        event_type: event.r#type.parse().map_err(|_| field("type"))?,
+        channels: event.channels.iter().map(|c| c.parse()).collect::<Result<_, _>>().map_err(|_| field("channels"))?,
+        time: Arc::from(event.time),
+        context: Some(event.context).filter(|context| !context.is_empty()),
+        content_type: Arc::from(event.data_content_type),
+        data: event.data,
+        traceparent: optional(event.traceparent).map(Arc::from),
+        accepted_at: Timestamp::from_millis(accepted_at_ms),
+    })
+}
+
+pub(crate) fn message_to_proto(message: &Message) -> v1::Message {
+    v1::Message {
+        id: Bytes::copy_from_slice(message.id.as_bytes()),
+        app: Bytes::copy_from_slice(message.app.as_bytes()),
+        event: Some(event_to_proto(&message.event)),
+        accepted_at_ms: message.event.accepted_at.as_millis(),
+    }
+}
+
+pub(crate) fn message_from_proto(message: Option<v1::Message>) -> Result<Message, Unreadable> {
+    let message = message.ok_or(Unreadable::Field("message"))?;
+    let event = message.event.ok_or(Unreadable::Field("event"))?;
+    Ok(Message {
+        id: MessageId::from_slice(&message.id).ok_or(Unreadable::Field("message id"))?,
+        app: AppId::from_slice(&message.app).ok_or(Unreadable::Field("app"))?,
+        event: Arc::new(event_from_proto(event, message.accepted_at_ms)?),
+    })
+}
+
+/// Everything of a delivery but its message, which is shared and encoded once.
+pub(crate) fn delivery_without_message(delivery: &Delivery) -> v1::Delivery {
+    v1::Delivery {
+        message: None,
+        endpoint: Bytes::copy_from_slice(delivery.endpoint.as_bytes()),
+        run: delivery.run,
+        trigger: trigger_to_proto(delivery.trigger),
+        attempt: delivery.attempt,
+        due_ms: delivery.due.as_millis(),
+        not_before_ms: delivery.not_before.map(Timestamp::as_millis),
+        delay_ms: delivery.delay_ms,
+        maybe_repeat: delivery.maybe_repeat,
+        history: delivery.history.iter().map(past_to_proto).collect(),
+        dead_reason: String::new(),
+    }
+}
+
+pub(crate) fn delivery_from_proto(delivery: v1::Delivery) -> Result<Delivery, Unreadable> {
+    Ok(Delivery {
+        message: Arc::new(message_from_proto(delivery.message)?),
+        endpoint: EndpointId::from_slice(&delivery.endpoint).ok_or(Unreadable::Field("endpoint"))?,
+        run: delivery.run,
+        trigger: trigger_from_proto(delivery.trigger)?,
+        attempt: if delivery.attempt == 0 { return Err(Unreadable::Field("attempt")) } else { delivery.attempt },
+        due: Timestamp::from_millis(delivery.due_ms),
+        not_before: delivery.not_before_ms.map(Timestamp::from_millis),
+        delay_ms: delivery.delay_ms,
+        maybe_repeat: delivery.maybe_repeat,
+        history: delivery.history.into_iter().map(|past| past_from_proto(&past)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn past_to_proto(past: &PastAttempt) -> v1::PastAttempt {
+    v1::PastAttempt {
+        class: past.class.as_str().to_owned(),
+        status: u32::from(past.status.unwrap_or_default()),
+        at_ms: past.at.as_millis(),
+    }
+}
+
+fn past_from_proto(past: &v1::PastAttempt) -> Result<PastAttempt, Unreadable> {
+    Ok(PastAttempt {
+        class: AttemptClass::from_name(&past.class).ok_or(Unreadable::Field("class"))?,
+        status: status_from_proto(past.status),
+        at: Timestamp::from_millis(past.at_ms),
+    })
+}
+
+fn status_from_proto(status: u32) -> Option<u16> {
+    u16::try_from(status).ok().filter(|status| *status != 0)
+}
+
+fn trigger_to_proto(trigger: Trigger) -> i32 {
+    let proto = match trigger {
+        Trigger::Routed => v1::Trigger::Routed,
+        Trigger::Resend => v1::Trigger::Resend,
+        Trigger::Replay => v1::Trigger::Replay,
+    };
+    proto.into()
+}
+
+fn trigger_from_proto(trigger: i32) -> Result<Trigger, Unreadable> {
+    match v1::Trigger::try_from(trigger) {
+        Ok(v1::Trigger::Routed) => Ok(Trigger::Routed),
+        Ok(v1::Trigger::Resend) => Ok(Trigger::Resend),
+        Ok(v1::Trigger::Replay) => Ok(Trigger::Replay),
+        Err(_) => Err(Unreadable::Field("trigger")),
+    }
+}
+
+fn outcome_to_proto(outcome: Outcome) -> v1::Outcome {
+    use v1::outcome::Kind;
+    let kind = match outcome {
+        Outcome::Delivered => Kind::Delivered(true),
+        Outcome::Retry { at } => Kind::RetryAtMs(at.as_millis()),
+        Outcome::Dead(reason) => Kind::Dead(reason.as_str().to_owned()),
+        Outcome::Discarded(DiscardReason::EndpointDeleted) => Kind::Discarded(DISCARD_ENDPOINT_DELETED.to_owned()),
+    };
+    v1::Outcome { kind: Some(kind) }
+}
+
+fn outcome_from_proto(outcome: Option<v1::Outcome>) -> Result<Outcome, Unreadable> {
+    use v1::outcome::Kind;
+    match outcome.and_then(|outcome| outcome.kind) {
+        Some(Kind::Delivered(_)) => Ok(Outcome::Delivered),
+        Some(Kind::RetryAtMs(ms)) => Ok(Outcome::Retry { at: Timestamp::from_millis(ms) }),
+        Some(Kind::Dead(name)) => DeadReason::from_name(&name).map(Outcome::Dead).ok_or(Unreadable::Field("dead")),
+        Some(Kind::Discarded(name)) if name == DISCARD_ENDPOINT_DELETED => Ok(Outcome::Discarded(DiscardReason::EndpointDeleted)),
+        Some(Kind::Discarded(_)) => Err(Unreadable::Field("discarded")),
+        None => Err(Unreadable::Field("outcome")),
+    }
+}
+
+pub(crate) fn message_record_to_proto(record: &MessageRecord) -> v1::MessageRecord {
+    let routed_to = record.routed_to.iter().flat_map(|ids| ids.iter());
+    v1::MessageRecord {
+        message: Some(message_to_proto(&record.message)),
+        routed: record.routed_to.is_some(),
+        routed_to: routed_to.map(|id| Bytes::copy_from_slice(id.as_bytes())).collect(),
+    }
+}
+
+pub(crate) fn message_record_from_proto(record: v1::MessageRecord) -> Result<MessageRecord, Unreadable> {
+    let ids = record.routed_to.iter().map(|id| EndpointId::from_slice(id).ok_or(Unreadable::Field("routed_to")));
+    let routed_to: Arc<[EndpointId]> = ids.collect::<Result<_, _>>()?;
+    Ok(MessageRecord {
+        message: Arc::new(message_from_proto(record.message)?),
+        routed_to: record.routed.then_some(routed_to),
+    })
+}
+
+pub(crate) fn attempt_record_to_proto(record: &AttemptRecord) -> v1::AttemptRecord {
+    v1::AttemptRecord {
+        id: Bytes::copy_from_slice(record.id.as_bytes()),
+        app: Bytes::copy_from_slice(record.delivery.app.as_bytes()),
+        message: Bytes::copy_from_slice(record.delivery.message.as_bytes()),
+        endpoint: Bytes::copy_from_slice(record.delivery.endpoint.as_bytes()),
+        run: record.run,
+        number: record.number,
+        trigger: trigger_to_proto(record.trigger),
+        event_type: record.event_type.to_string(),
+        url: record.url.clone(),
+        class: record.result.class.as_str().to_owned(),
+        status: u32::from(record.result.status.unwrap_or_default()),
+        response: record.result.response.clone(),
+        started_at_ms: record.result.started_at.as_millis(),
+        duration_ms: u64::try_from(record.result.duration.as_millis()).unwrap_or(u64::MAX),
+        outcome: Some(outcome_to_proto(record.outcome)),
+    }
+}
+
+pub(crate) fn attempt_record_from_proto(record: v1::AttemptRecord) -> Result<AttemptRecord, Unreadable> {
+    Ok(AttemptRecord {
+        id: AttemptId::from_slice(&record.id).ok_or(Unreadable::Field("id"))?,
+        delivery: key_from_proto(&record.app, &record.message, &record.endpoint)?,
+        run: record.run,
+        number: record.number,
+        trigger: trigger_from_proto(record.trigger)?,
+        event_type: record.event_type.parse().map_err(|_| Unreadable::Field("event_type"))?,
+        url: record.url,
+        result: AttemptResult {
+            class: AttemptClass::from_name(&record.class).ok_or(Unreadable::Field("class"))?,
+            status: status_from_proto(record.status),
+            response: record.response,
+            started_at: Timestamp::from_millis(record.started_at_ms),
+            duration: Duration::from_millis(record.duration_ms),
+            retry_after: None,
+            directive: None,
+        },
+        outcome: outcome_from_proto(record.outcome)?,
+    })
+}
+
+fn key_from_proto(app: &[u8], message: &[u8], endpoint: &[u8]) -> Result<DeliveryKey, Unreadable> {
+    Ok(DeliveryKey {
+        app: AppId::from_slice(app).ok_or(Unreadable::Field("app"))?,
+        message: MessageId::from_slice(message).ok_or(Unreadable::Field("message"))?,
+        endpoint: EndpointId::from_slice(endpoint).ok_or(Unreadable::Field("endpoint"))?,
+    })
+}
+
+pub(crate) fn end_record_to_proto(record: &EndRecord) -> v1::EndRecord {
+    v1::EndRecord {
+        app: Bytes::copy_from_slice(record.delivery.app.as_bytes()),
+        message: Bytes::copy_from_slice(record.delivery.message.as_bytes()),
+        endpoint: Bytes::copy_from_slice(record.delivery.endpoint.as_bytes()),
+        run: record.run,
+        number: record.number,
+        outcome: Some(outcome_to_proto(record.outcome)),
+        at_ms: record.at.as_millis(),
+    }
+}
+
+fn end_record_from_proto(record: v1::EndRecord) -> Result<EndRecord, Unreadable> {
+    Ok(EndRecord {
+        delivery: key_from_proto(&record.app, &record.message, &record.endpoint)?,
+        run: record.run,
+        number: record.number,
+        outcome: outcome_from_proto(record.outcome)?,
+        at: Timestamp::from_millis(record.at_ms),
+    })
+}
+
+pub(crate) fn entry_to_proto(entry: &Entry) -> v1::Entry {
+    use v1::entry::Kind;
+    let kind = match entry {
+        Entry::Message(record) => Kind::Message(message_record_to_proto(record)),
+        Entry::Attempt(record) => Kind::Attempt(attempt_record_to_proto(record)),
+        Entry::End(record) => Kind::End(end_record_to_proto(record)),
+    };
+    v1::Entry { kind: Some(kind) }
+}
+
+pub(crate) fn entry_from_proto(entry: v1::Entry) -> Result<Entry, Unreadable> {
+    use v1::entry::Kind;
+    match entry.kind.ok_or(Unreadable::Field("kind"))? {
+        Kind::Message(record) => message_record_from_proto(record).map(Entry::Message),
+        Kind::Attempt(record) => attempt_record_from_proto(record).map(Entry::Attempt),
+        Kind::End(record) => end_record_from_proto(record).map(Entry::End),
+    }
+}
+
+fn optional(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}

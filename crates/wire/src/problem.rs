@@ -1,0 +1,127 @@
+//! Errors of the HTTP API: `{code, detail}`, and for 422 `{detail: [{loc, msg, type}]}`.
+
+use axum_core::response::{IntoResponse, Response};
+use hookyard_core::{Fault, FaultKind, Refusal, RefusalReason};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+/// One thing wrong with a request.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub struct Invalid {
+    /// Where: `["body", "url"]`, `["query", "limit"]`.
+    pub loc: Vec<String>,
+    /// What, for people.
+    pub msg: String,
+    /// What, for programs.
+    pub r#type: String,
+}
+
+/// An answer that is an error. Every code is stable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// `{code, detail}` with this status.
+    Plain {
+        /// The status.
+        status: StatusCode,
+        /// Stable, for programs.
+        code: &'static str,
+        /// For people.
+        detail: String,
+    },
+    /// 422.
+    Invalid(Vec<Invalid>),
+}
+
+impl Problem {
+    /// An error of this status and code.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Plain { status, code, detail: detail.into() }
+    }
+
+    /// 422 with one mistake in the body.
+    pub fn invalid(field: &str, msg: impl Into<String>) -> Self {
+        Self::Invalid(vec![Invalid { loc: vec!["body".into(), field.into()], msg: msg.into(), r#type: "value_error".into() }])
+    }
+
+    /// 422 with one mistake in the query.
+    pub fn invalid_query(field: &str, msg: impl Into<String>) -> Self {
+        Self::Invalid(vec![Invalid { loc: vec!["query".into(), field.into()], msg: msg.into(), r#type: "value_error".into() }])
+    }
+
+    /// 404.
+    pub fn not_found(detail: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// 401.
+    pub fn unauthenticated(detail: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_failed", detail)
+    }
+
+    /// 403.
+    pub fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_denied", "this token's scope does not allow this")
+    }
+
+    /// 409.
+    pub fn conflict(detail: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", detail)
+    }
+}
+
+impl From<&Fault> for Problem {
+    /// Says nothing of the backend: that is for the log.
+    fn from(fault: &Fault) -> Self {
+        match fault.kind {
+            FaultKind::Unavailable | FaultKind::WrongDataset => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "temporarily unavailable; try again")
+            }
+            FaultKind::Contended => Self::conflict("somebody else changed this at the same time; try again"),
+            FaultKind::Corrupt | FaultKind::Refused => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error; it is in the log")
+            }
+        }
+    }
+}
+
+impl From<&Refusal> for Problem {
+    fn from(refusal: &Refusal) -> Self {
+        let detail = refusal.detail.as_str();
+        match refusal.reason {
+            RefusalReason::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail),
+            RefusalReason::UnknownApp => Self::not_found("there is no such application"),
+            RefusalReason::IdConflict => Self::conflict(detail),
+            RefusalReason::Unreadable => Self::new(StatusCode::BAD_REQUEST, "unreadable", detail),
+            RefusalReason::InvalidType => Self::invalid("eventType", detail),
+            RefusalReason::InvalidChannel => Self::invalid("channels", detail),
+            RefusalReason::InvalidId | RefusalReason::MissingId => Self::invalid("eventId", detail),
+            RefusalReason::InvalidTime => Self::invalid("timestamp", detail),
+            RefusalReason::CrashLoop => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shape<'a> {
+    Plain { code: &'a str, detail: &'a str },
+    Invalid { detail: &'a [Invalid] },
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, shape) = match &self {
+            Self::Plain { status, code, detail } => (*status, Shape::Plain { code, detail }),
+            Self::Invalid(detail) => (StatusCode::UNPROCESSABLE_ENTITY, Shape::Invalid { detail }),
+        };
+        // Text always serialises.
+        let body = serde_json::to_vec(&shape).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            // A store that fails over is back within seconds.
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}

@@ -1,0 +1,95 @@
+//! Messages between our own roles: accepted events, deliveries, spilled journal entries.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hookyard_core::journal::Entry;
+use hookyard_core::{DeadReason, Delivery, Event, Message, MessageId, Submission, Timestamp};
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint};
+
+use crate::convert::{
+    Unreadable, delivery_from_proto, delivery_without_message, entry_from_proto, entry_to_proto, event_to_proto, message_to_proto,
+};
+use crate::form::submission_of;
+use crate::v1;
+
+/// Content type of an accepted event on its way to the router.
+pub const ACCEPTED_CONTENT_TYPE: &str = "application/vnd.hookyard.accepted.v1+protobuf";
+/// Content type of a delivery.
+pub const DELIVERY_CONTENT_TYPE: &str = "application/vnd.hookyard.delivery.v1+protobuf";
+/// Content type of spilled journal entries.
+pub const ENTRIES_CONTENT_TYPE: &str = "application/vnd.hookyard.entries.v1+protobuf";
+
+/// Writes an event that intake has accepted.
+pub fn write_accepted(event: &Event) -> Bytes {
+    let accepted = v1::AcceptedEvent {
+        event: Some(event_to_proto(event)),
+        message_id: event.message_id.map(|id| Bytes::copy_from_slice(id.as_bytes())).unwrap_or_default(),
+        accepted_at_ms: event.accepted_at.as_millis(),
+    };
+    accepted.encode_to_vec().into()
+}
+
+/// Reads what [`write_accepted`] wrote.
+pub fn read_accepted(body: Bytes) -> Result<Submission, Unreadable> {
+    let accepted = v1::AcceptedEvent::decode(body)?;
+    let event = accepted.event.ok_or(Unreadable::Field("event"))?;
+    Ok(Submission {
+        message_id: MessageId::from_slice(&accepted.message_id),
+        accepted_at: Some(Timestamp::from_millis(accepted.accepted_at_ms)),
+        ..submission_of(event)
+    })
+}
+
+/// Writes the deliveries of one message: the message, which they share, is encoded once.
+#[derive(Clone, Debug)]
+pub struct DeliveryWriter {
+    message: Bytes,
+}
+
+impl DeliveryWriter {
+    /// For deliveries of this message.
+    pub fn new(message: &Message) -> Self {
+        let inner = message_to_proto(message);
+        let mut bytes = BytesMut::with_capacity(inner.encoded_len() + 12);
+        // Field 1 of `Delivery`, length-delimited; fields may stand in any order and the rest follows in `write`.
+        encode_key(1, WireType::LengthDelimited, &mut bytes);
+        encode_varint(u64::try_from(inner.encoded_len()).unwrap_or(u64::MAX), &mut bytes);
+        // A buffer that grows cannot run out of room.
+        inner.encode_raw(&mut bytes);
+        Self { message: bytes.freeze() }
+    }
+
+    /// Writes one delivery of this writer's message.
+    pub fn write(&self, delivery: &Delivery, dead: Option<DeadReason>) -> Bytes {
+        let rest = v1::Delivery {
+            dead_reason: dead.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
+            ..delivery_without_message(delivery)
+        };
+        let mut bytes = BytesMut::with_capacity(self.message.len() + rest.encoded_len());
+        bytes.put_slice(&self.message);
+        rest.encode_raw(&mut bytes);
+        bytes.freeze()
+    }
+}
+
+/// Writes one delivery, alone.
+pub fn write_delivery(delivery: &Delivery, dead: Option<DeadReason>) -> Bytes {
+    DeliveryWriter::new(&delivery.message).write(delivery, dead)
+}
+
+/// Reads a delivery, and its reason if it is a dead letter.
+pub fn read_delivery(body: Bytes) -> Result<(Delivery, Option<DeadReason>), Unreadable> {
+    let proto = v1::Delivery::decode(body)?;
+    let dead = DeadReason::from_name(&proto.dead_reason);
+    delivery_from_proto(proto).map(|delivery| (delivery, dead))
+}
+
+/// Writes journal entries.
+pub fn write_entries(entries: &[Entry]) -> Bytes {
+    v1::Entries { entries: entries.iter().map(entry_to_proto).collect() }.encode_to_vec().into()
+}
+
+/// Reads what [`write_entries`] wrote.
+pub fn read_entries(body: Bytes) -> Result<Vec<Entry>, Unreadable> {
+    v1::Entries::decode(body)?.entries.into_iter().map(entry_from_proto).collect()
+}

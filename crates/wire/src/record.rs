@@ -1,0 +1,30 @@
+//! Journal records as bytes, for stores that keep them whole.
+
+use bytes::Bytes;
+use hookyard_core::journal::{AttemptRecord, MessageRecord};
+use prost::Message as _;
+
+use crate::convert::{
+    Unreadable, attempt_record_from_proto, attempt_record_to_proto, message_record_from_proto, message_record_to_proto,
+};
+use crate::v1;
+
+/// Writes a message record.
+pub fn write_message(record: &MessageRecord) -> Vec<u8> {
+    message_record_to_proto(record).encode_to_vec()
+}
+
+/// Reads what [`write_message`] wrote.
+pub fn read_message(bytes: Bytes) -> Result<MessageRecord, Unreadable> {
+    message_record_from_proto(v1::MessageRecord::decode(bytes)?)
+}
+
+/// Writes an attempt record.
+pub fn write_attempt(record: &AttemptRecord) -> Vec<u8> {
+    attempt_record_to_proto(record).encode_to_vec()
+}
+
+/// Reads what [`write_attempt`] wrote.
+pub fn read_attempt(bytes: Bytes) -> Result<AttemptRecord, Unreadable> {
+    attempt_record_from_proto(v1::AttemptRecord::decode(bytes)?)
+}

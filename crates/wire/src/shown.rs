@@ -1,0 +1,24 @@
+//! How a payload is shown in answers of the HTTP API, where it must be a JSON object.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hookyard_core::Event;
+use serde_json::value::RawValue;
+use serde_json::{json, value::to_raw_value};
+
+use crate::body::{is_json, raw_json};
+
+/// A JSON object as published; `{"$value": …}` around other JSON; `{"$contentType", "$base64"}` for bytes.
+pub fn payload(event: &Event) -> Box<RawValue> {
+    let json = if is_json(&event.content_type) { raw_json(&event.data) } else { None };
+    match json {
+        Some(object) if object.get().starts_with('{') => object.to_owned(),
+        Some(value) => raw(&json!({ "$value": value })),
+        None => raw(&json!({ "$contentType": &*event.content_type, "$base64": BASE64.encode(&event.data) })),
+    }
+}
+
+fn raw(value: &serde_json::Value) -> Box<RawValue> {
+    // A `Value` always serialises.
+    to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
