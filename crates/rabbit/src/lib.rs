@@ -1,1 +1,26 @@
-//! placeholder
+//! Events, deliveries and the journal's spill on AMQP 0-9-1, for RabbitMQ 3.10 to 4.x with quorum queues and no plugin.
+//!
+//! There is one allowed move: publish the successor, persistent and mandatory → its confirm is a plain ack → ack the predecessor.
+//! A session with the broker is disposable: after any error everything of it is dropped and begun again.
+
+mod ack;
+mod acker;
+mod config;
+mod consume;
+mod dataset;
+mod deliveries;
+mod events;
+mod intake;
+mod message;
+mod names;
+mod publish;
+mod receipt;
+mod reconnect;
+mod session;
+mod spill;
+mod topology;
+
+pub use config::{Consumes, RabbitConfig, Shards};
+pub use dataset::Anchor;
+pub use names::Names;
+pub use session::Rabbit;

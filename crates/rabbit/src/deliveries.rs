@@ -1,0 +1,100 @@
+//! Deliveries on AMQP.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookyard_core::delay::{Tier, next_hop};
+use hookyard_core::port::Deliveries;
+use hookyard_core::step::Step;
+use hookyard_core::{Claim, DeadReason, Delivery, Fault, Lane, Outcome, Timestamp};
+use hookyard_telemetry::label::Exchange;
+use hookyard_wire::queue::{DELIVERY_CONTENT_TYPE, read_delivery, write_delivery};
+use lapin::BasicProperties;
+use std::time::Duration;
+
+use crate::events::foreign;
+use crate::message::{self, REASON_HEADER};
+use crate::names::endpoint_key;
+use crate::publish::Outgoing;
+use crate::receipt::Receipt;
+use crate::session::{From, Rabbit, Session};
+use crate::topology::{short, text};
+
+#[async_trait]
+impl Deliveries for Rabbit {
+    async fn claim(&self, lane: Lane, max: usize) -> Result<Vec<Claim<Delivery>>, Fault> {
+        loop {
+            let mut claims = Vec::new();
+            for receipt in self.take(From::Lane(lane), max).await? {
+                match read_delivery(receipt.taken.body.clone()) {
+                    Ok((delivery, _)) => claims.push(Claim::new(delivery, receipt.taken.redelivered, receipt)),
+                    Err(error) => {
+                        tracing::error!(%error, queue = &*receipt.taken.queue, "a delivery cannot be read; it is quarantined");
+                        let session = receipt.live_session("quarantine")?;
+                        session.quarantine(&receipt.taken, error.to_string()).await?;
+                        receipt.settle();
+                    }
+                }
+            }
+            if !claims.is_empty() {
+                self.tripwire.reached(Step::DeliveryClaimed);
+                return Ok(claims);
+            }
+        }
+    }
+
+    async fn settle(&self, claim: Claim<Delivery>, outcome: Outcome) -> Result<(), Fault> {
+        let (delivery, receipt) = claim.split::<Box<Receipt>>();
+        let receipt = receipt.ok_or_else(foreign)?;
+        let session = receipt.live_session("settle a delivery")?;
+        let now = self.clock.now();
+        let successor = match outcome {
+            Outcome::Delivered | Outcome::Discarded(_) => None,
+            Outcome::Retry { at } => Some(delayed(session, &delivery.retried(at, now), now)),
+            Outcome::Dead(reason) => Some(dead(session, &delivery, reason, now)),
+        };
+        if let Some(successor) = successor {
+            session.deliveries.publish(successor).await?;
+            self.tripwire.reached(Step::SuccessorPublished);
+        }
+        receipt.settle();
+        Ok(())
+    }
+
+    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp) -> Result<(), Fault> {
+        let (delivery, receipt) = claim.split::<Box<Receipt>>();
+        let receipt = receipt.ok_or_else(foreign)?;
+        let session = receipt.live_session("defer a delivery")?;
+        let now = self.clock.now();
+        session.deliveries.publish(delayed(session, &delivery.deferred(due, now), now)).await?;
+        receipt.settle();
+        Ok(())
+    }
+}
+
+/// The delivery in the tier of its next hop. The key is its lane's and stays on the message through every tier.
+fn delayed(session: &Session, delivery: &Delivery, now: Timestamp) -> Outgoing {
+    let rest = delivery.not_before.map_or(Duration::ZERO, |at| at.since(now));
+    let tier = next_hop(rest, Duration::from_millis(delivery.delay_ms)).unwrap_or(Tier::SHORTEST);
+    Outgoing {
+        kind: Exchange::Delay,
+        exchange: short(&session.names.delay(tier)),
+        routing_key: short(&endpoint_key(Lane::Fast, delivery.endpoint, session.shards)),
+        properties: properties(delivery, now),
+        body: write_delivery(delivery, None),
+    }
+}
+
+fn dead(session: &Session, delivery: &Delivery, reason: DeadReason, now: Timestamp) -> Outgoing {
+    let body: Bytes = write_delivery(delivery, Some(reason));
+    Outgoing {
+        kind: Exchange::Dead,
+        exchange: short(&session.names.dead()),
+        routing_key: short(reason.as_str()),
+        properties: message::with_headers(&properties(delivery, now), vec![(REASON_HEADER, text(reason.as_str()))]),
+        body,
+    }
+}
+
+fn properties(delivery: &Delivery, now: Timestamp) -> BasicProperties {
+    message::properties(DELIVERY_CONTENT_TYPE, &delivery.key().id(), now).with_headers(message::delivery_headers(delivery))
+}

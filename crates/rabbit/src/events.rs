@@ -1,0 +1,113 @@
+//! Events on AMQP.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hookyard_core::port::{Events, FannedOut};
+use hookyard_core::step::Step;
+use hookyard_core::{Claim, Delivery, EndpointId, Event, Fault, FaultKind, Intake, Lane, Message, Refusal};
+use hookyard_telemetry::label::Exchange;
+use hookyard_wire::queue::{ACCEPTED_CONTENT_TYPE, DELIVERY_CONTENT_TYPE, DeliveryWriter, write_accepted};
+
+use crate::intake;
+use crate::message;
+use crate::names::endpoint_key;
+use crate::publish::{Outgoing, Pending};
+use crate::receipt::Receipt;
+use crate::session::{From, Rabbit, Session};
+use crate::topology::short;
+
+/// Deliveries of one event between two yields to other events.
+const CHUNK: usize = 1_000;
+
+#[async_trait]
+impl Events for Rabbit {
+    async fn accept(&self, event: &Event) -> Result<(), Fault> {
+        let session = self.session("accept an event")?;
+        let properties = message::event_properties(event, ACCEPTED_CONTENT_TYPE, self.clock.now());
+        let outgoing = Outgoing {
+            kind: Exchange::Events,
+            exchange: short(&session.names.events()),
+            routing_key: message::clipped(event.event_type.as_str()),
+            properties,
+            body: write_accepted(event),
+        };
+        session.events.publish(outgoing).await
+    }
+
+    async fn claim(&self, max: usize) -> Result<Vec<Claim<Intake>>, Fault> {
+        let taken = self.take(From::Events, max).await?;
+        let now = self.clock.now();
+        self.tripwire.reached(Step::EventClaimed);
+        let claim = |receipt: Box<Receipt>| {
+            let intake = intake::read(&receipt.taken, &self.config.admission, now);
+            Claim::new(intake, receipt.taken.redelivered, receipt)
+        };
+        Ok(taken.into_iter().map(claim).collect())
+    }
+
+    async fn fan_out(
+        &self,
+        claim: Claim<()>,
+        message: Arc<Message>,
+        endpoints: Arc<[EndpointId]>,
+        maybe_repeat: bool,
+    ) -> Result<FannedOut, Fault> {
+        let session = Arc::clone(receipt_of(&claim)?.live_session("fan out")?);
+        let writer = DeliveryWriter::new(&message);
+        let mut pending: VecDeque<Pending> = VecDeque::new();
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            let delivery = Delivery::routed(Arc::clone(&message), *endpoint, maybe_repeat);
+            pending.push_back(session.events.begin(to_lane(&session, &writer, &delivery)).await?);
+            if index == 0 && endpoints.len() > 1 {
+                self.tripwire.reached(Step::FanOutBegun);
+            }
+            if pending.len() >= CHUNK {
+                for confirm in pending.drain(..CHUNK / 2) {
+                    confirm.confirmed().await?;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        for confirm in pending {
+            confirm.confirmed().await?;
+        }
+        Ok(FannedOut::new(claim))
+    }
+
+    async fn finish(&self, event: FannedOut) -> Result<(), Fault> {
+        let ((), receipt) = event.into_claim().split::<Box<Receipt>>();
+        receipt.ok_or_else(foreign)?.settle();
+        Ok(())
+    }
+
+    async fn reject(&self, claim: Claim<()>, refusal: &Refusal) -> Result<(), Fault> {
+        let ((), receipt) = claim.split::<Box<Receipt>>();
+        let receipt = receipt.ok_or_else(foreign)?;
+        let session = receipt.live_session("reject an event")?;
+        session.events.publish(intake::rejected(session, &receipt.taken, refusal)).await?;
+        receipt.settle();
+        Ok(())
+    }
+}
+
+fn to_lane(session: &Session, writer: &DeliveryWriter, delivery: &Delivery) -> Outgoing {
+    let properties = message::properties(DELIVERY_CONTENT_TYPE, &delivery.key().id(), session.clock.now());
+    Outgoing {
+        kind: Exchange::Dispatch,
+        exchange: short(&session.names.dispatch()),
+        routing_key: short(&endpoint_key(Lane::Fast, delivery.endpoint, session.shards)),
+        properties: properties.with_headers(message::delivery_headers(delivery)),
+        body: writer.write(delivery, None),
+    }
+}
+
+fn receipt_of<T>(claim: &Claim<T>) -> Result<&Receipt, Fault> {
+    claim.receipt::<Box<Receipt>>().map(|receipt| &**receipt).ok_or_else(foreign)
+}
+
+/// A claim of another backend: a bug in the wiring.
+pub(crate) fn foreign() -> Fault {
+    Fault::new(FaultKind::Refused, "settle a claim of another backend")
+}

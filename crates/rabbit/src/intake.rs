@@ -1,0 +1,91 @@
+//! From a message in the ingest queue to an admitted event, and back into the queue or among the rejected ones.
+
+use std::sync::Arc;
+
+use hookyard_core::event::{Admission, admit};
+use hookyard_core::{Fault, Intake, Refusal, RefusalReason, Timestamp, limits};
+use hookyard_telemetry::label::Exchange;
+use hookyard_wire::form::{self, Published};
+use lapin::types::AMQPValue;
+
+use crate::acker::Acker;
+use crate::message::{self, DETAIL_HEADER, EXCHANGE_HEADER, FAILURES_HEADER, KEY_HEADER, REASON_HEADER};
+use crate::publish::Outgoing;
+use crate::receipt::Taken;
+use crate::session::Session;
+use crate::topology::{short, text};
+
+/// Reads and admits what was taken from the ingest queue.
+pub fn read(taken: &Taken, admission: &Admission, now: Timestamp) -> Intake {
+    let properties = &taken.properties;
+    let text_of = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
+    let headers = properties.headers().iter().flat_map(|table| table.inner().iter());
+    // A body far beyond the limit is refused before it is parsed; the form around the data may add some.
+    if taken.body.len() > admission.max_bytes.saturating_mul(2).saturating_add(64 * 1024) {
+        return Err(Refusal::new(RefusalReason::TooLarge, format!("a body of {} bytes", taken.body.len())));
+    }
+    let published = Published {
+        content_type: text_of(properties.content_type()),
+        message_id: text_of(properties.message_id()),
+        message_type: text_of(properties.kind()),
+        timestamp: *properties.timestamp(),
+        headers: headers.filter_map(|(name, value)| Some((name.to_string(), message::scalar_text(value)?))).collect(),
+        routing_key: taken.routing_key.clone(),
+        body: taken.body.clone(),
+    };
+    form::read(published).and_then(|submission| admit(submission, admission, now))
+}
+
+/// The message among the rejected ones: original bytes and properties, with the reason.
+pub fn rejected(session: &Session, taken: &Taken, refusal: &Refusal) -> Outgoing {
+    let detail: String = refusal.detail.chars().take(500).collect();
+    let added = vec![
+        (REASON_HEADER, text(refusal.reason.as_str())),
+        (DETAIL_HEADER, text(&detail)),
+        (EXCHANGE_HEADER, text(&taken.exchange)),
+        (KEY_HEADER, text(&taken.routing_key)),
+    ];
+    Outgoing {
+        kind: Exchange::Rejected,
+        exchange: short(&session.names.rejected()),
+        routing_key: message::clipped(&taken.routing_key),
+        properties: message::with_headers(&taken.properties, added),
+        body: taken.body.clone(),
+    }
+}
+
+/// A claim that failed in our hands: back into its queue with one more failure counted, or, after too many, among the rejected.
+fn after_failure(session: &Session, taken: &Taken) -> Outgoing {
+    let failures = message::failures(&taken.properties) + 1;
+    if failures >= limits::CRASH_LOOP {
+        let detail = format!("handling it failed {failures} times");
+        return rejected(session, taken, &Refusal::new(RefusalReason::CrashLoop, detail));
+    }
+    Outgoing {
+        kind: Exchange::Default,
+        exchange: short(""),
+        routing_key: short(&taken.queue),
+        properties: message::with_headers(&taken.properties, vec![(FAILURES_HEADER, AMQPValue::LongInt(failures.cast_signed()))]),
+        body: taken.body.clone(),
+    }
+}
+
+impl Session {
+    /// Gives a dropped claim back, counted, so that what fails for ever ends in quarantine and not in a loop.
+    pub(crate) fn give_back(&self, taken: Taken, tag: u64, acker: Acker) {
+        let again = after_failure(self, &taken);
+        let returns = self.returns.clone();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            // Unpublished, it stays unacked and comes back with the next session.
+            if returns.publish(again).await.is_ok() {
+                acker.finish(tag);
+            }
+        });
+    }
+
+    /// Moves a message that cannot be read to the rejected ones.
+    pub(crate) async fn quarantine(self: &Arc<Self>, taken: &Taken, detail: String) -> Result<(), Fault> {
+        self.returns.publish(rejected(self, taken, &Refusal::new(RefusalReason::Unreadable, detail))).await
+    }
+}
