@@ -50,10 +50,7 @@ impl Services {
     /// # Errors
     /// None of them is to be had (with the line to type), or the one chosen does not start.
     pub fn find() -> Result<Self> {
-        let scratch = tempfile::Builder::new()
-            .prefix("hookyard-services-")
-            .tempdir()
-            .context("no temporary folder")?;
+        let scratch = tempfile::Builder::new().prefix("hookyard-services-").tempdir().context("no temporary folder")?;
         Self::start_in(Place::Scratch(scratch))
     }
 
@@ -83,12 +80,7 @@ impl Services {
     fn start_in(place: Place) -> Result<Self> {
         let (amqp_url, rabbit) = find_one(Program::RabbitMq, &place.folder().join("rabbitmq"))?;
         let (redis_url, redis) = find_one(Program::Redis, &place.folder().join("redis"))?;
-        Ok(Self {
-            amqp_url,
-            redis_url,
-            holdings: rabbit.into_iter().chain(redis).collect(),
-            _place: place,
-        })
+        Ok(Self { amqp_url, redis_url, holdings: rabbit.into_iter().chain(redis).collect(), _place: place })
     }
 }
 
@@ -142,10 +134,7 @@ fn find_one(program: Program, folder: &Path) -> Result<(String, Option<Holding>)
             let begun = Instant::now();
             let (url, holding) = start_private(program, folder)?;
             let seconds = begun.elapsed().as_secs_f32();
-            announce(&format!(
-                "{program}: a private instance of {} at {url}, started in {seconds:.1} s",
-                path.display()
-            ));
+            announce(&format!("{program}: a private instance of {} at {url}, started in {seconds:.1} s", path.display()));
             return Ok((url, Some(holding)));
         }
         Err(error) => error,
@@ -154,10 +143,7 @@ fn find_one(program: Program, folder: &Path) -> Result<(String, Option<Holding>)
         bail!("{not_installed:#}; nor does docker or podman answer, and {variable} is not set");
     };
     let (url, container) = start_container(program, &engine)?;
-    announce(&format!(
-        "{program}: a container of {} at {url}, because {not_installed:#}",
-        engine.display()
-    ));
+    announce(&format!("{program}: a container of {} at {url}, because {not_installed:#}", engine.display()));
     Ok((url, Some(Holding::Container(container))))
 }
 

@@ -67,8 +67,8 @@ const REFUSED_V6: [(Ipv6Addr, u8); 4] = [
 
 /// Ports from 1024 up where a POST does harm: what browsers refuse (WHATWG Fetch, "bad port"), and common unauthenticated services.
 const REFUSED_PORTS: [u16; 25] = [
-    1719, 1720, 1723, 2049, 2375, 2376, 3306, 3659, 4045, 4190, 5060, 5061, 5432, 5672, 6000, 6379, 6566, 6667, 6697, 9200, 10080, 10250,
-    11211, 25672, 27017,
+    1719, 1720, 1723, 2049, 2375, 2376, 3306, 3659, 4045, 4190, 5060, 5061, 5432, 5672, 6000, 6379, 6566, 6667, 6697, 9200,
+    10080, 10250, 11211, 25672, 27017,
 ];
 
 impl AllowList {
@@ -152,7 +152,8 @@ fn is_ordinary_v6(address: Ipv6Addr) -> bool {
 /// The IPv4 address inside the well-known NAT64 prefix 64:ff9b::/96 (RFC 6052).
 fn nat64_embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
-    let [a, b, c, d] = [segments[6] >> 8, segments[6] & 0xff, segments[7] >> 8, segments[7] & 0xff].map(|part| part.to_le_bytes()[0]);
+    let [a, b, c, d] =
+        [segments[6] >> 8, segments[6] & 0xff, segments[7] >> 8, segments[7] & 0xff].map(|part| part.to_le_bytes()[0]);
     (segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0]).then(|| Ipv4Addr::new(a, b, c, d))
 }
 
@@ -204,7 +205,8 @@ mod tests {
 
     #[test]
     fn ordinary_urls_pass_and_odd_ones_do_not() {
-        for url in ["https://example.com/hook?x=1", "http://example.com:8080/", "https://8.8.8.8/", "https://[2606:4700::1111]/"] {
+        for url in ["https://example.com/hook?x=1", "http://example.com:8080/", "https://8.8.8.8/", "https://[2606:4700::1111]/"]
+        {
             assert_eq!(nothing_allowed(url), Ok(()), "{url}");
         }
         for url in ["ftp://example.com/", "example.com", "", "http://", "file:///etc/passwd", "javascript:alert(1)"] {
@@ -222,10 +224,22 @@ mod tests {
             networks: vec!["10.1.0.0/16".parse().expect("a network"), "64:ff9b::/96".parse().expect("a network")],
             hosts: vec![".corp.internal".into(), "hooks.local".into()],
         };
-        for url in ["http://10.1.2.3/", "http://[::ffff:10.1.2.3]/", "http://a.corp.internal/", "http://hooks.local/", "http://[64:ff9b::808:808]/"] {
+        for url in [
+            "http://10.1.2.3/",
+            "http://[::ffff:10.1.2.3]/",
+            "http://a.corp.internal/",
+            "http://hooks.local/",
+            "http://[64:ff9b::808:808]/",
+        ] {
             assert!(list.parse_url(url).is_ok(), "{url}");
         }
-        for url in ["http://10.2.0.1/", "http://evilcorp.internal/", "http://corp.internal/", "http://a.hooks.local/", "http://[64:ff9b::7f00:1]/"] {
+        for url in [
+            "http://10.2.0.1/",
+            "http://evilcorp.internal/",
+            "http://corp.internal/",
+            "http://a.hooks.local/",
+            "http://[64:ff9b::7f00:1]/",
+        ] {
             assert!(list.parse_url(url).is_err(), "{url}");
         }
     }

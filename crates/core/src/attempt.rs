@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn statuses_fall_into_their_classes() {
-        let classes = [(200, "success"), (204, "success"), (302, "http_3xx"), (404, "http_4xx"), (410, "http_410"), (429, "http_429")];
+        let classes =
+            [(200, "success"), (204, "success"), (302, "http_3xx"), (404, "http_4xx"), (410, "http_410"), (429, "http_429")];
         for (status, name) in classes.into_iter().chain([(500, "http_5xx"), (599, "http_5xx"), (999, "http_5xx")]) {
             assert_eq!(AttemptClass::of_status(status).as_str(), name);
             assert_eq!(AttemptClass::from_name(name), Some(AttemptClass::of_status(status)));

@@ -218,7 +218,10 @@ pub fn admit(submission: Submission, admission: &Admission, now: Timestamp) -> I
     let app = app.parse().map_err(|bad: BadName| Refusal::new(R::UnknownApp, format!("application: {bad}")))?;
     let id = match submission.event_id.as_deref() {
         Some(text) => Some(EventId::parse(text).ok_or_else(|| {
-            Refusal::new(R::InvalidId, format!("an event id must be 1 to {} bytes without control characters", EventId::MAX_BYTES))
+            Refusal::new(
+                R::InvalidId,
+                format!("an event id must be 1 to {} bytes without control characters", EventId::MAX_BYTES),
+            )
         })?),
         None if admission.require_id => return Err(Refusal::new(R::MissingId, "this deployment requires an event id")),
         None => None,
@@ -259,7 +262,9 @@ fn admit_channels(written: &[String]) -> Result<Vec<Channel>, Refusal> {
 fn admit_content_type(written: Option<String>) -> Result<Arc<str>, Refusal> {
     match written {
         None => Ok(Arc::from("application/json")),
-        Some(text) if text.len() <= 256 && !text.is_empty() && text.bytes().all(|b| (0x20..0x7f).contains(&b)) => Ok(Arc::from(text)),
+        Some(text) if text.len() <= 256 && !text.is_empty() && text.bytes().all(|b| (0x20..0x7f).contains(&b)) => {
+            Ok(Arc::from(text))
+        }
         Some(_) => Err(Refusal::new(RefusalReason::Unreadable, "the content type must be 1 to 256 printable ASCII characters")),
     }
 }

@@ -184,6 +184,17 @@ pub enum Cursor<I> {
     Before(I),
 }
 
+impl<I> PageRequest<I> {
+    /// The same page of another kind of item.
+    pub fn map<J>(self, other: impl FnOnce(I) -> J) -> PageRequest<J> {
+        let from = self.from.map(|cursor| match cursor {
+            Cursor::After(item) => Cursor::After(other(item)),
+            Cursor::Before(item) => Cursor::Before(other(item)),
+        });
+        PageRequest { from, limit: self.limit }
+    }
+}
+
 /// A page of a list, newest first.
 #[derive(Clone, Debug)]
 pub struct Page<T> {

@@ -179,7 +179,9 @@ mod tests {
     #[test]
     fn patterns_match_by_prefix_only_at_the_end() {
         let created: EventType = "user.created".parse().expect("valid");
-        for (pattern, matches) in [("user.created", true), ("user.*", true), ("*", true), ("user.c*", true), ("User.*", false), ("user", false)] {
+        for (pattern, matches) in
+            [("user.created", true), ("user.*", true), ("*", true), ("user.c*", true), ("User.*", false), ("user", false)]
+        {
             let parsed: EventPattern = pattern.parse().expect("valid");
             assert_eq!(parsed.matches(&created), matches, "{pattern}");
             assert_eq!(parsed.to_string(), pattern);

@@ -139,13 +139,26 @@ pub enum Freshness {
         /// Every endpoint.
         all: Vec<Subscription>,
     },
-    /// There is no such application, and it is known to have been deleted or never to have been.
+    /// There is no such application: it was deleted, or never was.
     Gone,
+    /// Its version went backwards: the store lost changes, and what it says of this application is not to be trusted.
+    Regressed,
+}
+
+/// Ids behind names, in the order asked.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// The application behind each name, if there is one.
+    pub apps: Vec<Option<AppId>>,
+    /// Moves whenever any name does: what was resolved holds while it stands still.
+    pub names: u64,
 }
 
 /// The answer to one batch: in the order of what was asked.
 #[derive(Clone, Debug, Default)]
 pub struct Validated {
+    /// See [`Resolved::names`]: if it moved, names must be resolved anew.
+    pub names: u64,
     /// One per remembered application.
     pub apps: Vec<Freshness>,
     /// One per marker claim: what was there before, if anything.
@@ -212,8 +225,8 @@ pub trait Directory: Send + Sync {
     /// Endpoints as they are now, in the order asked.
     async fn look_up(&self, endpoints: &[(AppId, EndpointId)]) -> Result<Vec<Looked>, Fault>;
 
-    /// The id behind a name, if the application exists. A counter that moves whenever any name does, too, for those who remember.
-    async fn resolve(&self, app: &AppRef) -> Result<Option<AppId>, Fault>;
+    /// The ids behind names.
+    async fn resolve(&self, apps: &[AppRef]) -> Result<Resolved, Fault>;
 
     /// One application.
     async fn app(&self, app: AppId) -> Result<Option<Application>, Fault>;
@@ -246,8 +259,8 @@ pub trait Journal: Send + Sync {
     /// Writes these down. When it returns, they are durable (in the journal or in its spill). Repeating changes nothing.
     async fn record(&self, entries: Vec<Entry>) -> Result<(), Fault>;
 
-    /// The fence: the attempt of this run and number, if it was already made.
-    async fn recorded(&self, delivery: DeliveryKey, run: u32, number: u32) -> Result<Option<AttemptRecord>, Fault>;
+    /// The fence: this attempt of the delivery, if it was already made.
+    async fn recorded(&self, delivery: DeliveryKey, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault>;
 
     /// One message.
     async fn message(&self, app: AppId, message: MessageId) -> Result<Option<MessageRecord>, Fault>;

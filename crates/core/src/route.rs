@@ -164,7 +164,8 @@ mod tests {
     use crate::event::{Admission, Submission, admit};
 
     fn event(event_type: &str, channels: Vec<String>) -> Event {
-        let submission = Submission { event_type: Some(event_type.into()), channels, data: Bytes::new(), ..Submission::default() };
+        let submission =
+            Submission { event_type: Some(event_type.into()), channels, data: Bytes::new(), ..Submission::default() };
         admit(submission, &Admission { max_bytes: 1, require_id: false }, Timestamp::default()).expect("admitted")
     }
 

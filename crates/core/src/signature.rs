@@ -4,8 +4,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use ring::hmac;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use crate::clock::{Entropy, Timestamp};
 
@@ -40,7 +40,11 @@ pub enum BadSecret {
 impl Secret {
     /// An HMAC secret of these bytes.
     pub fn hmac(bytes: Vec<u8>) -> Result<Self, BadSecret> {
-        if (SECRET_BYTES_LEAST..=SECRET_BYTES_MOST).contains(&bytes.len()) { Ok(Self::Hmac(bytes)) } else { Err(BadSecret::Length) }
+        if (SECRET_BYTES_LEAST..=SECRET_BYTES_MOST).contains(&bytes.len()) {
+            Ok(Self::Hmac(bytes))
+        } else {
+            Err(BadSecret::Length)
+        }
     }
 
     /// A new HMAC secret of 24 random bytes.

@@ -100,7 +100,9 @@ async fn on_channel(
     match channel.exchange_declare(short(name), ExchangeKind::Fanout, options, arguments).await {
         Ok(()) => Ok(None),
         Err(error) => match error.kind() {
-            ErrorKind::ProtocolError(amqp) if [NOT_FOUND, PRECONDITION_FAILED].contains(&amqp.get_id()) => Ok(Some(amqp.get_id())),
+            ErrorKind::ProtocolError(amqp) if [NOT_FOUND, PRECONDITION_FAILED].contains(&amqp.get_id()) => {
+                Ok(Some(amqp.get_id()))
+            }
             _ => Err(Fault::caused(FaultKind::Unavailable, "look at the anchor", error)),
         },
     }

@@ -50,9 +50,7 @@ pub fn event_properties(event: &Event, content_type: &str, now: Timestamp) -> Ba
     let id = event.id.as_ref().map(|id| id.as_str().to_owned()).or_else(|| event.message_id.map(|id| id.to_string()));
     let mut headers = FieldTable::default();
     headers.insert(APP_HEADER.into(), text(&event.app.to_string()));
-    properties(content_type, &id.unwrap_or_default(), now)
-        .with_type(clipped(event.event_type.as_str()))
-        .with_headers(headers)
+    properties(content_type, &id.unwrap_or_default(), now).with_type(clipped(event.event_type.as_str())).with_headers(headers)
 }
 
 /// A short string holds 255 bytes; what is longer is only cut where it is for people.

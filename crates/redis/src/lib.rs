@@ -1,1 +1,19 @@
-//! placeholder
+//! The directory and the journal on Redis 7.0 or later.
+//!
+//! `SCAN`, never `KEYS`; every change to the directory is one script; every read of it reads the dataset's sentinel too.
+
+mod apps;
+mod client;
+mod directory;
+mod endpoints;
+mod journal;
+mod keys;
+mod lists;
+mod meta;
+mod scripts;
+mod subscriptions;
+mod writer;
+
+pub use client::{RedisConfig, RedisStore};
+pub use journal::RedisJournal;
+pub use meta::{Meta, ShardCounts};

@@ -31,11 +31,9 @@ pub fn write(message: &Message, format: BodyFormat) -> Body {
             current_context: event.context.as_deref().and_then(raw_json),
             data: Data::of(message),
         }),
-        BodyFormat::Standard => serde_json::to_vec(&Standard {
-            r#type: event.event_type.as_str(),
-            timestamp: &event.time,
-            data: Data::of(message),
-        }),
+        BodyFormat::Standard => {
+            serde_json::to_vec(&Standard { r#type: event.event_type.as_str(), timestamp: &event.time, data: Data::of(message) })
+        }
         BodyFormat::CloudEvents => serde_json::to_vec(&CloudEvent::of(message)),
     };
     let content_type = if format == BodyFormat::CloudEvents { "application/cloudevents+json" } else { "application/json" };

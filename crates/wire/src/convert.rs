@@ -181,10 +181,7 @@ pub(crate) fn message_record_to_proto(record: &MessageRecord) -> v1::MessageReco
 pub(crate) fn message_record_from_proto(record: v1::MessageRecord) -> Result<MessageRecord, Unreadable> {
     let ids = record.routed_to.iter().map(|id| EndpointId::from_slice(id).ok_or(Unreadable::Field("routed_to")));
     let routed_to: Arc<[EndpointId]> = ids.collect::<Result<_, _>>()?;
-    Ok(MessageRecord {
-        message: Arc::new(message_from_proto(record.message)?),
-        routed_to: record.routed.then_some(routed_to),
-    })
+    Ok(MessageRecord { message: Arc::new(message_from_proto(record.message)?), routed_to: record.routed.then_some(routed_to) })
 }
 
 pub(crate) fn attempt_record_to_proto(record: &AttemptRecord) -> v1::AttemptRecord {

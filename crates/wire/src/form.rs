@@ -181,7 +181,8 @@ fn read_binary_cloudevent(published: &Published, data: Bytes) -> Result<Submissi
     let named = published.headers.iter().filter_map(|(name, value)| cloudevents_attribute(name).map(|name| (name, value)));
     let attributes: BTreeMap<&str, &String> = named.collect();
     let get = |name: &str| attributes.get(name).map(|value| (*value).clone());
-    let need = |name: &str| get(name).ok_or_else(|| Refusal::new(RefusalReason::Unreadable, format!("CloudEvents without {name}")));
+    let need =
+        |name: &str| get(name).ok_or_else(|| Refusal::new(RefusalReason::Unreadable, format!("CloudEvents without {name}")));
     require_version(&need("specversion")?)?;
     Ok(Submission {
         app: get("hookyardapp"),

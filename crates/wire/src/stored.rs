@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hookyard_core::clock::Entropy;
 use hookyard_core::directory::EndpointSecret;
 use hookyard_core::seal::{SealError, SealingKeys};
 use hookyard_core::signature::{BadSecret, Secret};
-use hookyard_core::clock::Entropy;
 use hookyard_core::{ApiKey, AppId, BodyFormat, Channel, Endpoint, EndpointId, EventPattern, Subscription, Timestamp, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -139,9 +139,10 @@ pub fn read_endpoint(text: &[u8], keys: &SealingKeys) -> Result<StoredEndpoint, 
     }
     let rest = record.rest.ok_or(StoredError::Text)?;
     let sensitive: Sensitive = serde_json::from_slice(&keys.open(&rest.sealed, record.id.as_bytes())?)?;
-    let secrets = sensitive.secrets.into_iter().map(|(text, expires_at)| {
-        Secret::parse(&text).map(|secret| EndpointSecret { secret, expires_at })
-    });
+    let secrets = sensitive
+        .secrets
+        .into_iter()
+        .map(|(text, expires_at)| Secret::parse(&text).map(|secret| EndpointSecret { secret, expires_at }));
     Ok(StoredEndpoint::Present(Box::new(Endpoint {
         id: record.id,
         app: rest.app,

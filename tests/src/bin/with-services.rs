@@ -24,11 +24,7 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["state", "command"])]
     install_only: bool,
     /// The command and its arguments.
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        required_unless_present = "install_only"
-    )]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required_unless_present = "install_only")]
     command: Vec<String>,
 }
 
@@ -61,7 +57,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode> {
 async fn run(words: &[String], services: &Services) -> Result<ExitStatus> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
-    let mut words = words.iter().map(|word| filled_in(word, services));
+    let mut words = words.iter().map(|word| filled_in(word, &services.amqp_url, &services.redis_url));
     let program = words.next().context("there is no command")?;
     let mut child = Command::new(&program)
         .args(words)
@@ -83,28 +79,49 @@ async fn run(words: &[String], services: &Services) -> Result<ExitStatus> {
 async fn pass_on(name: &str, child: &Child) -> Result<()> {
     // Without a number it has ended, and the wait is about to say so; the same if kill fails.
     if let Some(pid) = child.id() {
-        Command::new("kill")
-            .args(["-s", name, &pid.to_string()])
-            .status()
-            .await
-            .context("cannot run kill")?;
+        Command::new("kill").args(["-s", name, &pid.to_string()]).status().await.context("cannot run kill")?;
     }
     Ok(())
 }
 
-fn filled_in(word: &str, services: &Services) -> String {
-    word.replace("{amqp}", &services.amqp_url)
-        .replace("{redis}", &services.redis_url)
+fn filled_in(word: &str, amqp_url: &str, redis_url: &str) -> String {
+    word.replace("{amqp}", amqp_url).replace("{redis}", redis_url)
 }
 
 /// The command's own code, or what a shell makes of the signal that ended it.
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok())
-        .map_or(ExitCode::FAILURE, ExitCode::from)
+    code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 #[expect(clippy::print_stderr, reason = "a command says there what is wrong")]
 fn complain(error: &anyhow::Error) {
     eprintln!("with-services: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_keeps_its_own_options() -> Result<()> {
+        let arguments = Arguments::try_parse_from(["with-services", "--state", "kept", "cargo", "test", "--state", "--", "x"])?;
+        assert_eq!(arguments.state, Some(PathBuf::from("kept")));
+        assert_eq!(arguments.command, ["cargo", "test", "--state", "--", "x"]);
+        assert!(Arguments::try_parse_from(["with-services"]).is_err());
+        assert!(Arguments::try_parse_from(["with-services", "--install-only", "cargo"]).is_err());
+        assert!(Arguments::try_parse_from(["with-services", "--install-only"])?.install_only);
+        Ok(())
+    }
+
+    #[test]
+    fn the_urls_take_the_place_of_their_words() {
+        assert_eq!(filled_in("--at={redis},{amqp}{", "amqp://a", "redis://b"), "--at=redis://b,amqp://a{");
+    }
+
+    #[test]
+    fn the_status_is_that_of_the_command_as_a_shell_tells_it() {
+        assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), ExitCode::from(7));
+        assert_eq!(exit_code(ExitStatus::from_raw(15)), ExitCode::from(143));
+    }
 }

@@ -33,9 +33,7 @@ impl Container {
         // Before it runs, so that there is no moment in which it would stay behind.
         leash.run_at_end(&format!("'{}' rm --force --volumes {name}", engine.display()))?;
         let publish = format!("127.0.0.1::{inner_port}");
-        ask(Command::new(engine)
-            .args(["run", "--detach", "--name", &name, "--publish", &publish, image])
-            .args(args))?;
+        ask(Command::new(engine).args(["run", "--detach", "--name", &name, "--publish", &publish, image]).args(args))?;
         let mapping = ask(Command::new(engine).args(["port", &name, &format!("{inner_port}/tcp")]))?;
         let port = published_port(&mapping).with_context(|| format!("{image} has no port: {mapping}"))?;
         let begun = Instant::now();
@@ -57,21 +55,13 @@ impl Container {
 /// docker or podman, whichever can run a container here: the program alone says nothing about its daemon.
 pub(super) fn find_engine() -> Option<PathBuf> {
     let mut engines = ["docker", "podman"].into_iter().filter_map(on_path);
-    engines.find(|engine| {
-        Command::new(engine)
-            .arg("ps")
-            .output()
-            .is_ok_and(|output| output.status.success())
-    })
+    engines.find(|engine| Command::new(engine).arg("ps").output().is_ok_and(|output| output.status.success()))
 }
 
 /// Runs the engine and gives back what it prints; progress and errors go to standard error.
 fn ask(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run {command:?}"))?;
+    let output =
+        command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().with_context(|| format!("cannot run {command:?}"))?;
     if !output.status.success() {
         bail!("{command:?} ended with {}", output.status);
     }

@@ -23,11 +23,7 @@ impl FolderInUse {
         let mark = folder.join("in-use.pid");
         if let Ok(text) = fs::read_to_string(&mark) {
             if let Some(owner) = text.trim().parse().ok().filter(|&pid| leash::is_alive(pid)) {
-                bail!(
-                    "{} is in use by process {owner}; remove {} if it is not",
-                    folder.display(),
-                    mark.display()
-                );
+                bail!("{} is in use by process {owner}; remove {} if it is not", folder.display(), mark.display());
             }
             fs::remove_file(&mark).with_context(|| format!("cannot remove {}", mark.display()))?;
         }
@@ -36,10 +32,7 @@ impl FolderInUse {
             opened => opened.with_context(|| format!("cannot write {}", mark.display()))?,
         };
         write!(file, "{}", process::id()).with_context(|| format!("cannot write {}", mark.display()))?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            mark,
-        })
+        Ok(Self { folder: folder.to_owned(), mark })
     }
 
     /// The folder.

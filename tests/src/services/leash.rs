@@ -66,11 +66,8 @@ impl Server {
     /// Starts a server whose output is added to `log`.
     pub(super) fn spawn(command: &mut Command, log: &Path) -> Result<Self> {
         let mut leash = Leash::new()?;
-        let out = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| format!("cannot write {}", log.display()))?;
+        let out =
+            fs::File::options().create(true).append(true).open(log).with_context(|| format!("cannot write {}", log.display()))?;
         let err = out.try_clone().context("cannot share the log")?;
         let program = command.get_program().to_owned();
         let child = command
@@ -81,10 +78,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let tied = leash.run_at_end(&format!("kill -s KILL -- -{}", child.id()));
-        let server = Self {
-            child,
-            leash: Some(leash),
-        };
+        let server = Self { child, leash: Some(leash) };
         tied.map(|()| server)
     }
 
@@ -158,15 +152,9 @@ fn signal(name: &str, target: &str) -> Result<()> {
 }
 
 fn end_of(log: &Path) -> String {
-    let text = fs::read(log)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
-    format!(
-        "; {} ends with:\n{}",
-        log.display(),
-        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
-    )
+    format!("; {} ends with:\n{}", log.display(), lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"))
 }
 
 #[cfg(test)]
@@ -207,9 +195,7 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let log = dir.path().join("log");
         let mut server = Server::spawn(Command::new("sh").args(["-c", "echo no luck; exit 3"]), &log)?;
-        let report = server
-            .await_ready(PATIENCE, &log, || false)
-            .map_err(|error| error.to_string());
+        let report = server.await_ready(PATIENCE, &log, || false).map_err(|error| error.to_string());
         assert!(report.is_err_and(|text| text.contains("exit status: 3") && text.contains("no luck")));
         Ok(())
     }

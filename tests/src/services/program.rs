@@ -8,13 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// Where programs are besides `PATH`: Debian keeps `sbin` out of an ordinary user's, and Homebrew is not in that of a service.
-const MORE_FOLDERS: [&str; 5] = [
-    "/usr/local/bin",
-    "/usr/local/sbin",
-    "/usr/sbin",
-    "/opt/homebrew/bin",
-    "/opt/homebrew/sbin",
-];
+const MORE_FOLDERS: [&str; 5] = ["/usr/local/bin", "/usr/local/sbin", "/usr/sbin", "/opt/homebrew/bin", "/opt/homebrew/sbin"];
 /// The script itself, as Debian and Red Hat install it. Their `rabbitmq-server` on the `PATH` is a wrapper that refuses anyone but
 /// root and the user rabbitmq, and then runs as the latter.
 const RABBITMQ_SCRIPT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -50,9 +44,9 @@ impl Program {
     /// The program that starts the server, where it is installed.
     pub(super) fn find(self) -> Option<PathBuf> {
         match self {
-            Self::RabbitMq => Some(PathBuf::from(RABBITMQ_SCRIPT))
-                .filter(|script| script.is_file())
-                .or_else(|| on_path("rabbitmq-server")),
+            Self::RabbitMq => {
+                Some(PathBuf::from(RABBITMQ_SCRIPT)).filter(|script| script.is_file()).or_else(|| on_path("rabbitmq-server"))
+            }
             Self::Redis => on_path("redis-server"),
         }
     }
@@ -69,8 +63,7 @@ impl Program {
             bail!("{self} is not installed: {}", line_to_type());
         }
         install().with_context(|| format!("{self} is not installed, and installing it failed: {}", line_to_type()))?;
-        self.find()
-            .with_context(|| format!("{self} was installed and is not to be found"))
+        self.find().with_context(|| format!("{self} was installed and is not to be found"))
     }
 }
 
@@ -106,10 +99,7 @@ fn install() -> Result<()> {
 }
 
 fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 fn line_to_type() -> &'static str {

@@ -101,10 +101,7 @@ impl PrivateRabbit {
     /// # Errors
     /// It did not end within a minute; it has been killed then.
     pub fn stop(&mut self) -> Result<()> {
-        self.broker
-            .take()
-            .map_or(Ok(()), |broker| broker.terminate(ENDED_WITHIN))
-            .context("cannot stop RabbitMQ")
+        self.broker.take().map_or(Ok(()), |broker| broker.terminate(ENDED_WITHIN)).context("cannot stop RabbitMQ")
     }
 
     /// Stops it in its tracks (SIGSTOP): connections stay open and nothing answers.
@@ -129,11 +126,7 @@ impl PrivateRabbit {
     /// `rabbitmqctl` fails; the error has what it says.
     pub fn ctl(&self, args: &[&str]) -> Result<String> {
         let mut command = self.command(&self.script.with_file_name("rabbitmqctl"));
-        let output = command
-            .arg("--silent")
-            .args(args)
-            .output()
-            .context("cannot start rabbitmqctl")?;
+        let output = command.arg("--silent").args(args).output().context("cannot start rabbitmqctl")?;
         if !output.status.success() {
             bail!(
                 "rabbitmqctl {} ended with {}: {}",
@@ -148,9 +141,7 @@ impl PrivateRabbit {
     fn launch(&mut self) -> Result<()> {
         let log = self.folder.join("broker.out");
         let mut broker = Server::spawn(&mut self.command(&self.script), &log)?;
-        broker
-            .await_ready(READY_WITHIN, &log, || answers(self.amqp_port))
-            .context("cannot start RabbitMQ")?;
+        broker.await_ready(READY_WITHIN, &log, || answers(self.amqp_port)).context("cannot start RabbitMQ")?;
         self.broker = Some(broker);
         Ok(())
     }
@@ -220,9 +211,7 @@ fn start_mapper(port: u16, folder: &Path) -> Result<Server> {
     let program = on_path("epmd").context("there is no epmd, which comes with Erlang")?;
     let log = folder.join("epmd.out");
     let mut command = Command::new(program);
-    command
-        .args(["-address", "127.0.0.1", "-port", &port.to_string()])
-        .current_dir(folder);
+    command.args(["-address", "127.0.0.1", "-port", &port.to_string()]).current_dir(folder);
     let mut mapper = Server::spawn(&mut command, &log)?;
     // NAMES_REQ: a length of one byte, and the letter n; the answer begins with the mapper's own port.
     mapper.await_ready(MAPPER_WITHIN, &log, || {

@@ -15,17 +15,8 @@ use super::program::Program;
 pub(super) const IMAGE: &str = "docker.io/library/redis:7";
 /// How an instance is set up, privately or in a container: as Hookyard's documentation asks of an operator, the append-only file
 /// being the only copy on disk.
-pub(super) const SETTINGS: [&str; 9] = [
-    "redis-server",
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "everysec",
-    "--maxmemory-policy",
-    "noeviction",
-    "--save",
-    "",
-];
+pub(super) const SETTINGS: [&str; 9] =
+    ["redis-server", "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", ""];
 /// It takes 0.1 s; more only where a restart reads a large append-only file, or the machine is busy building.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// It ends at once, except for the writing out of the append-only file.
@@ -49,12 +40,7 @@ impl PrivateRedis {
         let program = Program::Redis.find_or_install()?;
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let folder = dir.canonicalize().with_context(|| format!("cannot use {}", dir.display()))?;
-        let mut redis = Self {
-            program,
-            folder,
-            port: port::free_port()?,
-            server: None,
-        };
+        let mut redis = Self { program, folder, port: port::free_port()?, server: None };
         redis.launch()?;
         Ok(redis)
     }
@@ -88,10 +74,7 @@ impl PrivateRedis {
     /// # Errors
     /// It did not end within half a minute; it has been killed then.
     pub fn stop(&mut self) -> Result<()> {
-        self.server
-            .take()
-            .map_or(Ok(()), |server| server.terminate(ENDED_WITHIN))
-            .context("cannot stop Redis")
+        self.server.take().map_or(Ok(()), |server| server.terminate(ENDED_WITHIN)).context("cannot stop Redis")
     }
 
     /// Stops it in its tracks (SIGSTOP): connections stay open and nothing answers.
@@ -113,18 +96,9 @@ impl PrivateRedis {
     fn launch(&mut self) -> Result<()> {
         let log = self.folder.join("redis.log");
         let mut command = Command::new(&self.program);
-        command.args(&SETTINGS[1..]).args([
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &self.port.to_string(),
-            "--pidfile",
-            "redis.pid",
-        ]);
+        command.args(&SETTINGS[1..]).args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--pidfile", "redis.pid"]);
         let mut server = Server::spawn(command.current_dir(&self.folder), &log)?;
-        server
-            .await_ready(READY_WITHIN, &log, || answers(self.port))
-            .context("cannot start Redis")?;
+        server.await_ready(READY_WITHIN, &log, || answers(self.port)).context("cannot start Redis")?;
         self.server = Some(server);
         Ok(())
     }
@@ -165,10 +139,7 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let mut redis = PrivateRedis::start(dir.path())?;
         assert_eq!(ask::<3>(&redis, "SET a 1")?, "+OK");
-        assert_eq!(
-            ask::<44>(&redis, "CONFIG GET maxmemory-policy")?.split_whitespace().last(),
-            Some("noeviction")
-        );
+        assert_eq!(ask::<44>(&redis, "CONFIG GET maxmemory-policy")?.split_whitespace().last(), Some("noeviction"));
         // The append-only file is with the kernel before a command is answered, and only the machine's crash could lose that.
         redis.kill9();
         assert!(!answers(redis.port()));
@@ -205,18 +176,11 @@ mod tests {
         }
         let dir = tempfile::tempdir()?;
         let mut victim = Command::new(env::current_exe()?)
-            .args([
-                "--exact",
-                "services::redis::tests::a_server_ends_with_the_process_that_started_it",
-            ])
+            .args(["--exact", "services::redis::tests::a_server_ends_with_the_process_that_started_it"])
             .env(VICTIM_VAR, dir.path())
             .stdout(Stdio::null())
             .spawn()?;
-        let url = wait_for(|| {
-            fs::read_to_string(dir.path().join("url"))
-                .ok()
-                .filter(|url| url.ends_with('\n'))
-        })?;
+        let url = wait_for(|| fs::read_to_string(dir.path().join("url")).ok().filter(|url| url.ends_with('\n')))?;
         let port = url.trim().rsplit(':').next().context("no port")?.parse()?;
         assert!(answers(port));
         victim.kill()?;

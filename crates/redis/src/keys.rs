@@ -1,0 +1,69 @@
+//! Every key, with its type, lifetime and meaning. Keys of one application share a hash tag, so that a Redis Cluster keeps them
+//! together.
+
+use hookyard_core::event::EventId;
+use hookyard_core::{AppId, EndpointId, MessageId, Timestamp};
+use ring::digest;
+
+/// Hash, no TTL. The sentinel and what the whole installation shares: `dataset`, `epoch`, `schema`, `fast_shards`, `slow_shards`,
+/// `names` (moves with every change of an application's uid), `seal_check`.
+pub const META: &str = "hookyard:meta";
+
+/// Sorted set by text, no TTL. The ids of all applications.
+pub const APPS: &str = "hookyard:apps";
+
+/// Hash, no TTL. Application uid → id.
+pub const UIDS: &str = "hookyard:uids";
+
+/// Hash, no TTL. Everything one application owns: `v` its version, `app` its record, `rev` that record's revision, `uid`, `d` when
+/// it was deleted, `floor` (the version from which [`changes`] is complete), `e:<endpoint id>` endpoints and tombstones,
+/// `u:<uid>` endpoint uid → id.
+pub fn directory(app: AppId) -> String {
+    format!("hookyard:{{{app}}}:directory")
+}
+
+/// Field of [`directory`] that holds an endpoint.
+pub fn endpoint_field(endpoint: EndpointId) -> String {
+    format!("e:{endpoint}")
+}
+
+/// Sorted set by text, no TTL. The ids of an application's endpoints.
+pub fn endpoints(app: AppId) -> String {
+    format!("hookyard:{{{app}}}:endpoints")
+}
+
+/// Sorted set by version counter, no TTL, trimmed. Endpoint ids by their last change.
+pub fn changes(app: AppId) -> String {
+    format!("hookyard:{{{app}}}:changes")
+}
+
+/// String, 24 h. What became of an event id: a state byte, 16 bytes of content hash, 20 of message id.
+pub fn marker(app: AppId, event: &EventId) -> Vec<u8> {
+    let hash = digest::digest(&digest::SHA256, event.as_str().as_bytes());
+    let mut key = format!("hookyard:{{{app}}}:marker:").into_bytes();
+    key.extend_from_slice(&hash.as_ref()[..16]);
+    key
+}
+
+/// Hash, the retention from its last terminal state on. One message: `m` its record, `n` deliveries routed, `t` of them ended,
+/// `d` of them dead, `a` + 20 bytes: an attempt, `s` + 20 bytes: a delivery's state.
+pub fn message(app: AppId, message: MessageId) -> Vec<u8> {
+    let mut key = format!("hookyard:{{{app}}}:msg:").into_bytes();
+    key.extend_from_slice(message.as_bytes());
+    key
+}
+
+/// Sorted set by bytes, per day. 20 bytes of message id.
+pub fn messages(app: AppId, day: i64) -> String {
+    format!("hookyard:{{{app}}}:messages:{day}")
+}
+
+/// Sorted set by bytes, per day. 20 bytes of attempt id, 20 of message id.
+pub fn attempts(app: AppId, endpoint: EndpointId, day: i64) -> String {
+    format!("hookyard:{{{app}}}:attempts:{endpoint}:{day}")
+}
+
+/// The bucket of a list that holds items of this moment.
+pub fn day_of(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(24 * 3600 * 1000)
+}

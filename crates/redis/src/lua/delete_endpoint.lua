@@ -1,0 +1,16 @@
+-- Deletes an endpoint; a tombstone stays in its place.
+-- KEYS: directory, endpoints, changes, meta. ARGV: dataset, endpoint id, tombstone, nonce, length of the list of changes.
+if redis.call('HGET', KEYS[4], 'dataset') ~= ARGV[1] then return 'dataset' end
+local field = 'e:' .. ARGV[2]
+local current = redis.call('HGET', KEYS[1], field)
+if not current then return 'absent' end
+current = cjson.decode(current)
+if current.deletedAt then return 'absent' end
+if type(current.uid) == 'string' then redis.call('HDEL', KEYS[1], 'u:' .. current.uid) end
+local counter = tonumber(string.match(redis.call('HGET', KEYS[1], 'v'), '^(%d+)')) + 1
+redis.call('HSET', KEYS[1], field, ARGV[3], 'v', counter .. '.' .. ARGV[4])
+redis.call('ZREM', KEYS[2], ARGV[2])
+redis.call('ZADD', KEYS[3], counter, ARGV[2])
+local surplus = redis.call('ZPOPMIN', KEYS[3], math.max(redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[5]), 0))
+if #surplus > 0 then redis.call('HSET', KEYS[1], 'floor', surplus[#surplus]) end
+return 'done'

@@ -1,0 +1,134 @@
+//! The sentinel: which dataset this store holds, and what the whole installation shares.
+
+use std::collections::HashMap;
+
+use hookyard_core::{Fault, FaultKind};
+use hookyard_telemetry::label::StoreOp;
+use redis::Pipeline;
+
+use crate::client::RedisStore;
+use crate::keys;
+
+/// Version of the layout of keys.
+const SCHEMA: u32 = 1;
+/// What is sealed in `seal_check`, so that a lost key is noticed at the start and not in a signature.
+const SEAL_CHECK: &[u8] = b"hookyard";
+
+/// The sentinel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// The dataset's id.
+    pub dataset: String,
+    /// Raised when an operator accepts a dataset: everything remembered is forgotten.
+    pub epoch: u64,
+}
+
+/// Shard counts in use; they only grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardCounts {
+    /// Of the fast lane.
+    pub fast: u32,
+    /// Of the slow lane.
+    pub slow: u32,
+}
+
+impl RedisStore {
+    /// The sentinel, if there is one.
+    pub async fn meta(&self) -> Result<Option<Meta>, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.hmget(keys::META, &["dataset", "epoch"]);
+        let (fields,): ((Option<String>, Option<u64>),) =
+            self.directory.query(StoreOp::Meta, "read the sentinel", &pipeline).await?;
+        Ok(fields.0.map(|dataset| Meta { dataset, epoch: fields.1.unwrap_or(0) }))
+    }
+
+    /// Writes the sentinel of a new dataset unless somebody else just did; the sentinel afterwards.
+    pub async fn create_meta(&self, proposed: &str) -> Result<Meta, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.hset_nx(keys::META, "dataset", proposed).ignore();
+        pipeline.hset_nx(keys::META, "epoch", 1).ignore();
+        pipeline.hset_nx(keys::META, "schema", SCHEMA).ignore();
+        let () = self.directory.query(StoreOp::Meta, "write the sentinel", &pipeline).await?;
+        self.meta().await?.ok_or_else(|| Fault::new(FaultKind::Contended, "write the sentinel"))
+    }
+
+    /// Raises the epoch: everybody forgets what they remembered.
+    pub async fn raise_epoch(&self) -> Result<u64, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.hincr(keys::META, "epoch", 1);
+        let (epoch,): (u64,) = self.directory.query(StoreOp::Meta, "raise the epoch", &pipeline).await?;
+        Ok(epoch)
+    }
+
+    /// Raises the shard counts to at least these; the counts afterwards.
+    pub async fn grow_shards(&self, proposed: ShardCounts) -> Result<ShardCounts, Fault> {
+        const GROW: &str = "local out = {} for i = 1, 2 do local f = ({'fast_shards', 'slow_shards'})[i] \
+             local n = math.max(tonumber(redis.call('HGET', KEYS[1], f) or '0'), tonumber(ARGV[i])) \
+             redis.call('HSET', KEYS[1], f, n) out[i] = n end return out";
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("EVAL").arg(GROW).arg(1).arg(keys::META).arg(proposed.fast).arg(proposed.slow);
+        let (counts,): ((u32, u32),) = self.directory.query(StoreOp::Meta, "grow the shard counts", &pipeline).await?;
+        Ok(ShardCounts { fast: counts.0, slow: counts.1 })
+    }
+
+    /// Whether the configured key is the one this store was sealed with; the first to ask seals the check.
+    pub async fn check_seal(&self) -> Result<(), Fault> {
+        let refused = |error| Fault::caused(FaultKind::Refused, "open the store's seal check", error);
+        let sealed = self.keys.seal(SEAL_CHECK, keys::META.as_bytes(), &*self.entropy).map_err(refused)?;
+        let mut pipeline = redis::pipe();
+        pipeline.hset_nx(keys::META, "seal_check", sealed).ignore().hget(keys::META, "seal_check");
+        let (stored,): (String,) = self.directory.query(StoreOp::Meta, "read the seal check", &pipeline).await?;
+        self.keys.open(&stored, keys::META.as_bytes()).map(drop).map_err(refused)
+    }
+
+    /// From now on, only this dataset is read and written; `None`: nothing is.
+    pub fn adopt(&self, meta: Option<Meta>) {
+        self.metrics.dataset_wrong.set(i64::from(meta.is_none()));
+        if let Ok(mut dataset) = self.dataset.write() {
+            *dataset = meta;
+        }
+    }
+
+    /// The dataset adopted, if any.
+    pub fn adopted(&self) -> Option<Meta> {
+        self.dataset.read().ok().and_then(|dataset| dataset.clone())
+    }
+
+    /// The adopted dataset's id, for the scripts that check it themselves.
+    pub(crate) fn dataset_id(&self, operation: &'static str) -> Result<String, Fault> {
+        self.adopted().map(|meta| meta.dataset).ok_or_else(|| Fault::new(FaultKind::WrongDataset, operation))
+    }
+
+    /// Adds the reading of the sentinel to a pipeline; its answer goes to [`RedisStore::check_sentinel`].
+    pub(crate) fn read_sentinel(pipeline: &mut Pipeline) {
+        pipeline.hmget(keys::META, &["dataset", "epoch", "names"]);
+    }
+
+    /// Whether the sentinel is the adopted one; the epoch and the counter of names.
+    pub(crate) fn check_sentinel(&self, operation: &'static str, sentinel: &Sentinel) -> Result<(u64, u64), Fault> {
+        let wrong = || Fault::new(FaultKind::WrongDataset, operation);
+        let adopted = self.adopted().ok_or_else(wrong)?;
+        let (Some(dataset), Some(epoch), names) = sentinel else {
+            self.metrics.dataset_wrong.set(1);
+            return Err(wrong());
+        };
+        if *dataset != adopted.dataset || *epoch < adopted.epoch {
+            self.metrics.dataset_wrong.set(1);
+            return Err(wrong());
+        }
+        Ok((*epoch, names.unwrap_or(0)))
+    }
+
+    /// Everything in the sentinel, for an operator who wants to see.
+    pub async fn meta_fields(&self) -> Result<HashMap<String, String>, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.hgetall(keys::META);
+        let (mut fields,): (HashMap<String, String>,) =
+            self.directory.query(StoreOp::Meta, "read the sentinel", &pipeline).await?;
+        fields.remove("seal_check");
+        Ok(fields)
+    }
+}
+
+/// `dataset`, `epoch` and `names` as read.
+pub(crate) type Sentinel = (Option<String>, Option<u64>, Option<u64>);

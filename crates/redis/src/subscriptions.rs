@@ -1,0 +1,110 @@
+//! The routing snapshot: what changed in an application since a version, or everything.
+
+use std::sync::Arc;
+
+use hookyard_core::directory::Version;
+use hookyard_core::port::{Freshness, Remembered};
+use hookyard_core::{AppId, Application, EndpointId, Fault, FaultKind, Subscription};
+use hookyard_telemetry::label::StoreOp;
+use hookyard_wire::stored::{StoredSubscription, read_subscription};
+
+use crate::client::RedisStore;
+use crate::keys;
+
+/// Endpoints read per step of a scan: some milliseconds of the server's time.
+const SCAN_COUNT: usize = 1_000;
+
+impl RedisStore {
+    /// How `remembered` stands against the version just read.
+    pub(crate) async fn freshness(&self, remembered: &Remembered, found: Option<String>, epoch: u64) -> Result<Freshness, Fault> {
+        let Some(found) = found else { return Ok(Freshness::Gone) };
+        let version = version_in(&found, epoch)?;
+        match &remembered.version {
+            Some(known) if *known == version => Ok(Freshness::Current),
+            Some(known) if epoch_of(known) == epoch_of(&version) && version.counter <= known.counter => {
+                tracing::error!(app = %remembered.app, "the version of an application went backwards; its events wait");
+                Ok(Freshness::Regressed)
+            }
+            Some(known) if epoch_of(known) == epoch_of(&version) => self.changed(remembered.app, known, version).await,
+            _ => self.replaced(remembered.app, epoch).await,
+        }
+    }
+
+    async fn changed(&self, app: AppId, known: &Version, version: Version) -> Result<Freshness, Fault> {
+        const OPERATION: &str = "read changed subscriptions";
+        let mut pipeline = redis::pipe();
+        pipeline.hget(keys::directory(app), "floor");
+        pipeline.zrangebyscore(keys::changes(app), format!("({}", known.counter), version.counter);
+        let (floor, ids): (Option<u64>, Vec<String>) = self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
+        if floor.unwrap_or(0) > known.counter {
+            return self.replaced(app, epoch_of(&version)).await;
+        }
+        let mut pipeline = redis::pipe();
+        let mut fields = vec!["app".to_owned()];
+        fields.extend(ids.iter().map(|id| format!("e:{id}")));
+        pipeline.hmget(keys::directory(app), fields);
+        let (mut records,): (Vec<Option<Vec<u8>>>,) = self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
+        let endpoints = records.split_off(1);
+        let Some(disabled) = disabled(&records)? else { return Ok(Freshness::Gone) };
+        let (mut put, mut removed) = (Vec::new(), Vec::new());
+        for record in endpoints.into_iter().flatten() {
+            match read(&record)? {
+                StoredSubscription::Present(subscription) => put.push(subscription),
+                StoredSubscription::Deleted(id) => removed.push(id),
+            }
+        }
+        Ok(Freshness::Changed { version, disabled, put, removed })
+    }
+
+    /// Everything anew. The version is read before the scan: what changes meanwhile is found as a change next time.
+    async fn replaced(&self, app: AppId, epoch: u64) -> Result<Freshness, Fault> {
+        const OPERATION: &str = "read subscriptions";
+        let mut pipeline = redis::pipe();
+        pipeline.hmget(keys::directory(app), &["v", "app"]);
+        let (head,): (Vec<Option<Vec<u8>>>,) = self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
+        let (Some(Some(version)), Some(disabled)) = (head.first(), disabled(&head[1..])?) else { return Ok(Freshness::Gone) };
+        let version = version_in(&String::from_utf8_lossy(version), epoch)?;
+        let (mut cursor, mut all): (u64, Vec<Subscription>) = (0, Vec::new());
+        loop {
+            let mut pipeline = redis::pipe();
+            let scan = pipeline.cmd("HSCAN").arg(keys::directory(app)).arg(cursor);
+            scan.arg("MATCH").arg("e:*").arg("COUNT").arg(SCAN_COUNT);
+            let ((next, fields),): ((u64, Vec<Vec<u8>>),) = self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
+            for pair in fields.chunks_exact(2) {
+                if let StoredSubscription::Present(subscription) = read(&pair[1])? {
+                    all.push(subscription);
+                }
+            }
+            if next == 0 {
+                return Ok(Freshness::Replaced { version, disabled, all });
+            }
+            cursor = next;
+        }
+    }
+}
+
+/// A version is of its epoch: after an operator accepted a dataset, nothing remembered is equal to anything found.
+fn version_in(text: &str, epoch: u64) -> Result<Version, Fault> {
+    let version = Version::parse(text).ok_or_else(|| Fault::new(FaultKind::Corrupt, "read an application's version"))?;
+    Ok(Version { counter: version.counter, nonce: Arc::from(format!("{}@{epoch}", version.nonce)) })
+}
+
+fn epoch_of(version: &Version) -> u64 {
+    version.nonce.rsplit_once('@').and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0)
+}
+
+/// Whether the application is switched off; `None` if it is not there.
+fn disabled(records: &[Option<Vec<u8>>]) -> Result<Option<bool>, Fault> {
+    let Some(Some(record)) = records.first() else { return Ok(None) };
+    let app: Application = serde_json::from_slice(record).map_err(|error| Fault::corrupt("read an application", error))?;
+    Ok(Some(app.disabled))
+}
+
+fn read(record: &[u8]) -> Result<StoredSubscription, Fault> {
+    read_subscription(record).map_err(|error| Fault::corrupt("read a subscription", error))
+}
+
+/// The id in a field of the directory.
+pub(crate) fn endpoint_in(text: &str) -> Option<EndpointId> {
+    text.parse().ok()
+}

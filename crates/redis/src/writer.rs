@@ -1,0 +1,141 @@
+//! The journal's writer: collects what arrives while the last group is on its way, and sends it as one pipeline.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hookyard_core::journal::{AttemptRecord, DeliveryState, EndRecord, Entry, MessageRecord};
+use hookyard_core::{AppId, EndpointId, Fault, FaultKind, Outcome};
+use hookyard_telemetry::label::StoreOp;
+use hookyard_wire::record::{write_attempt, write_message};
+use redis::ScriptInvocation;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client::RedisStore;
+use crate::keys;
+
+/// Groups waiting to be written: what a few milliseconds of a busy process bring.
+const MAILBOX: usize = 4_096;
+/// Entries in one script call: it holds the server for well under a millisecond or two.
+const ENTRIES_PER_CALL: usize = 100;
+/// Entries in one pipeline.
+const ENTRIES_PER_PIPELINE: usize = 1_000;
+/// Lists live this much longer than what they list, so that a message's whole life is covered. A day's bucket begins with its
+/// first entry and ends a day later; a delivery may be retried for days before it ends.
+const LIST_MARGIN_S: u64 = 3 * 24 * 3600;
+
+/// A group to write and who waits for it.
+pub struct Group {
+    pub entries: Vec<Entry>,
+    pub written: oneshot::Sender<Result<(), Fault>>,
+}
+
+/// Begins the writer.
+pub fn start(store: RedisStore) -> mpsc::Sender<Group> {
+    let (sender, receiver) = mpsc::channel(MAILBOX);
+    tokio::spawn(run(store, receiver));
+    sender
+}
+
+async fn run(store: RedisStore, mut mailbox: mpsc::Receiver<Group>) {
+    let mut groups: Vec<Group> = Vec::new();
+    while mailbox.recv_many(&mut groups, ENTRIES_PER_PIPELINE).await > 0 {
+        let result = write(&store, groups.iter().flat_map(|group| &group.entries)).await;
+        for group in groups.drain(..) {
+            let result = match &result {
+                Ok(()) => Ok(()),
+                Err(fault) => Err(Fault::caused(fault.kind, "write the journal", fault.chain())),
+            };
+            if group.written.send(result).is_err() {
+                tracing::trace!("nobody waits for this record any more");
+            }
+        }
+    }
+}
+
+/// Writes entries, one script call per application and [`ENTRIES_PER_CALL`].
+pub async fn write(store: &RedisStore, entries: impl Iterator<Item = &Entry>) -> Result<(), Fault> {
+    let mut by_app: BTreeMap<AppId, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        by_app.entry(entry.app()).or_default().push(entry);
+    }
+    let mut pipeline = redis::pipe();
+    for (app, entries) in by_app {
+        for chunk in entries.chunks(ENTRIES_PER_CALL) {
+            let mut call = store.journal.scripts.record.prepare_invoke();
+            call.arg(store.retention.as_secs()).arg(store.retention.as_secs() + LIST_MARGIN_S);
+            for entry in chunk {
+                add(&mut call, app, entry);
+            }
+            pipeline.invoke_script(&call).ignore();
+        }
+    }
+    if pipeline.is_empty() {
+        return Ok(());
+    }
+    store.journal.query(StoreOp::Record, "write the journal", &pipeline).await
+}
+
+fn add(call: &mut ScriptInvocation<'_>, app: AppId, entry: &Entry) {
+    match entry {
+        Entry::Message(record) => add_message(call, app, record),
+        Entry::Attempt(record) => add_attempt(call, app, record),
+        Entry::End(record) => add_end(call, app, record),
+    }
+}
+
+fn add_message(call: &mut ScriptInvocation<'_>, app: AppId, record: &MessageRecord) {
+    let id = record.message.id;
+    call.key(keys::message(app, id)).key(keys::messages(app, keys::day_of(id.time())));
+    call.arg("M").arg(&id.as_bytes()[..]).arg(write_message(record));
+    call.arg(record.routed_to.as_ref().map_or_else(String::new, |ids| ids.len().to_string()));
+}
+
+fn add_attempt(call: &mut ScriptInvocation<'_>, app: AppId, record: &AttemptRecord) {
+    let key = record.delivery;
+    call.key(keys::message(app, key.message)).key(keys::attempts(app, key.endpoint, keys::day_of(record.id.time())));
+    let member = [&record.id.as_bytes()[..], key.message.as_bytes()].concat();
+    call.arg("A").arg(member).arg(attempt_field(record.id.as_bytes())).arg(write_attempt(record));
+    add_state(call, key.endpoint, &record.state());
+}
+
+fn add_end(call: &mut ScriptInvocation<'_>, app: AppId, record: &EndRecord) {
+    let key = keys::message(app, record.delivery.message);
+    // No list: the second key is the first again.
+    call.key(key.clone()).key(key).arg("E");
+    let state = DeliveryState { run: record.run, attempt: record.number, outcome: record.outcome };
+    add_state(call, record.delivery.endpoint, &state);
+}
+
+fn add_state(call: &mut ScriptInvocation<'_>, endpoint: EndpointId, state: &DeliveryState) {
+    let ended = u8::from(state.outcome.is_terminal());
+    let dead = u8::from(matches!(state.outcome, Outcome::Dead(_)));
+    let what = match state.outcome {
+        Outcome::Delivered => "delivered".to_owned(),
+        Outcome::Retry { at } => format!("retry:{}", at.as_millis()),
+        Outcome::Dead(reason) => format!("dead:{}", reason.as_str()),
+        Outcome::Discarded(_) => "discarded".to_owned(),
+    };
+    let rank = state.rank();
+    let text = format!("{rank}|{ended}|{dead}|{}|{}|{what}", state.run, state.attempt);
+    call.arg(state_field(endpoint)).arg(rank).arg(text).arg(ended).arg(dead);
+}
+
+/// Field of a message's hash that holds an attempt.
+pub fn attempt_field(attempt: &[u8; 20]) -> Vec<u8> {
+    [b"a", &attempt[..]].concat()
+}
+
+/// Field of a message's hash that holds a delivery's state.
+fn state_field(endpoint: EndpointId) -> Vec<u8> {
+    [b"s", &endpoint.as_bytes()[..]].concat()
+}
+
+/// A fault for everybody who waits on a writer that is gone.
+pub fn gone() -> Fault {
+    Fault::new(FaultKind::Unavailable, "write the journal")
+}
+
+/// Bytes of a stored record.
+pub fn owned(bytes: Vec<u8>) -> Bytes {
+    Bytes::from(bytes)
+}
