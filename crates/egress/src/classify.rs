@@ -1,0 +1,52 @@
+//! From a client error to an outcome class.
+
+use std::error::Error;
+use std::io;
+
+use hookyard_core::AttemptClass;
+use hookyard_core::address::Refused;
+
+use crate::resolve::DnsFailed;
+
+/// What went wrong, judged by the causes inside the error.
+pub fn class_of(error: &reqwest::Error) -> AttemptClass {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(class) = class_of_cause(current) {
+            return class;
+        }
+        cause = current.source();
+    }
+    if error.is_timeout() {
+        AttemptClass::Timeout
+    } else if error.is_connect() {
+        AttemptClass::Connect
+    } else {
+        AttemptClass::Protocol
+    }
+}
+
+fn class_of_cause(cause: &(dyn Error + 'static)) -> Option<AttemptClass> {
+    if cause.is::<Refused>() {
+        return Some(AttemptClass::Blocked);
+    }
+    if cause.is::<DnsFailed>() {
+        return Some(AttemptClass::Dns);
+    }
+    if cause.is::<rustls::Error>() {
+        return Some(AttemptClass::Tls);
+    }
+    let io = cause.downcast_ref::<io::Error>()?;
+    if let Some(inner) = io.get_ref()
+        && let Some(class) = class_of_cause(inner)
+    {
+        return Some(class);
+    }
+    match io.kind() {
+        io::ErrorKind::TimedOut => Some(AttemptClass::Timeout),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Some(AttemptClass::Connect)
+        }
+        _ => None,
+    }
+}

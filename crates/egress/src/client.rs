@@ -1,0 +1,107 @@
+//! The HTTP client that POSTs to receivers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use hookyard_core::address::AllowList;
+use hookyard_core::port::{Request, Sender};
+use hookyard_core::{AttemptClass, AttemptResult, Clock, Directive, Fault, FaultKind, RetryAfter, limits};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+
+use crate::classify::class_of;
+use crate::resolve::{LookUp, Vetting};
+
+/// A connection nobody used for this long is closed: receivers commonly close theirs after a minute.
+const IDLE: Duration = Duration::from_secs(50);
+/// Idle connections kept per host: bursts to one receiver reuse them.
+const IDLE_PER_HOST: usize = 32;
+
+/// Makes *ring* the process's cryptography. Must run before the first client is built; a second call changes nothing.
+pub fn install_crypto() {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::trace!("a provider of cryptography was already installed");
+    }
+}
+
+/// The one door outward.
+#[derive(Clone)]
+pub struct Egress {
+    client: reqwest::Client,
+    allow: Arc<AllowList>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Egress {
+    /// A door that lets through what `allow` does; names are resolved by `look_up`.
+    pub fn new(allow: AllowList, look_up: Arc<dyn LookUp>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        let allow = Arc::new(allow);
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .referer(false)
+            .connect_timeout(limits::CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .tcp_nodelay(true)
+            .dns_resolver(Arc::new(Vetting { look_up, allow: Arc::clone(&allow) }))
+            .build()
+            .map_err(|error| Fault::caused(FaultKind::Refused, "build the HTTP client", error))?;
+        Ok(Self { client, allow, clock })
+    }
+}
+
+#[async_trait]
+impl Sender for Egress {
+    async fn send(&self, request: Request) -> AttemptResult {
+        let (started_at, begun) = (self.clock.now(), Instant::now());
+        let without = |class| AttemptResult::without_response(class, started_at, begun.elapsed());
+        // The resolver is never asked about addresses that the URL spells out.
+        if self.allow.judge_url(&request.url).is_err() {
+            return without(AttemptClass::Blocked);
+        }
+        let Some(headers) = header_map(&request.headers) else { return without(AttemptClass::Protocol) };
+        let sending = self.client.post(request.url).headers(headers).body(request.body).timeout(request.timeout).send();
+        let response = match sending.await {
+            Ok(response) => response,
+            Err(error) => return without(class_of(&error)),
+        };
+        let status = response.status().as_u16();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header(RETRY_AFTER.as_str()).and_then(RetryAfter::parse);
+        let directive = header("webhook-delivery").and_then(Directive::parse);
+        let (class, kept) = match read_bounded(response).await {
+            Ok(kept) => (AttemptClass::of_status(status), kept),
+            // The budget includes the body: a response that never ends is no answer.
+            Err(error) => (class_of(&error), Bytes::new()),
+        };
+        let duration = begun.elapsed();
+        AttemptResult { class, status: Some(status), response: kept, started_at, duration, retry_after, directive }
+    }
+}
+
+/// Reads at most [`limits::RESPONSE_READ_BYTES`] and keeps at most [`limits::RESPONSE_KEPT_BYTES`]; what is longer loses its
+/// connection, not its success.
+async fn read_bounded(mut response: reqwest::Response) -> reqwest::Result<Bytes> {
+    let (mut read, mut kept) = (0, BytesMut::new());
+    while let Some(chunk) = response.chunk().await? {
+        read += chunk.len();
+        let room = limits::RESPONSE_KEPT_BYTES - kept.len();
+        kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if read >= limits::RESPONSE_READ_BYTES {
+            break;
+        }
+    }
+    Ok(kept.freeze())
+}
+
+/// `None` if a header cannot be written: endpoints are checked when saved, so that is rare.
+fn header_map(headers: &[(String, String)]) -> Option<HeaderMap> {
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        map.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+    }
+    Some(map)
+}
