@@ -35,6 +35,22 @@ impl<T> Claim<T> {
     pub fn map<U>(self, view: impl FnOnce(T) -> U) -> Claim<U> {
         Claim { item: view(self.item), redelivered: self.redelivered, receipt: self.receipt }
     }
+
+    /// The item, and the claim without it.
+    pub fn detach(self) -> (T, Claim<()>) {
+        (self.item, Claim { item: (), redelivered: self.redelivered, receipt: self.receipt })
+    }
+}
+
+impl<T, E> Claim<Result<T, E>> {
+    /// A claim on what is good, or the error and the claim apart.
+    pub fn transpose(self) -> Result<Claim<T>, (E, Claim<()>)> {
+        let (item, claim) = self.detach();
+        match item {
+            Ok(good) => Ok(claim.map(|()| good)),
+            Err(error) => Err((error, claim)),
+        }
+    }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Claim<T> {

@@ -1,1 +1,11 @@
-//! placeholder
+//! The dispatcher: claims deliveries and sees each to its outcome.
+//!
+//! `claim → prepare → send → judge → record → settle`.
+
+mod dispatcher;
+mod flow;
+mod request;
+mod view;
+
+pub use dispatcher::{Dispatcher, DispatcherConfig, Seams};
+pub use request::SignatureHeaders;

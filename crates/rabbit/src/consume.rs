@@ -10,6 +10,7 @@ use lapin::{Channel, Connection};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::acker::Acker;
+use crate::message::failures;
 use crate::receipt::{Receipt, Taken};
 use crate::session::Session;
 use crate::topology::short;
@@ -68,13 +69,15 @@ async fn feed(
             session.dead.cancel();
             return;
         };
+        // What failed in our hands was published again: for the broker that is a new message.
+        let failed_before = failures(&delivery.properties) > 0;
         let taken = Taken {
             queue: Arc::clone(&queue),
             exchange: delivery.exchange.to_string(),
             routing_key: delivery.routing_key.to_string(),
             properties: delivery.properties,
             body: Bytes::from(delivery.data),
-            redelivered: delivery.redelivered,
+            redelivered: delivery.redelivered || failed_before,
         };
         let receipt = Receipt::new(Arc::clone(&session), taken, delivery.delivery_tag, acker.clone());
         if inbox.send(Box::new(receipt)).is_err() {

@@ -1,1 +1,11 @@
-//! placeholder
+//! The router: claims events, fixes their message ids, and makes one delivery per endpoint that wants them.
+//!
+//! `claim → validate (one round trip) → route → fan out and record side by side → mark routed → finish`.
+
+mod batch;
+mod identify;
+mod resolve;
+mod router;
+mod snapshots;
+
+pub use router::{Router, Seams};

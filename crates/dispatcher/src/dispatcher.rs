@@ -1,0 +1,157 @@
+//! The loops: one per lane, each spawning what it claims.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookyard_core::port::{Deliveries, Directory, Journal, Sender};
+use hookyard_core::step::Tripwire;
+use hookyard_core::{Claim, Clock, Delivery, Entropy, Fault, FaultKind, Lane, Policy};
+use hookyard_telemetry::Metrics;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::request::SignatureHeaders;
+use crate::view::View;
+
+/// Deliveries taken at once.
+const BATCH: usize = 256;
+/// Pause before asking again what could not be answered.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The slow lane's part of the permits, as a divisor.
+const SLOW_PART: usize = 4;
+
+/// A deployment's choices.
+#[derive(Clone, Debug)]
+pub struct DispatcherConfig {
+    /// How deliveries are attempted unless their endpoint says otherwise.
+    pub policy: Policy,
+    /// Most requests in flight.
+    pub concurrency: u16,
+    /// Names of the signature headers.
+    pub signature_headers: SignatureHeaders,
+    /// Value of `user-agent`.
+    pub user_agent: String,
+    /// How long the last known copy of an endpoint serves while the directory is away.
+    pub endpoint_memory: Duration,
+}
+
+/// What the dispatcher works with.
+#[derive(Clone)]
+pub struct Seams {
+    /// Deliveries in, outcomes out.
+    pub deliveries: Arc<dyn Deliveries>,
+    /// Endpoints.
+    pub directory: Arc<dyn Directory>,
+    /// The record of attempts, and the fence.
+    pub journal: Arc<dyn Journal>,
+    /// The door outward.
+    pub sender: Arc<dyn Sender>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for jitter.
+    pub entropy: Arc<dyn Entropy>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Told of every step.
+    pub tripwire: Arc<dyn Tripwire>,
+}
+
+/// The dispatcher.
+pub struct Dispatcher {
+    pub(crate) seams: Seams,
+    pub(crate) config: DispatcherConfig,
+    pub(crate) view: View,
+    fast: Semaphore,
+    slow: Semaphore,
+}
+
+impl Dispatcher {
+    /// A dispatcher that has not begun.
+    pub fn new(seams: Seams, config: DispatcherConfig) -> Arc<Self> {
+        let view = View::new(Arc::clone(&seams.directory), Arc::clone(&seams.clock), config.endpoint_memory);
+        let permits = usize::from(config.concurrency).max(SLOW_PART);
+        let (fast, slow) = (Semaphore::new(permits - permits / SLOW_PART), Semaphore::new(permits / SLOW_PART));
+        seams.metrics.delivery_inflight_limit.set(i64::try_from(permits).unwrap_or(i64::MAX));
+        Arc::new(Self { seams, config, view, fast, slow })
+    }
+
+    /// Dispatches until `stop`, then finishes what is in flight.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = self.wait_for_directory() => {}
+        }
+        tokio::join!(self.lane(Lane::Fast, &stop, &tasks), self.lane(Lane::Slow, &stop, &tasks));
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    /// A dispatcher that has never read the sentinel does not claim.
+    async fn wait_for_directory(&self) {
+        while let Err(fault) = self.seams.directory.resolve(&[]).await {
+            tracing::warn!(error = fault.chain(), "the directory cannot be read; not claiming");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn lane(self: &Arc<Self>, lane: Lane, stop: &CancellationToken, tasks: &TaskTracker) {
+        loop {
+            let claimed = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                claimed = self.seams.deliveries.claim(lane, BATCH) => claimed,
+            };
+            match claimed {
+                Ok(claims) => {
+                    let ready = tokio::select! {
+                        () = stop.cancelled() => return,
+                        ready = self.look_ahead(&claims) => ready,
+                    };
+                    match ready {
+                        Ok(()) => self.begin(lane, claims, tasks),
+                        Err(fault) => tracing::error!(error = fault.chain(), "deliveries were given back"),
+                    }
+                }
+                Err(fault) => {
+                    tracing::debug!(error = fault.chain(), "nothing to claim from");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Reads the batch's endpoints in one round trip. While the store is the wrong one, nothing goes on.
+    async fn look_ahead(&self, claims: &[Claim<Delivery>]) -> Result<(), Fault> {
+        loop {
+            let keys = claims.iter().map(|claim| (claim.item.message.app, claim.item.endpoint));
+            match self.view.get(keys).await {
+                Err(fault) if fault.kind == FaultKind::WrongDataset => {
+                    tracing::error!(error = fault.chain(), "not dispatching");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                looked => return looked.map(drop),
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Self>, lane: Lane, claims: Vec<Claim<Delivery>>, tasks: &TaskTracker) {
+        let now = self.seams.clock.now();
+        for claim in claims {
+            let due = claim.item.not_before.unwrap_or(claim.item.due);
+            self.seams.metrics.delivery_queue_delay_seconds.observe(now.since(due).as_secs_f64());
+            let this = Arc::clone(self);
+            tasks.spawn(async move {
+                let permits = match lane {
+                    Lane::Fast => &this.fast,
+                    Lane::Slow => &this.slow,
+                };
+                let (message, endpoint) = (claim.item.message.id, claim.item.endpoint);
+                if let Err(fault) = this.deliver(claim, permits).await {
+                    tracing::warn!(%message, %endpoint, error = fault.chain(), "a delivery was given back");
+                }
+            });
+        }
+    }
+}

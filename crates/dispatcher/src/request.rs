@@ -1,0 +1,77 @@
+//! The request to a receiver: body, signature and headers. Pure.
+
+use hookyard_core::port::Request;
+use hookyard_core::signature::sign;
+use hookyard_core::{Delivery, Endpoint, Fault, FaultKind, Policy, Timestamp};
+use hookyard_wire::body;
+use url::Url;
+
+/// Which names the signature headers have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignatureHeaders {
+    /// `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+    #[default]
+    Standard,
+    /// `svix-id`, `svix-timestamp`, `svix-signature`.
+    Svix,
+    /// Both, with the same values.
+    Both,
+}
+
+impl SignatureHeaders {
+    fn prefixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Standard => &["webhook"],
+            Self::Svix => &["svix"],
+            Self::Both => &["webhook", "svix"],
+        }
+    }
+}
+
+/// Builds the request of an attempt made at `now`.
+pub fn build(
+    delivery: &Delivery,
+    endpoint: &Endpoint,
+    policy: &Policy,
+    signature_headers: SignatureHeaders,
+    user_agent: &str,
+    now: Timestamp,
+) -> Result<Request, Fault> {
+    let url = Url::parse(&endpoint.url).map_err(|error| Fault::caused(FaultKind::Corrupt, "read an endpoint's URL", error))?;
+    let body = body::write(&delivery.message, policy.body_format);
+    let id = delivery.message.id.to_string();
+    let signature = sign(&id, now, &body.bytes, endpoint.live_secrets(now));
+    let timestamp = now.as_seconds().to_string();
+    let mut headers = Vec::with_capacity(10);
+    // Ours last: whatever an endpoint was saved with, it cannot replace them.
+    headers.extend(endpoint.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
+    headers.extend(endpoint.api_key.iter().map(|key| (key.header.to_ascii_lowercase(), key.value.clone())));
+    headers.push(("content-type".to_owned(), body.content_type));
+    headers.push(("user-agent".to_owned(), user_agent.to_owned()));
+    for prefix in signature_headers.prefixes() {
+        headers.push((format!("{prefix}-id"), id.clone()));
+        headers.push((format!("{prefix}-timestamp"), timestamp.clone()));
+        headers.push((format!("{prefix}-signature"), signature.clone()));
+    }
+    Ok(Request { url, headers, body: body.bytes, timeout: policy.timeout })
+}
+
+/// The URL as the log shows it: without userinfo and query, which may hold credentials.
+pub fn shown_url(url: &Url) -> String {
+    let mut shown = url.clone();
+    let cleared = shown.set_username("").and_then(|()| shown.set_password(None));
+    shown.set_query(None);
+    shown.set_fragment(None);
+    if cleared.is_ok() { shown.into() } else { url.host_str().unwrap_or_default().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shown_url_holds_no_credentials() {
+        let url = Url::parse("https://user:pass@example.com:8443/hook?token=1#x").expect("a URL");
+        assert_eq!(shown_url(&url), "https://example.com:8443/hook");
+    }
+}

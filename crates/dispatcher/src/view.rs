@@ -1,0 +1,111 @@
+//! The dispatcher's view of endpoints: cached for seconds while the directory answers, for minutes while it does not.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hookyard_core::port::{Directory, Looked};
+use hookyard_core::{AppId, Clock, Endpoint, EndpointId, Fault, FaultKind, Timestamp};
+use lru::LruCache;
+
+/// How long a look-up is good: an edit, pause, rotation or deletion is honoured within 5 s, this and one round trip.
+const FRESH: Duration = Duration::from_secs(3);
+/// A directory that did not answer is not asked again for this long.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Endpoints kept: at a few kilobytes each, some hundred megabytes at the very most.
+const CACHED: NonZeroUsize = NonZeroUsize::new(50_000).expect("not zero");
+
+/// What is known of an endpoint.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// It exists.
+    Known {
+        /// As it was within the last seconds, or before the directory went away.
+        endpoint: Arc<Endpoint>,
+        /// Whether it, and its application, want deliveries.
+        active: bool,
+    },
+    /// It was deleted.
+    Deleted,
+    /// Nobody can say now.
+    Unknown,
+}
+
+type Key = (AppId, EndpointId);
+
+#[derive(Clone)]
+struct Cached {
+    seen: Seen,
+    at: Timestamp,
+}
+
+/// The view.
+pub struct View {
+    directory: Arc<dyn Directory>,
+    clock: Arc<dyn Clock>,
+    cache: Mutex<LruCache<Key, Cached>>,
+    silent_until: Mutex<Timestamp>,
+    /// How long the last known copy serves while the directory is away.
+    lasting: Duration,
+}
+
+impl View {
+    pub fn new(directory: Arc<dyn Directory>, clock: Arc<dyn Clock>, lasting: Duration) -> Self {
+        let (cache, silent_until) = (Mutex::new(LruCache::new(CACHED)), Mutex::new(Timestamp::default()));
+        Self { directory, clock, cache, silent_until, lasting }
+    }
+
+    /// Endpoints as they are now, each key once, in one round trip for those not fresh. Faults only when the store is the wrong one.
+    pub async fn get(&self, keys: impl Iterator<Item = Key>) -> Result<HashMap<Key, Seen>, Fault> {
+        let now = self.clock.now();
+        let (mut seen, mut stale) = (HashMap::new(), Vec::new());
+        {
+            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            for key in keys {
+                if seen.contains_key(&key) {
+                    continue;
+                }
+                let cached = cache.get(&key).cloned();
+                if !cached.as_ref().is_some_and(|cached| now.since(cached.at) < FRESH) {
+                    stale.push(key);
+                }
+                let lasting = cached.filter(|cached| now.since(cached.at) < self.lasting);
+                seen.insert(key, lasting.map_or(Seen::Unknown, |cached| cached.seen));
+            }
+        }
+        if stale.is_empty() || now < *self.silent_until.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(seen);
+        }
+        match self.directory.look_up(&stale).await {
+            Ok(found) => self.remember(&mut seen, stale.into_iter().zip(found), now),
+            Err(fault) if fault.kind == FaultKind::WrongDataset => return Err(fault),
+            Err(fault) => {
+                tracing::warn!(error = fault.chain(), "the directory is away; the last known endpoints serve");
+                *self.silent_until.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now().plus(SILENCE);
+            }
+        }
+        Ok(seen)
+    }
+
+    fn remember(&self, seen: &mut HashMap<Key, Seen>, found: impl Iterator<Item = (Key, Looked)>, now: Timestamp) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, looked) in found {
+            let fresh = match looked {
+                Looked::Found { endpoint, app_disabled } => {
+                    let active = !endpoint.disabled && !app_disabled;
+                    Seen::Known { endpoint, active }
+                }
+                Looked::Deleted => Seen::Deleted,
+                Looked::Absent => {
+                    tracing::error!(endpoint = %key.1, "an endpoint is neither there nor deleted; its deliveries wait");
+                    Seen::Unknown
+                }
+            };
+            if !matches!(fresh, Seen::Unknown) {
+                cache.put(key, Cached { seen: fresh.clone(), at: now });
+            }
+            seen.insert(key, fresh);
+        }
+    }
+}

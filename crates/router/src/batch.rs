@@ -1,0 +1,103 @@
+//! The second half of a batch: everything routed in it becomes durable, then its claims are settled.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use hookyard_core::journal::{Entry, MessageRecord};
+use hookyard_core::port::{FannedOut, MarkerClaim, MarkerState};
+use hookyard_core::step::Step;
+use hookyard_core::{Claim, EndpointId, Fault, FaultKind, Message};
+use hookyard_telemetry::label::Routed;
+
+use crate::router::Seams;
+
+/// Pause before asking a backend again that was away.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// One event, routed.
+pub struct RoutedEvent {
+    pub claim: Claim<()>,
+    pub message: Arc<Message>,
+    pub endpoints: Arc<[EndpointId]>,
+    pub maybe_repeat: bool,
+    pub marker: Option<MarkerClaim>,
+    pub claimed_at: Instant,
+}
+
+/// Fans out and records side by side; what is both is marked, then finished. A claim that cannot be settled is dropped: the event
+/// comes again, and repeats the same ids.
+pub async fn complete(seams: &Seams, events: Vec<RoutedEvent>) {
+    let entries = events.iter().map(|event| {
+        let routed_to = Some(Arc::clone(&event.endpoints));
+        Entry::Message(MessageRecord { message: Arc::clone(&event.message), routed_to })
+    });
+    let entries: Vec<Entry> = entries.collect();
+    let record = persistently("record messages", || seams.journal.record(entries.clone()));
+    let fan_out = join_all(events.into_iter().map(|event| fan_out(seams, event)));
+    let (recorded, fanned_out) = tokio::join!(record, fan_out);
+    if recorded.is_err() {
+        return;
+    }
+    seams.tripwire.reached(Step::FanOutDone);
+    let done: Vec<(FannedOut, Finished)> = fanned_out.into_iter().flatten().collect();
+    let markers: Vec<MarkerClaim> = done.iter().filter_map(|(_, finished)| finished.marker.clone()).collect();
+    if persistently("mark events", || seams.directory.mark(&markers, MarkerState::Routed)).await.is_err() {
+        return;
+    }
+    seams.tripwire.reached(Step::EventRouted);
+    for (event, finished) in done {
+        match seams.events.finish(event).await {
+            Ok(()) => count(seams, &finished),
+            Err(fault) => tracing::warn!(error = fault.chain(), "an event was routed and not acked; it will be recognised"),
+        }
+    }
+}
+
+struct Finished {
+    marker: Option<MarkerClaim>,
+    endpoints: usize,
+    claimed_at: Instant,
+}
+
+async fn fan_out(seams: &Seams, event: RoutedEvent) -> Option<(FannedOut, Finished)> {
+    let finished = Finished { marker: event.marker, endpoints: event.endpoints.len(), claimed_at: event.claimed_at };
+    match seams.events.fan_out(event.claim, event.message, event.endpoints, event.maybe_repeat).await {
+        Ok(fanned_out) => Some((fanned_out, finished)),
+        Err(fault) => {
+            tracing::debug!(error = fault.chain(), "a fan-out was cut short; the event comes again");
+            None
+        }
+    }
+}
+
+fn count(seams: &Seams, finished: &Finished) {
+    let metrics = &seams.metrics;
+    let outcome = if finished.endpoints == 0 { Routed::Unmatched } else { Routed::Routed };
+    metrics.router_events_total.inc(outcome);
+    metrics.router_deliveries_total.inc_by(u64::try_from(finished.endpoints).unwrap_or(u64::MAX));
+    // A count of endpoints is far below 2^52.
+    metrics.router_fanout_deliveries.observe(f64::from(u32::try_from(finished.endpoints).unwrap_or(u32::MAX)));
+    metrics.router_duration_seconds.observe(finished.claimed_at.elapsed().as_secs_f64());
+}
+
+/// Repeats a step while its backend is away; any other fault ends it.
+pub async fn persistently<T, F: Future<Output = Result<T, Fault>>>(what: &str, mut step: impl FnMut() -> F) -> Result<T, Fault> {
+    let mut told = false;
+    loop {
+        match step().await {
+            Err(fault) if matches!(fault.kind, FaultKind::Unavailable | FaultKind::WrongDataset) => {
+                if !told {
+                    tracing::warn!(error = fault.chain(), "cannot {what}; waiting");
+                    told = true;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(fault) => {
+                tracing::error!(error = fault.chain(), "cannot {what}");
+                return Err(fault);
+            }
+            Ok(value) => return Ok(value),
+        }
+    }
+}
