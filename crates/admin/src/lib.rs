@@ -1,1 +1,14 @@
-//! placeholder
+//! The management API: applications, endpoints, messages and attempts, in the shapes of the compatible API.
+
+mod api;
+mod apps;
+mod attempts;
+mod endpoint_body;
+mod endpoints;
+mod fields;
+mod headers;
+mod messages;
+mod page;
+mod secrets;
+
+pub use api::{Api, Seams, routes};

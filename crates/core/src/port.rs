@@ -257,7 +257,7 @@ pub trait Directory: Send + Sync {
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Writes these down. When it returns, they are durable (in the journal or in its spill). Repeating changes nothing.
-    async fn record(&self, entries: Vec<Entry>) -> Result<(), Fault>;
+    async fn record(&self, entries: Arc<[Entry]>) -> Result<(), Fault>;
 
     /// The fence: this attempt of the delivery, if it was already made.
     async fn recorded(&self, delivery: DeliveryKey, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault>;

@@ -1,5 +1,6 @@
 //! One delivery, from its claim to its outcome.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookyard_core::journal::{AttemptRecord, EndRecord, Entry};
@@ -39,7 +40,7 @@ struct Prepared {
     request: Request,
     url: String,
     policy: Policy,
-    endpoint: std::sync::Arc<Endpoint>,
+    endpoint: Arc<Endpoint>,
 }
 
 impl Dispatcher {
@@ -72,7 +73,7 @@ impl Dispatcher {
                 self.count_attempt(&claim.item, &result);
                 let record = AttemptRecord::new(&claim.item, prepared.url, result, judgement.outcome);
                 let result = record.result.clone();
-                seams.journal.record(vec![Entry::Attempt(record)]).await?;
+                seams.journal.record(Arc::from([Entry::Attempt(record)])).await?;
                 seams.tripwire.reached(Step::AttemptRecorded);
                 self.settle(claim, &result, judgement.outcome).await?;
                 if judgement.disable_endpoint {
@@ -125,7 +126,7 @@ impl Dispatcher {
     async fn end(&self, claim: Claim<Delivery>, outcome: Outcome) -> Result<(), Fault> {
         let (delivery, at) = (&claim.item, self.seams.clock.now());
         let record = EndRecord { delivery: delivery.key(), run: delivery.run, number: delivery.attempt, outcome, at };
-        self.seams.journal.record(vec![Entry::End(record)]).await?;
+        self.seams.journal.record(Arc::from([Entry::End(record)])).await?;
         self.count_outcome(&claim.item, outcome);
         self.seams.deliveries.settle(claim, outcome).await
     }

@@ -1,1 +1,7 @@
-//! placeholder
+//! Intake over HTTP: an event is durable before it is answered.
+
+mod accept;
+mod http;
+
+pub use accept::{Intake, NotAccepted, Seams};
+pub use http::routes;

@@ -1,1 +1,20 @@
-//! placeholder
+//! Wiring: configuration, the choice of backend, roles, listeners, and the life of a process. The only crate that sees adapters and
+//! services together.
+
+pub mod config;
+pub mod dataset;
+pub mod roles;
+pub mod seams;
+pub mod token;
+
+pub mod backend;
+mod http;
+mod ops;
+mod spill;
+mod start;
+mod units;
+
+pub use config::Config;
+pub use roles::{Role, Roles};
+pub use seams::Seams;
+pub use start::{Running, start};

@@ -1,5 +1,7 @@
 //! The journal's port on Redis.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor, Entry, MessageRecord, Page, PageRequest};
 use hookyard_core::port::Journal;
@@ -108,7 +110,7 @@ impl RedisJournal {
 
 #[async_trait]
 impl Journal for RedisJournal {
-    async fn record(&self, entries: Vec<Entry>) -> Result<(), Fault> {
+    async fn record(&self, entries: Arc<[Entry]>) -> Result<(), Fault> {
         let (written, result) = oneshot::channel();
         self.mailbox.send(Group { entries, written }).await.map_err(|_| gone())?;
         result.await.map_err(|_| gone())?

@@ -1,6 +1,7 @@
 //! The journal's writer: collects what arrives while the last group is on its way, and sends it as one pipeline.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hookyard_core::journal::{AttemptRecord, DeliveryState, EndRecord, Entry, MessageRecord};
@@ -25,7 +26,7 @@ const LIST_MARGIN_S: u64 = 3 * 24 * 3600;
 
 /// A group to write and who waits for it.
 pub struct Group {
-    pub entries: Vec<Entry>,
+    pub entries: Arc<[Entry]>,
     pub written: oneshot::Sender<Result<(), Fault>>,
 }
 
@@ -39,7 +40,7 @@ pub fn start(store: RedisStore) -> mpsc::Sender<Group> {
 async fn run(store: RedisStore, mut mailbox: mpsc::Receiver<Group>) {
     let mut groups: Vec<Group> = Vec::new();
     while mailbox.recv_many(&mut groups, ENTRIES_PER_PIPELINE).await > 0 {
-        let result = write(&store, groups.iter().flat_map(|group| &group.entries)).await;
+        let result = write(&store, groups.iter().flat_map(|group| group.entries.iter())).await;
         for group in groups.drain(..) {
             let result = match &result {
                 Ok(()) => Ok(()),

@@ -32,8 +32,8 @@ pub async fn complete(seams: &Seams, events: Vec<RoutedEvent>) {
         let routed_to = Some(Arc::clone(&event.endpoints));
         Entry::Message(MessageRecord { message: Arc::clone(&event.message), routed_to })
     });
-    let entries: Vec<Entry> = entries.collect();
-    let record = persistently("record messages", || seams.journal.record(entries.clone()));
+    let entries: Arc<[Entry]> = entries.collect();
+    let record = persistently("record messages", || seams.journal.record(Arc::clone(&entries)));
     let fan_out = join_all(events.into_iter().map(|event| fan_out(seams, event)));
     let (recorded, fanned_out) = tokio::join!(record, fan_out);
     if recorded.is_err() {

@@ -10,6 +10,7 @@ use prost::Message as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::body::is_json;
 use crate::queue::{ACCEPTED_CONTENT_TYPE, read_accepted};
 use crate::v1;
 
@@ -43,9 +44,11 @@ pub struct Published {
 pub fn read(mut published: Published) -> Result<Submission, Refusal> {
     let content_type = published.content_type.as_deref().unwrap_or_default().to_ascii_lowercase();
     let body = std::mem::take(&mut published.body);
-    let submission = if content_type == ACCEPTED_CONTENT_TYPE {
-        read_accepted(body).map_err(|error| unreadable("accepted event", &error))?
-    } else if content_type == EVENT_CONTENT_TYPE {
+    if content_type == ACCEPTED_CONTENT_TYPE {
+        // Intake over HTTP has fixed what it is: its properties are for operators and fill nothing.
+        return read_accepted(body).map_err(|error| unreadable("accepted event", &error));
+    }
+    let submission = if content_type == EVENT_CONTENT_TYPE {
         submission_of(v1::Event::decode(body).map_err(|error| unreadable("protobuf", &error))?)
     } else if content_type.starts_with("application/cloudevents") {
         read_structured_cloudevent(&content_type, &body)?
@@ -117,7 +120,7 @@ struct Envelope<'a> {
 }
 
 fn read_envelope(body: &Bytes) -> Result<Submission, Refusal> {
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| unreadable("JSON envelope", &error))?;
+    let envelope: Envelope<'_> = read_object("JSON envelope", body)?;
     Ok(Submission {
         app: envelope.app,
         event_id: envelope.event_id,
@@ -151,10 +154,10 @@ fn read_structured_cloudevent(content_type: &str, body: &Bytes) -> Result<Submis
     if media_type != "application/cloudevents+json" {
         return Err(Refusal::new(RefusalReason::Unreadable, format!("{media_type}: only application/cloudevents+json is read")));
     }
-    let event: CloudEvent<'_> = serde_json::from_slice(body).map_err(|error| unreadable("CloudEvents JSON", &error))?;
+    let event: CloudEvent<'_> = read_object("CloudEvents JSON", body)?;
     let data = match (event.data, event.data_base64) {
         (Some(_), Some(_)) => return Err(Refusal::new(RefusalReason::Unreadable, "both data and data_base64")),
-        (Some(raw), None) => slice_of(body, raw),
+        (Some(raw), None) => structured_data(body, raw, event.datacontenttype.as_deref())?,
         (None, Some(text)) => BASE64.decode(text).map_err(|error| unreadable("data_base64", &error))?.into(),
         (None, None) => Bytes::new(),
     };
@@ -170,6 +173,15 @@ fn read_structured_cloudevent(content_type: &str, body: &Bytes) -> Result<Submis
         traceparent: event.traceparent,
         ..Submission::default()
     })
+}
+
+/// JSON stays as it is written; a JSON string stands for text of any other type (CloudEvents JSON format 1.0.2, §3.1).
+fn structured_data(body: &Bytes, raw: &RawValue, content_type: Option<&str>) -> Result<Bytes, Refusal> {
+    if content_type.is_none_or(is_json) || !raw.get().starts_with('"') {
+        return Ok(slice_of(body, raw));
+    }
+    let text: String = serde_json::from_str(raw.get()).map_err(|error| unreadable("CloudEvents data", &error))?;
+    Ok(text.into())
 }
 
 /// The CloudEvents attribute a header carries in the AMQP binding's binary mode.
@@ -204,6 +216,14 @@ fn cloudevents_id(source: &str, id: &str) -> String {
 
 fn require_version(version: &str) -> Result<(), Refusal> {
     if version == "1.0" { Ok(()) } else { Err(Refusal::new(RefusalReason::Unreadable, "CloudEvents specversion is not 1.0")) }
+}
+
+/// Reads a JSON object. A derived reader alone would also take an array as the fields in their order.
+fn read_object<'a, T: Deserialize<'a>>(form: &str, body: &'a [u8]) -> Result<T, Refusal> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Refusal::new(RefusalReason::Unreadable, format!("{form}: not a JSON object")));
+    }
+    serde_json::from_slice(body).map_err(|error| unreadable(form, &error))
 }
 
 /// The part of `body` that `raw` was read from, without copying it.

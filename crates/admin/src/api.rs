@@ -1,0 +1,118 @@
+//! What every operation shares: the seams, the caller's rights, and reading the path and the body.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use hookyard_core::address::AllowList;
+use hookyard_core::grant::Grant;
+use hookyard_core::port::{Directory, EndpointRef, Journal};
+use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind};
+use hookyard_wire::problem::Problem;
+use http::StatusCode;
+use serde_json::{Map, Value};
+
+use crate::{apps, attempts, endpoints, headers, messages, secrets};
+
+/// What the API works with.
+#[derive(Clone)]
+pub struct Seams {
+    /// Applications and endpoints.
+    pub directory: Arc<dyn Directory>,
+    /// Messages and attempts.
+    pub journal: Arc<dyn Journal>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for ids and secrets.
+    pub entropy: Arc<dyn Entropy>,
+    /// What outbound safety lets through, to refuse an endpoint early.
+    pub allow: Arc<AllowList>,
+}
+
+/// The API.
+pub struct Api {
+    pub(crate) seams: Seams,
+}
+
+pub(crate) type State = axum::extract::State<Arc<Api>>;
+pub(crate) type Caller = axum::Extension<Grant>;
+
+/// Tries to write what others change at the same time before the caller is told.
+pub(crate) const WRITE_TRIES: usize = 8;
+
+/// Every route; the caller's [`Grant`] must be in the request's extensions.
+pub fn routes(seams: Seams) -> Router {
+    let endpoint = "/api/v1/app/{app}/endpoint/{endpoint}";
+    Router::new()
+        .route("/api/v1/app", get(apps::list).post(apps::create))
+        .route("/api/v1/app/{app}", get(apps::get).put(apps::put).patch(apps::patch).delete(apps::delete))
+        .route("/api/v1/app/{app}/endpoint", get(endpoints::list).post(endpoints::create))
+        .route(endpoint, get(endpoints::get).put(endpoints::put).patch(endpoints::patch).delete(endpoints::delete))
+        .route(&format!("{endpoint}/headers"), get(headers::get).put(headers::put).patch(headers::patch))
+        .route(&format!("{endpoint}/secret"), get(secrets::get))
+        .route(&format!("{endpoint}/secret/rotate"), post(secrets::rotate))
+        .route("/api/v1/app/{app}/msg", get(messages::list))
+        .route("/api/v1/app/{app}/msg/{message}", get(messages::get))
+        .route("/api/v1/app/{app}/attempt/msg/{message}", get(attempts::of_message))
+        .route("/api/v1/app/{app}/attempt/endpoint/{endpoint}", get(attempts::to_endpoint))
+        .with_state(Arc::new(Api { seams }))
+}
+
+impl Api {
+    /// The application a path names, if the caller may use it.
+    pub(crate) async fn app(&self, grant: &Grant, named: &str) -> Result<AppId, Problem> {
+        self.resolve(grant, named).await?.ok_or_else(no_app)
+    }
+
+    /// The same, where it need not exist yet.
+    pub(crate) async fn resolve(&self, grant: &Grant, named: &str) -> Result<Option<AppId>, Problem> {
+        let named: AppRef = named.parse().map_err(|_| no_app())?;
+        let resolved = self.seams.directory.resolve(std::slice::from_ref(&named)).await.map_err(|fault| fail(&fault))?;
+        let id = resolved.apps.first().copied().flatten();
+        if grant.may_use(&named, id) { Ok(id) } else { Err(Problem::forbidden()) }
+    }
+
+    /// The endpoint a path names.
+    pub(crate) async fn endpoint(&self, app: AppId, named: &str) -> Result<Endpoint, Problem> {
+        let named = endpoint_ref(named)?;
+        let found = self.seams.directory.endpoint(app, &named).await.map_err(|fault| fail(&fault))?;
+        found.ok_or_else(no_endpoint)
+    }
+}
+
+pub(crate) fn endpoint_ref(named: &str) -> Result<EndpointRef, Problem> {
+    match named.parse() {
+        Ok(id) => Ok(EndpointRef::Id(id)),
+        Err(_) => named.parse().map(EndpointRef::Uid).map_err(|_| no_endpoint()),
+    }
+}
+
+pub(crate) fn no_app() -> Problem {
+    Problem::not_found("there is no such application")
+}
+
+pub(crate) fn no_endpoint() -> Problem {
+    Problem::not_found("there is no such endpoint")
+}
+
+/// A fault, told to the log in full and to the caller in general.
+pub(crate) fn fail(fault: &Fault) -> Problem {
+    match fault.kind {
+        FaultKind::Unavailable | FaultKind::WrongDataset => tracing::warn!(error = fault.chain(), "cannot answer"),
+        _ => tracing::error!(error = fault.chain(), "cannot answer"),
+    }
+    Problem::from(fault)
+}
+
+/// A body that must be a JSON object.
+pub(crate) fn object(body: &Bytes) -> Result<Map<String, Value>, Problem> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(Problem::invalid("", "the body must be a JSON object")),
+        Err(error) => {
+            let detail = format!("the body is not JSON: error at line {} column {}", error.line(), error.column());
+            Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_json", detail))
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! `/api/v1/app`.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, Query};
+use bytes::Bytes;
+use hookyard_core::grant::Grant;
+use hookyard_core::port::{Expect, Written};
+use hookyard_core::{AppId, AppRef, Application};
+use hookyard_wire::problem::Problem;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Api, Caller, State, WRITE_TRIES, fail, no_app, object};
+use crate::fields::{self, Fields, Mode};
+use crate::page::{PageOut, PageQuery};
+
+/// Longest name: what fits a list on a screen, and then some.
+const NAME_BYTES: usize = 1024;
+
+/// An application as the API shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppOut {
+    id: AppId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
+    name: String,
+    disabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throttle_rate: Option<u16>,
+    metadata: BTreeMap<String, String>,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Deserialize)]
+pub struct CreateQuery {
+    #[serde(default)]
+    get_if_exists: bool,
+}
+
+pub async fn list(api: State, caller: Caller, Query(query): Query<PageQuery>) -> Result<Json<PageOut<AppOut>>, Problem> {
+    require_admin(&caller)?;
+    let page = api.seams.directory.apps(query.read()?).await.map_err(|fault| fail(&fault))?;
+    Ok(Json(PageOut::new(page, |app| app.id, show)))
+}
+
+pub async fn create(
+    api: State,
+    caller: Caller,
+    Query(query): Query<CreateQuery>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<AppOut>), Problem> {
+    require_admin(&caller)?;
+    let mut app = api.blank_app();
+    read(&mut app, Fields::new(object(&body)?, Mode::Whole))?;
+    if query.get_if_exists
+        && let Some(uid) = &app.uid
+        && let Some(id) = api.resolve(&caller, uid.as_str()).await?
+    {
+        return Ok((StatusCode::OK, Json(show(api.existing_app(id).await?))));
+    }
+    match api.seams.directory.put_app(&app, Expect::New).await.map_err(|fault| fail(&fault))? {
+        Written::Done(_) => Ok((StatusCode::CREATED, Json(show(app)))),
+        Written::UidTaken | Written::Conflict => Err(Problem::conflict("an application with this uid already exists")),
+        Written::NoApp => Err(no_app()),
+    }
+}
+
+pub async fn get(api: State, caller: Caller, Path(app): Path<String>) -> Result<Json<AppOut>, Problem> {
+    let id = api.app(&caller, &app).await?;
+    Ok(Json(show(api.existing_app(id).await?)))
+}
+
+pub async fn put(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<(StatusCode, Json<AppOut>), Problem> {
+    require_admin(&caller)?;
+    match api.resolve(&caller, &app).await? {
+        Some(id) => Ok((StatusCode::OK, api.change_app(id, &body, Mode::Whole).await?)),
+        None => {
+            let mut new = api.blank_app();
+            // A PUT to a uid nobody has creates the application under it.
+            new.uid = match app.parse() {
+                Ok(AppRef::Uid(uid)) => Some(uid),
+                _ => return Err(no_app()),
+            };
+            let uid = new.uid.clone();
+            read(&mut new, Fields::new(object(&body)?, Mode::Whole))?;
+            new.uid = new.uid.or(uid);
+            match api.seams.directory.put_app(&new, Expect::New).await.map_err(|fault| fail(&fault))? {
+                Written::Done(_) => Ok((StatusCode::CREATED, Json(show(new)))),
+                _ => Err(Problem::conflict("an application with this uid already exists")),
+            }
+        }
+    }
+}
+
+pub async fn patch(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<AppOut>, Problem> {
+    require_admin(&caller)?;
+    let id = api.app(&caller, &app).await?;
+    api.change_app(id, &body, Mode::Partial).await
+}
+
+pub async fn delete(api: State, caller: Caller, Path(app): Path<String>) -> Result<StatusCode, Problem> {
+    require_admin(&caller)?;
+    let id = api.app(&caller, &app).await?;
+    if api.existing_app(id).await?.uid.is_some_and(|uid| uid.as_str() == AppRef::DEFAULT_UID) {
+        return Err(Problem::conflict("the application `default` always exists; disable it instead"));
+    }
+    let now = api.seams.clock.now();
+    match api.seams.directory.delete_app(id, now).await.map_err(|fault| fail(&fault))? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(no_app()),
+    }
+}
+
+impl Api {
+    fn blank_app(&self) -> Application {
+        let now = self.seams.clock.now();
+        Application {
+            id: AppId::new(now, &*self.seams.entropy),
+            uid: None,
+            name: String::new(),
+            disabled: false,
+            throttle_rate: None,
+            metadata: BTreeMap::new(),
+            created_at: now,
+            updated_at: now,
+            revision: 0,
+        }
+    }
+
+    async fn existing_app(&self, id: AppId) -> Result<Application, Problem> {
+        self.seams.directory.app(id).await.map_err(|fault| fail(&fault))?.ok_or_else(no_app)
+    }
+
+    async fn change_app(&self, id: AppId, body: &Bytes, mode: Mode) -> Result<Json<AppOut>, Problem> {
+        for _ in 0..WRITE_TRIES {
+            let mut app = self.existing_app(id).await?;
+            let (revision, uid) = (app.revision, app.uid.clone());
+            read(&mut app, Fields::new(object(body)?, mode))?;
+            if uid.as_ref().is_some_and(|uid| uid.as_str() == AppRef::DEFAULT_UID) && app.uid != uid {
+                return Err(Problem::invalid("uid", "the application `default` keeps its uid"));
+            }
+            app.updated_at = self.seams.clock.now();
+            match self.seams.directory.put_app(&app, Expect::Revision(revision)).await.map_err(|fault| fail(&fault))? {
+                Written::Done(_) => return Ok(Json(show(app))),
+                Written::Conflict => {}
+                Written::UidTaken => return Err(Problem::conflict("an application with this uid already exists")),
+                Written::NoApp => return Err(no_app()),
+            }
+        }
+        Err(Problem::conflict("somebody else changed this at the same time; try again"))
+    }
+}
+
+fn read(app: &mut Application, mut fields: Fields) -> Result<(), Problem> {
+    fields.require("name", &mut app.name, fields::non_empty(NAME_BYTES));
+    fields.read("uid", &mut app.uid, |value| fields::parsed(value).map(Some));
+    fields.read("throttleRate", &mut app.throttle_rate, rate);
+    fields.read("metadata", &mut app.metadata, fields::texts);
+    fields.read_if_present("disabled", &mut app.disabled, fields::boolean);
+    fields.finish()
+}
+
+/// Deliveries per second.
+pub fn rate(value: &serde_json::Value) -> Result<Option<u16>, String> {
+    let rate = fields::number(1, u64::from(u16::MAX))(value)?;
+    Ok(u16::try_from(rate).ok())
+}
+
+fn show(app: Application) -> AppOut {
+    AppOut {
+        id: app.id,
+        uid: app.uid.map(|uid| uid.to_string()),
+        name: app.name,
+        disabled: app.disabled,
+        throttle_rate: app.throttle_rate,
+        metadata: app.metadata,
+        created_at: app.created_at.to_string(),
+        updated_at: app.updated_at.to_string(),
+    }
+}
+
+fn require_admin(grant: &Grant) -> Result<(), Problem> {
+    if grant.is_admin() { Ok(()) } else { Err(Problem::forbidden()) }
+}

@@ -1,0 +1,159 @@
+//! `/api/v1/app/{app}/attempt/…`: what was tried, and what the receivers did.
+
+use axum::Json;
+use axum::extract::{Path, Query, RawQuery};
+use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf};
+use hookyard_core::{AppId, AttemptClass, AttemptId, EndpointId, MessageId, Outcome, Timestamp, Trigger};
+use hookyard_wire::problem::Problem;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Api, Caller, State, fail};
+use crate::page::{PageOut, PageQuery};
+
+/// An attempt as the API shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptOut {
+    id: AttemptId,
+    msg_id: MessageId,
+    endpoint_id: EndpointId,
+    url: String,
+    status: u8,
+    status_text: &'static str,
+    response_status_code: u16,
+    response_duration_ms: u64,
+    response: String,
+    timestamp: String,
+    trigger_type: u8,
+    /// Ours: the outcome class.
+    outcome: &'static str,
+    /// Ours: which attempt of its run.
+    attempt: u32,
+    /// Ours: which run.
+    run: u32,
+    /// Ours: when the next attempt is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<String>,
+    /// Ours: why there will be none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_reason: Option<&'static str>,
+}
+
+/// The filters; `event_types` may come several times and is read from the raw query.
+#[derive(Deserialize)]
+pub struct FilterQuery {
+    status: Option<u8>,
+    status_code_class: Option<u16>,
+    endpoint_id: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
+    with_content: Option<bool>,
+}
+
+pub async fn of_message(
+    api: State,
+    caller: Caller,
+    Path((app, message)): Path<(String, String)>,
+    Query(page): Query<PageQuery>,
+    Query(query): Query<FilterQuery>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<PageOut<AttemptOut>>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let message: MessageId = message.parse().map_err(|_| Problem::not_found("there is no such message"))?;
+    api.attempts(app, AttemptsOf::Message(message), &page, query, raw).await
+}
+
+pub async fn to_endpoint(
+    api: State,
+    caller: Caller,
+    Path((app, endpoint)): Path<(String, String)>,
+    Query(page): Query<PageQuery>,
+    Query(query): Query<FilterQuery>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<PageOut<AttemptOut>>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let endpoint = api.endpoint(app, &endpoint).await?.id;
+    api.attempts(app, AttemptsOf::Endpoint(endpoint), &page, query, raw).await
+}
+
+impl Api {
+    async fn attempts(
+        &self,
+        app: AppId,
+        of: AttemptsOf,
+        page: &PageQuery,
+        query: FilterQuery,
+        raw: Option<String>,
+    ) -> Result<Json<PageOut<AttemptOut>>, Problem> {
+        let request = page.read()?;
+        let with_content = query.with_content.unwrap_or(true);
+        let mut filter = self.filter(app, query, &raw.unwrap_or_default()).await?;
+        if request.from.is_some() {
+            // An iterator already says where to begin.
+            (filter.before, filter.after) = (None, None);
+        }
+        let found = self.seams.journal.attempts(app, of, &filter, request).await.map_err(|fault| fail(&fault))?;
+        Ok(Json(PageOut::new(found, |record| record.id, |record| show(&record, with_content))))
+    }
+
+    async fn filter(&self, app: AppId, query: FilterQuery, raw: &str) -> Result<AttemptFilter, Problem> {
+        let time = |name: &str, text: Option<String>| match text {
+            None => Ok(None),
+            Some(text) => Timestamp::parse_rfc3339(&text)
+                .map(Some)
+                .ok_or_else(|| Problem::invalid_query(name, "must be an RFC 3339 date-time")),
+        };
+        let endpoint = match query.endpoint_id {
+            Some(named) => Some(self.endpoint(app, &named).await?.id),
+            None => None,
+        };
+        Ok(AttemptFilter {
+            endpoint,
+            success: match query.status {
+                None => None,
+                Some(0) => Some(true),
+                Some(2) => Some(false),
+                Some(_) => return Err(Problem::invalid_query("status", "an attempt is 0 (success) or 2 (fail)")),
+            },
+            // The compatible API writes classes as 100, 200 …
+            status_class: query.status_code_class.filter(|class| *class > 0).map(|class| class / 100),
+            event_types: event_types(raw)?,
+            before: time("before", query.before)?,
+            after: time("after", query.after)?,
+        })
+    }
+}
+
+fn event_types(raw: &str) -> Result<Vec<hookyard_core::EventType>, Problem> {
+    let pairs = url::form_urlencoded::parse(raw.as_bytes()).filter(|(name, _)| name == "event_types");
+    let names: Vec<String> = pairs.flat_map(|(_, value)| value.split(',').map(str::to_owned).collect::<Vec<_>>()).collect();
+    let bad = |error: hookyard_core::name::BadName| Problem::invalid_query("event_types", error.to_string());
+    names.iter().map(|name| name.parse().map_err(bad)).collect()
+}
+
+fn show(record: &AttemptRecord, with_content: bool) -> AttemptOut {
+    let success = record.result.class == AttemptClass::Success;
+    let (next_attempt_at, dead_reason) = match record.outcome {
+        Outcome::Retry { at } => (Some(at.to_string()), None),
+        Outcome::Dead(reason) => (None, Some(reason.as_str())),
+        Outcome::Delivered | Outcome::Discarded(_) => (None, None),
+    };
+    AttemptOut {
+        id: record.id,
+        msg_id: record.delivery.message,
+        endpoint_id: record.delivery.endpoint,
+        url: record.url.clone(),
+        status: if success { 0 } else { 2 },
+        status_text: if success { "success" } else { "fail" },
+        response_status_code: record.result.status.unwrap_or(0),
+        response_duration_ms: u64::try_from(record.result.duration.as_millis()).unwrap_or(u64::MAX),
+        response: if with_content { String::from_utf8_lossy(&record.result.response).into_owned() } else { String::new() },
+        timestamp: record.result.started_at.to_string(),
+        trigger_type: u8::from(record.trigger == Trigger::Resend),
+        outcome: record.result.class.as_str(),
+        attempt: record.number,
+        run: record.run,
+        next_attempt_at,
+        dead_reason,
+    }
+}

@@ -1,0 +1,163 @@
+//! `/api/v1/app/{app}/endpoint`.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, Query};
+use bytes::Bytes;
+use hookyard_core::port::{EndpointRef, Expect, Written};
+use hookyard_core::signature::Secret;
+use hookyard_core::{AppId, Endpoint, EndpointId};
+use hookyard_wire::problem::Problem;
+use http::StatusCode;
+
+use crate::api::{Api, Caller, State, WRITE_TRIES, endpoint_ref, fail, no_app, no_endpoint, object};
+use crate::endpoint_body::{self, EndpointOut, show};
+use crate::fields::{Fields, Mode};
+use crate::page::{PageOut, PageQuery};
+
+pub async fn list(
+    api: State,
+    caller: Caller,
+    Path(app): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<PageOut<EndpointOut>>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let page = api.seams.directory.endpoints(app, query.read()?).await.map_err(|fault| fail(&fault))?;
+    Ok(Json(PageOut::new(page, |endpoint| endpoint.id, show)))
+}
+
+pub async fn create(
+    api: State,
+    caller: Caller,
+    Path(app): Path<String>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<EndpointOut>), Problem> {
+    let app = api.app(&caller, &app).await?;
+    api.create_endpoint(app, &body, None).await
+}
+
+pub async fn get(api: State, caller: Caller, Path((app, endpoint)): Path<(String, String)>) -> Result<Json<EndpointOut>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    Ok(Json(show(api.endpoint(app, &endpoint).await?)))
+}
+
+pub async fn put(
+    api: State,
+    caller: Caller,
+    Path((app, endpoint)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<EndpointOut>), Problem> {
+    let app = api.app(&caller, &app).await?;
+    let named = endpoint_ref(&endpoint)?;
+    let found = api.seams.directory.endpoint(app, &named).await.map_err(|fault| fail(&fault))?;
+    match (found, named) {
+        (Some(found), _) => {
+            let changed = api.change_endpoint(app, found.id, |endpoint| {
+                let mut fields = Fields::new(object(&body)?, Mode::Whole);
+                // The secret of an existing endpoint changes by rotation only.
+                let mut ignored: Option<()> = None;
+                fields.read("secret", &mut ignored, |_| Ok(None));
+                endpoint_body::read(endpoint, fields, &api.seams.allow)
+            });
+            Ok((StatusCode::OK, Json(show(changed.await?))))
+        }
+        (None, EndpointRef::Uid(uid)) => api.create_endpoint(app, &body, Some(uid)).await,
+        (None, EndpointRef::Id(_)) => Err(no_endpoint()),
+    }
+}
+
+pub async fn patch(
+    api: State,
+    caller: Caller,
+    Path((app, endpoint)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<EndpointOut>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let id = api.endpoint(app, &endpoint).await?.id;
+    let changed = api.change_endpoint(app, id, |endpoint| {
+        endpoint_body::read(endpoint, Fields::new(object(&body)?, Mode::Partial), &api.seams.allow)
+    });
+    Ok(Json(show(changed.await?)))
+}
+
+pub async fn delete(api: State, caller: Caller, Path((app, endpoint)): Path<(String, String)>) -> Result<StatusCode, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let id = api.endpoint(app, &endpoint).await?.id;
+    let now = api.seams.clock.now();
+    match api.seams.directory.delete_endpoint(app, id, now).await.map_err(|fault| fail(&fault))? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(no_endpoint()),
+    }
+}
+
+impl Api {
+    async fn create_endpoint(
+        &self,
+        app: AppId,
+        body: &Bytes,
+        uid: Option<hookyard_core::Uid>,
+    ) -> Result<(StatusCode, Json<EndpointOut>), Problem> {
+        let (now, entropy) = (self.seams.clock.now(), &*self.seams.entropy);
+        let mut fields = Fields::new(object(body)?, Mode::Whole);
+        let generate = |ed25519| if ed25519 { Secret::generate_ed25519(entropy) } else { Secret::generate(entropy) };
+        let secret = endpoint_body::read_secret(&mut fields, generate);
+        let mut endpoint = Endpoint {
+            id: EndpointId::new(now, entropy),
+            app,
+            uid: None,
+            url: String::new(),
+            name: String::new(),
+            description: String::new(),
+            event_types: Vec::new(),
+            channels: Vec::new(),
+            disabled: false,
+            headers: BTreeMap::new(),
+            api_key: None,
+            secrets: vec![secret],
+            body_format: None,
+            retry_schedule: None,
+            timeout: None,
+            max_age: None,
+            throttle_rate: None,
+            metadata: BTreeMap::new(),
+            created_at: now,
+            updated_at: now,
+            revision: 0,
+        };
+        endpoint_body::read(&mut endpoint, fields, &self.seams.allow)?;
+        endpoint.uid = endpoint.uid.or(uid);
+        match self.seams.directory.put_endpoint(&endpoint, Expect::New).await.map_err(|fault| fail(&fault))? {
+            Written::Done(revision) => Ok((StatusCode::CREATED, Json(show(Endpoint { revision, ..endpoint })))),
+            Written::UidTaken | Written::Conflict => Err(uid_taken()),
+            Written::NoApp => Err(no_app()),
+        }
+    }
+
+    /// Reads an endpoint, changes it, and writes it back, as often as others are faster.
+    pub(crate) async fn change_endpoint(
+        &self,
+        app: AppId,
+        id: EndpointId,
+        change: impl Fn(&mut Endpoint) -> Result<(), Problem>,
+    ) -> Result<Endpoint, Problem> {
+        for _ in 0..WRITE_TRIES {
+            let found = self.seams.directory.endpoint(app, &EndpointRef::Id(id)).await.map_err(|fault| fail(&fault))?;
+            let mut endpoint = found.ok_or_else(no_endpoint)?;
+            let revision = endpoint.revision;
+            change(&mut endpoint)?;
+            endpoint.updated_at = self.seams.clock.now();
+            match self.seams.directory.put_endpoint(&endpoint, Expect::Revision(revision)).await.map_err(|fault| fail(&fault))? {
+                Written::Done(revision) => return Ok(Endpoint { revision, ..endpoint }),
+                Written::Conflict => {}
+                Written::UidTaken => return Err(uid_taken()),
+                Written::NoApp => return Err(no_app()),
+            }
+        }
+        Err(Problem::conflict("somebody else changed this at the same time; try again"))
+    }
+}
+
+fn uid_taken() -> Problem {
+    Problem::conflict("an endpoint with this uid already exists")
+}

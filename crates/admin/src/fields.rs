@@ -1,0 +1,143 @@
+//! Reading the fields of a JSON body one by one, collecting everything that is wrong.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use hookyard_wire::problem::{Invalid, Problem};
+use serde_json::{Map, Value};
+
+/// How absent fields are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// POST and PUT: an absent field has its default.
+    Whole,
+    /// PATCH: an absent field stays as it is.
+    Partial,
+}
+
+/// A body being read.
+pub struct Fields {
+    body: Map<String, Value>,
+    mode: Mode,
+    invalid: Vec<Invalid>,
+}
+
+impl Fields {
+    pub fn new(body: Map<String, Value>, mode: Mode) -> Self {
+        Self { body, mode, invalid: Vec::new() }
+    }
+
+    /// Everything wrong so far, as an answer; nothing if all is well.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.invalid.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.invalid)) }
+    }
+
+    /// Adds a mistake.
+    pub fn wrong(&mut self, field: &str, msg: impl Into<String>) {
+        let loc = vec!["body".to_owned(), field.to_owned()];
+        self.invalid.push(Invalid { loc, msg: msg.into(), r#type: "value_error".to_owned() });
+    }
+
+    /// Reads `field` into `target`. Null and, in a whole body, absence mean the default.
+    pub fn read<T: Default>(&mut self, field: &str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
+        match self.body.remove(field) {
+            None if self.mode == Mode::Partial => {}
+            None | Some(Value::Null) => *target = T::default(),
+            Some(value) => self.parse(field, &value, target, parse),
+        }
+    }
+
+    /// Reads `field` into `target`; absence leaves it as it is in every mode. For fields the compatible API's clients do not know.
+    pub fn read_if_present<T: Default>(&mut self, field: &str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
+        match self.body.remove(field) {
+            None => {}
+            Some(Value::Null) => *target = T::default(),
+            Some(value) => self.parse(field, &value, target, parse),
+        }
+    }
+
+    /// Reads `field`, which a whole body must have.
+    pub fn require<T>(&mut self, field: &str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
+        match self.body.remove(field) {
+            None if self.mode == Mode::Partial => {}
+            None | Some(Value::Null) => {
+                let loc = vec!["body".to_owned(), field.to_owned()];
+                let (msg, r#type) = ("field required".to_owned(), "value_error.missing".to_owned());
+                self.invalid.push(Invalid { loc, msg, r#type });
+            }
+            Some(value) => self.parse(field, &value, target, parse),
+        }
+    }
+
+    fn parse<T>(&mut self, field: &str, value: &Value, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
+        match parse(value) {
+            Ok(parsed) => *target = parsed,
+            Err(msg) => self.wrong(field, msg),
+        }
+    }
+}
+
+/// Text of at most this many bytes.
+pub fn text(most: usize) -> impl Fn(&Value) -> Result<String, String> {
+    move |value| match value.as_str() {
+        Some(text) if text.len() <= most => Ok(text.to_owned()),
+        Some(_) => Err(format!("longer than {most} bytes")),
+        None => Err("must be a string".to_owned()),
+    }
+}
+
+/// Text with at least one character.
+pub fn non_empty(most: usize) -> impl Fn(&Value) -> Result<String, String> {
+    move |value| text(most)(value).and_then(|text| if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text) })
+}
+
+/// `true` or `false`.
+pub fn boolean(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "must be true or false".to_owned())
+}
+
+/// A whole number within bounds.
+pub fn number(least: u64, most: u64) -> impl Fn(&Value) -> Result<u64, String> {
+    move |value| match value.as_u64() {
+        Some(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("must be a whole number from {least} to {most}")),
+    }
+}
+
+/// Text in a form of its own.
+pub fn parsed<T: FromStr<Err: std::fmt::Display>>(value: &Value) -> Result<T, String> {
+    let text = value.as_str().ok_or_else(|| "must be a string".to_owned())?;
+    text.parse().map_err(|error| format!("{error}"))
+}
+
+/// A list of distinct texts, each in a form of its own, at most `most` of them.
+pub fn list<T: FromStr<Err: std::fmt::Display> + PartialEq>(most: usize) -> impl Fn(&Value) -> Result<Vec<T>, String> {
+    move |value| {
+        let items = value.as_array().ok_or_else(|| "must be a list".to_owned())?;
+        if items.is_empty() {
+            return Err("must not be empty; leave it out to mean all".to_owned());
+        }
+        if items.len() > most {
+            return Err(format!("at most {most} are allowed"));
+        }
+        let mut list = Vec::with_capacity(items.len());
+        for item in items {
+            let item = parsed(item)?;
+            if list.contains(&item) {
+                return Err("must not hold anything twice".to_owned());
+            }
+            list.push(item);
+        }
+        Ok(list)
+    }
+}
+
+/// An object of texts.
+pub fn texts(value: &Value) -> Result<BTreeMap<String, String>, String> {
+    let object = value.as_object().ok_or_else(|| "must be an object of strings".to_owned())?;
+    let pair = |(name, value): (&String, &Value)| {
+        let value = value.as_str().ok_or_else(|| format!("{name} must be a string"))?;
+        Ok((name.clone(), value.to_owned()))
+    };
+    object.iter().map(pair).collect()
+}

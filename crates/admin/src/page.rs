@@ -1,0 +1,59 @@
+//! Pagination: `limit` and `iterator` in, `{data, done, iterator, prevIterator}` out.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use hookyard_core::journal::{Cursor, Page, PageRequest};
+use hookyard_wire::problem::Problem;
+use serde::{Deserialize, Serialize};
+
+/// Items on a page unless asked otherwise, and at most: the compatible API's numbers.
+const LIMIT: usize = 50;
+const LIMIT_MOST: usize = 250;
+
+/// The query of every list.
+#[derive(Debug, Default, Deserialize)]
+pub struct PageQuery {
+    limit: Option<String>,
+    iterator: Option<String>,
+}
+
+impl PageQuery {
+    /// Reads the query; an iterator is an item's id, `-<id>` goes back.
+    pub fn read<I: FromStr>(&self) -> Result<PageRequest<I>, Problem> {
+        let limit = match &self.limit {
+            None => LIMIT,
+            Some(text) => text.parse().ok().filter(|limit| (1..=LIMIT_MOST).contains(limit)).ok_or_else(|| {
+                Problem::invalid_query("limit", format!("must be a whole number from 1 to {LIMIT_MOST}"))
+            })?,
+        };
+        let bad = |_| Problem::invalid_query("iterator", "must be an iterator of an earlier page");
+        let from = match self.iterator.as_deref().filter(|text| !text.is_empty()) {
+            None => None,
+            Some(text) => Some(match text.strip_prefix('-') {
+                Some(id) => Cursor::Before(id.parse().map_err(bad)?),
+                None => Cursor::After(text.parse().map_err(bad)?),
+            }),
+        };
+        Ok(PageRequest { from, limit })
+    }
+}
+
+/// A page as the API shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageOut<T> {
+    data: Vec<T>,
+    done: bool,
+    iterator: Option<String>,
+    prev_iterator: Option<String>,
+}
+
+impl<T> PageOut<T> {
+    /// Shows a page of items that have ids.
+    pub fn new<S, I: Display>(page: Page<S>, id: impl Fn(&S) -> I, show: impl Fn(S) -> T) -> Self {
+        let iterator = page.items.last().map(|item| id(item).to_string());
+        let prev_iterator = page.items.first().map(|item| format!("-{}", id(item)));
+        Self { data: page.items.into_iter().map(show).collect(), done: page.done, iterator, prev_iterator }
+    }
+}

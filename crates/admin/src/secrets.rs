@@ -1,0 +1,60 @@
+//! `/api/v1/app/{app}/endpoint/{endpoint}/secret`.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::Path;
+use bytes::Bytes;
+use hookyard_core::signature::Secret;
+use hookyard_core::{Endpoint, limits};
+use hookyard_wire::problem::Problem;
+use serde::Serialize;
+
+use crate::api::{Caller, State, object};
+use crate::fields::{self, Fields, Mode};
+
+/// What the receiver verifies with.
+#[derive(Serialize)]
+pub struct SecretOut {
+    key: String,
+}
+
+pub async fn get(api: State, caller: Caller, Path((app, endpoint)): Path<(String, String)>) -> Result<Json<SecretOut>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let endpoint = api.endpoint(app, &endpoint).await?;
+    let current = endpoint.secrets.first().ok_or_else(|| Problem::not_found("this endpoint has no secret"))?;
+    Ok(Json(SecretOut { key: current.secret.for_receiver() }))
+}
+
+/// Answers with the new key: some of the official clients read a body here, where the published description promises none.
+pub async fn rotate(
+    api: State,
+    caller: Caller,
+    Path((app, endpoint)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<SecretOut>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let id = api.endpoint(app, &endpoint).await?.id;
+    let (mut key, mut grace) = (None, None);
+    let mut fields = Fields::new(if body.is_empty() { serde_json::Map::new() } else { object(&body)? }, Mode::Whole);
+    fields.read("key", &mut key, |value| {
+        let text = value.as_str().ok_or_else(|| "must be a string".to_owned())?;
+        Secret::parse(text).map(Some).map_err(|error| error.to_string())
+    });
+    fields.read("gracePeriodSeconds", &mut grace, |value| {
+        fields::number(0, limits::SECRET_GRACE_MOST.as_secs())(value).map(|seconds| Some(Duration::from_secs(seconds)))
+    });
+    fields.finish()?;
+    let entropy = &*api.seams.entropy;
+    let now = api.seams.clock.now();
+    let generated = (Secret::generate(entropy), Secret::generate_ed25519(entropy));
+    let change = |endpoint: &mut Endpoint| {
+        let is_ed25519 = matches!(endpoint.secrets.first(), Some(current) if matches!(current.secret, Secret::Ed25519(_)));
+        let fresh = if is_ed25519 { &generated.1 } else { &generated.0 };
+        endpoint.rotate_secret(key.clone().unwrap_or_else(|| fresh.clone()), grace.unwrap_or(limits::SECRET_GRACE), now);
+        Ok(())
+    };
+    let changed = api.change_endpoint(app, id, change).await?;
+    let current = changed.secrets.first().map(|current| current.secret.for_receiver());
+    Ok(Json(SecretOut { key: current.unwrap_or_default() }))
+}

@@ -1,0 +1,159 @@
+//! Emptied is not empty: the dataset in the store must be the one the broker's anchor names.
+
+use std::time::Duration;
+
+use hookyard_core::port::{Directory, Expect, Written};
+use hookyard_core::{AppId, AppRef, Application, Clock, Entropy, Fault, FaultKind};
+use hookyard_rabbit::{Anchor, Rabbit, RabbitConfig, Shards};
+use hookyard_redis::{Meta, RedisStore, ShardCounts};
+use tokio_util::sync::CancellationToken;
+
+/// How often the sentinel is looked at, beside every read that looks at it anyway.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// How the store stands to the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// They belong together, or this is the first start and now they do.
+    Good(Meta),
+    /// The broker belongs to a dataset and the store holds none.
+    Emptied,
+    /// The broker belongs to another dataset than the store holds.
+    Exchanged(Meta),
+}
+
+/// Looks, and changes nothing.
+pub async fn look(store: &RedisStore, broker: &RabbitConfig) -> Result<(Option<Meta>, Anchor), Fault> {
+    let meta = store.meta().await?;
+    let anchor = Rabbit::anchor(broker, meta.as_ref().map(|meta| meta.dataset.as_str())).await?;
+    Ok((meta, anchor))
+}
+
+/// Verifies that store and broker belong together. On the very first start, creates the dataset and its anchor; a store that lost
+/// its sentinel while the anchor stands is never given a new one.
+pub async fn verify(store: &RedisStore, broker: &RabbitConfig, entropy: &dyn Entropy) -> Result<Standing, Fault> {
+    let meta = match look(store, broker).await? {
+        (None, Anchor::None) => store.create_meta(&new_id(entropy)).await?,
+        (None, _) => return Ok(Standing::Emptied),
+        (Some(meta), Anchor::Same) => return Ok(Standing::Good(meta)),
+        (Some(meta), Anchor::Other) => return Ok(Standing::Exchanged(meta)),
+        (Some(meta), Anchor::None) => meta,
+    };
+    // First start, or a new broker. Two processes may be here at once: the broker lets only one dataset win.
+    if Rabbit::drop_anchor(broker, &meta.dataset).await? { Ok(Standing::Good(meta)) } else { Ok(Standing::Exchanged(meta)) }
+}
+
+/// Accepts what the store holds now as the dataset, at an operator's word: the anchor is weighed and dropped anew, and the epoch is
+/// raised, so that everybody forgets what they remembered.
+pub async fn accept(store: &RedisStore, broker: &RabbitConfig, entropy: &dyn Entropy) -> Result<Meta, Fault> {
+    let meta = match store.meta().await? {
+        Some(meta) => meta,
+        None => store.create_meta(&new_id(entropy)).await?,
+    };
+    let epoch = store.raise_epoch().await?;
+    Rabbit::weigh_anchor(broker).await?;
+    if !Rabbit::drop_anchor(broker, &meta.dataset).await? {
+        return Err(Fault::new(FaultKind::Contended, "drop the anchor"));
+    }
+    Ok(Meta { epoch, ..meta })
+}
+
+/// What the guard of the dataset works with.
+pub(crate) struct Guard {
+    pub store: RedisStore,
+    pub broker: RabbitConfig,
+    pub rabbit: std::sync::Arc<Rabbit>,
+    pub clock: std::sync::Arc<dyn Clock>,
+    pub entropy: std::sync::Arc<dyn Entropy>,
+}
+
+impl Guard {
+    /// Verifies, adopts, and keeps looking until `stop`. Returns early only with a fault that no waiting mends.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Fault> {
+        loop {
+            let looked = if self.store.adopted().is_none() { self.verify_and_adopt().await } else { self.look_again().await };
+            match looked {
+                Ok(()) => {}
+                Err(fault) if fault.kind == FaultKind::Refused => return Err(fault),
+                Err(fault) => tracing::debug!(error = fault.chain(), "the dataset cannot be looked at now"),
+            }
+            let pause = if self.store.adopted().is_none() { WATCH / 4 } else { WATCH };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn verify_and_adopt(&self) -> Result<(), Fault> {
+        match verify(&self.store, &self.broker, &*self.entropy).await? {
+            Standing::Good(meta) => {
+                self.store.check_seal().await?;
+                tracing::info!(dataset = meta.dataset, epoch = meta.epoch, "dataset verified");
+                self.store.adopt(Some(meta));
+                self.ensure_default_app().await?;
+                self.refresh_shards().await
+            }
+            standing => {
+                let what = if standing == Standing::Emptied { "the store was emptied" } else { "the store holds another dataset" };
+                tracing::error!("{what}: nothing is claimed, accepted or delivered; see `hookyard dataset show`");
+                self.store.adopt(None);
+                Ok(())
+            }
+        }
+    }
+
+    async fn look_again(&self) -> Result<(), Fault> {
+        let (found, adopted) = (self.store.meta().await?, self.store.adopted());
+        match (found, adopted) {
+            (Some(found), Some(adopted)) if found.dataset == adopted.dataset && found.epoch >= adopted.epoch => {
+                if found.epoch > adopted.epoch {
+                    self.store.adopt(Some(found));
+                }
+                self.refresh_shards().await
+            }
+            _ => {
+                self.store.adopt(None);
+                self.verify_and_adopt().await
+            }
+        }
+    }
+
+    async fn refresh_shards(&self) -> Result<(), Fault> {
+        let known = self.rabbit.shards();
+        let counts = self.store.grow_shards(ShardCounts { fast: known.fast, slow: known.slow }).await?;
+        self.rabbit.grow_shards(Shards { fast: counts.fast, slow: counts.slow });
+        Ok(())
+    }
+
+    async fn ensure_default_app(&self) -> Result<(), Fault> {
+        let uid = AppRef::DEFAULT_UID.parse().map_err(|error| Fault::caused(FaultKind::Refused, "name the default application", error))?;
+        let named = AppRef::Uid(uid);
+        let AppRef::Uid(uid) = &named else { return Ok(()) };
+        if self.store.resolve(std::slice::from_ref(&named)).await?.apps.first().copied().flatten().is_some() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let app = Application {
+            id: AppId::new(now, &*self.entropy),
+            uid: Some(uid.clone()),
+            name: "Default".to_owned(),
+            disabled: false,
+            throttle_rate: None,
+            metadata: std::collections::BTreeMap::new(),
+            created_at: now,
+            updated_at: now,
+            revision: 0,
+        };
+        match self.store.put_app(&app, Expect::New).await? {
+            Written::Done(_) | Written::UidTaken => Ok(()),
+            Written::Conflict | Written::NoApp => Err(Fault::new(FaultKind::Contended, "create the default application")),
+        }
+    }
+}
+
+fn new_id(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 8];
+    entropy.fill(&mut bytes);
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}

@@ -1,0 +1,88 @@
+//! The API's listener: who is calling, what it is called in the log, and errors in one shape.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use hookyard_core::{Clock, Entropy};
+use hookyard_telemetry::Metrics;
+use hookyard_telemetry::label::StatusClass;
+use hookyard_wire::problem::Problem;
+use http::{HeaderValue, StatusCode, header};
+use tracing::Instrument as _;
+
+use crate::token::Verifier;
+
+/// Room for what stands around an event's data in a request.
+const BODY_MARGIN: usize = 64 * 1024;
+const REQUEST_ID: &str = "hookyard-request-id";
+
+/// What every request needs.
+pub struct Front {
+    pub verifier: Verifier,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub metrics: Metrics,
+    pub max_event_bytes: usize,
+}
+
+/// The API: routes behind authentication, with limits, ids, metrics and errors of one shape.
+pub fn app(routes: Router, front: Front) -> Router {
+    let limit = DefaultBodyLimit::max(front.max_event_bytes + BODY_MARGIN);
+    let front = Arc::new(front);
+    routes
+        .layer(from_fn_with_state(Arc::clone(&front), authenticate))
+        .fallback(|| async { Problem::not_found("there is nothing at this path") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not know that method")
+        })
+        .layer(limit)
+        .layer(from_fn_with_state(front, observe))
+}
+
+async fn authenticate(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = value.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let (_, token) = token.ok_or_else(|| Problem::unauthenticated("send a token: `Authorization: Bearer …`"))?;
+    let grant = front.verifier.verify(token.trim(), &*front.clock);
+    let grant = grant.ok_or_else(|| Problem::unauthenticated("this token is not valid, or no longer"))?;
+    request.extensions_mut().insert(grant);
+    Ok(next.run(request).await)
+}
+
+async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let mut id = [0; 8];
+    front.entropy.fill(&mut id);
+    let id = id.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("http", request_id = id, method = %request.method(), route);
+    let response = next.run(request).instrument(span.clone()).await;
+    let mut response = in_our_shape(response);
+    let status = response.status();
+    front.metrics.http_requests_total.inc(StatusClass::of(status.as_u16()));
+    front.metrics.http_request_duration_seconds.observe(begun.elapsed().as_secs_f64());
+    span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The framework's own refusals (a body too large, a query that cannot be read) in the shape of all others.
+fn in_our_shape(response: Response) -> Response {
+    let status = response.status();
+    let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
+    if !(status.is_client_error() || status.is_server_error()) || is_ours {
+        return response;
+    }
+    let problem = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "too_large", "the body is too large"),
+        StatusCode::BAD_REQUEST => Problem::new(status, "bad_request", "the request cannot be read"),
+        _ => Problem::new(status, "error", status.canonical_reason().unwrap_or("an error")),
+    };
+    problem.into_response()
+}

@@ -1,0 +1,209 @@
+//! The life of a process: start, run, drain, stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use axum::Router;
+use hookyard_core::{Fault, limits};
+use hookyard_dispatcher::{Dispatcher, DispatcherConfig};
+use hookyard_egress::{Egress, install_crypto};
+use hookyard_ingest::Intake;
+use hookyard_telemetry::Metrics;
+use hookyard_telemetry::label::Phase;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backend::Cluster;
+use crate::config::Settings;
+use crate::dataset::Guard;
+use crate::http::{self, Front};
+use crate::ops::{self, Ops};
+use crate::roles::Roles;
+use crate::seams::Seams;
+use crate::token::Verifier;
+
+/// Time to finish what is in flight: the longest attempt, and a little.
+const GRACE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MOST.as_secs() + 5);
+
+/// A process at work.
+pub struct Running {
+    /// Where the API listens, if a role serves it.
+    pub api: Option<SocketAddr>,
+    /// Where the operators' listener is.
+    pub ops: SocketAddr,
+    /// Metrics.
+    pub metrics: Metrics,
+    state: Arc<Ops>,
+    cluster: Cluster,
+    /// Ends claiming and accepting.
+    stop: CancellationToken,
+    /// Ends everything else, when the services are done.
+    close: CancellationToken,
+    services: TaskTracker,
+    background: TaskTracker,
+    guard: JoinHandle<Result<(), Fault>>,
+}
+
+/// Starts the roles of this configuration. Broker and store need not be there yet: what needs them waits.
+pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::Result<Running> {
+    install_crypto();
+    let metrics = Metrics::declare(seams.registry.clone()).context("metrics were declared twice")?;
+    let cluster = Cluster::build(settings, roles, &metrics, &seams)?;
+    let (stop, close) = (CancellationToken::new(), CancellationToken::new());
+    let (services, background) = (TaskTracker::new(), TaskTracker::new());
+    let guard = Guard {
+        store: cluster.store.clone(),
+        broker: cluster.rabbit_config.clone(),
+        rabbit: Arc::clone(&cluster.rabbit),
+        clock: Arc::clone(&seams.clock),
+        entropy: Arc::clone(&seams.entropy),
+    };
+    let guard = tokio::spawn(guard.run(close.clone()));
+    background.spawn(Arc::clone(&cluster.journal).watch(close.clone()));
+    if cluster.rabbit_config.consumes.spill {
+        background.spawn(Arc::clone(&cluster.journal).drain(stop.clone()));
+    }
+    if roles.router {
+        services.spawn(router(&cluster, &metrics, &seams).run(stop.clone()));
+    }
+    if roles.dispatcher {
+        services.spawn(dispatcher(settings, &cluster, &metrics, &seams)?.run(stop.clone()));
+    }
+    let state = Arc::new(Ops {
+        metrics: metrics.clone(),
+        rabbit: Arc::clone(&cluster.rabbit),
+        store: cluster.store.clone(),
+        draining: AtomicBool::new(false),
+    });
+    let ops = listen(settings.config.ops_listen, ops::routes(Arc::clone(&state)), &background, close.clone()).await?;
+    let api = if roles.serves_http() {
+        let app = api(settings, roles, &cluster, &metrics, &seams);
+        Some(listen(settings.config.listen, app, &services, stop.clone()).await?)
+    } else {
+        None
+    };
+    Ok(Running { api, ops, metrics, state, cluster, stop, close, services, background, guard })
+}
+
+impl Running {
+    /// Whether everything needed is there.
+    pub async fn is_ready(&self) -> bool {
+        self.state.readiness().await.is_ready()
+    }
+
+    /// Waits for a fault that no waiting mends, such as a sealing key that is not this installation's.
+    pub async fn failed(&mut self) -> Fault {
+        match (&mut self.guard).await {
+            Ok(Err(fault)) => fault,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// The soft stop: no longer ready, nothing more claimed or accepted, what is in flight finished, the rest given back.
+    pub async fn drain(self) {
+        let begun = Instant::now();
+        self.state.draining.store(true, Ordering::Relaxed);
+        self.stop.cancel();
+        self.services.close();
+        if tokio::time::timeout(GRACE, self.services.wait()).await.is_err() {
+            tracing::warn!("the grace is over; what is still in flight is given back");
+        }
+        self.metrics.shutdown_seconds.observe(Phase::Drain, begun.elapsed());
+        self.close().await;
+    }
+
+    /// The hard stop: whatever is in flight is left as it is, and given back by the broker.
+    pub async fn close(self) {
+        let begun = Instant::now();
+        self.stop.cancel();
+        self.close.cancel();
+        self.cluster.rabbit.stop().await;
+        self.background.close();
+        if tokio::time::timeout(Duration::from_secs(2), self.background.wait()).await.is_err() {
+            tracing::debug!("left some background work behind");
+        }
+        self.metrics.shutdown_seconds.observe(Phase::Close, begun.elapsed());
+    }
+}
+
+fn router(cluster: &Cluster, metrics: &Metrics, seams: &Seams) -> hookyard_router::Router {
+    hookyard_router::Router::new(hookyard_router::Seams {
+        events: Arc::clone(&cluster.rabbit) as _,
+        directory: Arc::new(cluster.store.clone()),
+        journal: Arc::clone(&cluster.journal) as _,
+        clock: Arc::clone(&seams.clock),
+        entropy: Arc::clone(&seams.entropy),
+        metrics: metrics.clone(),
+        tripwire: Arc::clone(&seams.tripwire),
+    })
+}
+
+fn dispatcher(settings: &Settings, cluster: &Cluster, metrics: &Metrics, seams: &Seams) -> anyhow::Result<Arc<Dispatcher>> {
+    let clock = Arc::clone(&seams.clock);
+    let egress = Egress::new(settings.allow.clone(), Arc::clone(&seams.look_up), clock).context("the HTTP client cannot be built")?;
+    let config = DispatcherConfig {
+        policy: settings.policy.clone(),
+        concurrency: settings.config.delivery.concurrency,
+        signature_headers: settings.signature_headers,
+        user_agent: format!("Hookyard/{}", env!("CARGO_PKG_VERSION")),
+        endpoint_memory: settings.config.delivery.endpoint_memory,
+    };
+    let seams = hookyard_dispatcher::Seams {
+        deliveries: Arc::clone(&cluster.rabbit) as _,
+        directory: Arc::new(cluster.store.clone()),
+        journal: Arc::clone(&cluster.journal) as _,
+        sender: Arc::new(egress),
+        clock: Arc::clone(&seams.clock),
+        entropy: Arc::clone(&seams.entropy),
+        metrics: metrics.clone(),
+        tripwire: Arc::clone(&seams.tripwire),
+    };
+    Ok(Dispatcher::new(seams, config))
+}
+
+fn api(settings: &Settings, roles: Roles, cluster: &Cluster, metrics: &Metrics, seams: &Seams) -> Router {
+    let intake = hookyard_ingest::Seams {
+        events: Arc::clone(&cluster.rabbit) as _,
+        directory: Arc::new(cluster.store.clone()),
+        journal: Arc::clone(&cluster.journal) as _,
+        clock: Arc::clone(&seams.clock),
+        entropy: Arc::clone(&seams.entropy),
+        metrics: metrics.clone(),
+        tripwire: Arc::clone(&seams.tripwire),
+    };
+    let mut routes = hookyard_ingest::routes(Intake::new(intake, settings.admission));
+    if roles.admin {
+        routes = routes.merge(hookyard_admin::routes(hookyard_admin::Seams {
+            directory: Arc::new(cluster.store.clone()),
+            journal: Arc::clone(&cluster.journal) as _,
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            allow: Arc::new(settings.allow.clone()),
+        }));
+    }
+    let front = Front {
+        verifier: Verifier::new(&settings.jwt_secret),
+        clock: Arc::clone(&seams.clock),
+        entropy: Arc::clone(&seams.entropy),
+        metrics: metrics.clone(),
+        max_event_bytes: settings.admission.max_bytes,
+    };
+    http::app(routes, front)
+}
+
+async fn listen(address: SocketAddr, app: Router, tasks: &TaskTracker, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener.local_addr().context("a listener without an address")?;
+    tasks.spawn(async move {
+        let serving = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "a listener ended");
+        }
+    });
+    Ok(address)
+}

@@ -1,0 +1,97 @@
+//! Tokens: JWT (RFC 7519) with HS256.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hookyard_core::grant::{Grant, Scope};
+use hookyard_core::{Clock, Entropy};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+/// What a token says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    scope: String,
+    iat: i64,
+    exp: i64,
+    jti: String,
+}
+
+const ISSUER: &str = "hookyard";
+/// Clocks of two machines may differ by this much.
+const LEEWAY_S: i64 = 60;
+
+/// Verifies tokens.
+pub struct Verifier {
+    key: DecodingKey,
+    validation: Validation,
+}
+
+/// Makes a token of this scope, good for `lifetime`.
+pub fn create(secret: &str, scope: &Scope, lifetime: Duration, clock: &dyn Clock, entropy: &dyn Entropy) -> anyhow::Result<String> {
+    let now = clock.now().as_seconds();
+    let mut id = [0; 16];
+    entropy.fill(&mut id);
+    let claims = Claims {
+        iss: ISSUER.to_owned(),
+        scope: scope.to_string(),
+        iat: now,
+        exp: now.saturating_add(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX)),
+        jti: id.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")),
+    };
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).context("cannot sign a token")
+}
+
+impl Verifier {
+    /// For tokens signed with `secret`.
+    pub fn new(secret: &str) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        // Judged below, by the clock of the seams.
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        Self { key: DecodingKey::from_secret(secret.as_bytes()), validation }
+    }
+
+    /// What the holder may do; `None` if the token is not ours, or no longer good.
+    pub fn verify(&self, token: &str, clock: &dyn Clock) -> Option<Grant> {
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation).ok()?.claims;
+        let now = clock.now().as_seconds();
+        let good = claims.exp.saturating_add(LEEWAY_S) > now && claims.iat.saturating_sub(LEEWAY_S) <= now;
+        if good { Some(Grant { scope: claims.scope.parse().ok()? }) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookyard_core::Timestamp;
+
+    use super::*;
+    use crate::seams::SystemEntropy;
+
+    struct At(i64);
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(self.0 * 1000)
+        }
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_secret_and_its_time() {
+        let secret = "x".repeat(32);
+        let make = |scope: &Scope| create(&secret, scope, Duration::from_secs(100), &At(1000), &SystemEntropy::default());
+        let token = make(&Scope::Admin).expect("a token");
+        let verifier = Verifier::new(&secret);
+        assert_eq!(verifier.verify(&token, &At(1000)), Some(Grant { scope: Scope::Admin }));
+        assert_eq!(verifier.verify(&token, &At(1150)), Some(Grant { scope: Scope::Admin }));
+        assert_eq!(verifier.verify(&token, &At(1161)), None);
+        assert_eq!(verifier.verify(&token, &At(900)), None);
+        assert_eq!(Verifier::new(&"y".repeat(32)).verify(&token, &At(1000)), None);
+        assert_eq!(verifier.verify(&token[..token.len() - 2], &At(1000)), None);
+        // alg none: header {"alg":"none","typ":"JWT"}.
+        let body = token.split('.').nth(1).expect("three parts");
+        assert_eq!(verifier.verify(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}."), &At(1000)), None);
+    }
+}

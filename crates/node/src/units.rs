@@ -1,0 +1,77 @@
+//! Human durations and sizes in configuration: `15s`, `256KiB`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// `15s`, `10m`, `7d`.
+pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(text.trim()).map_err(|error| de::Error::custom(format!("{text:?} is not a duration like 15s: {error}")))
+}
+
+/// `30s,10m` or a list of such.
+pub fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+    let parts = list(deserializer)?;
+    let parse = |part: &String| {
+        humantime::parse_duration(part).map_err(|error| de::Error::custom(format!("{part:?} is not a duration like 15s: {error}")))
+    };
+    parts.iter().map(parse).collect()
+}
+
+/// `a,b` or a list; empty text is an empty list.
+pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        List(Vec<String>),
+    }
+    let parts = match Either::deserialize(deserializer)? {
+        Either::Text(text) => text.split(',').map(str::to_owned).collect(),
+        Either::List(list) => list,
+    };
+    Ok(parts.into_iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
+}
+
+/// `256KiB`, `8MiB`, or a number of bytes.
+pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(usize),
+        Text(String),
+    }
+    let text = match Either::deserialize(deserializer)? {
+        Either::Number(bytes) => return Ok(bytes),
+        Either::Text(text) => text,
+    };
+    parse_size(&text).ok_or_else(|| de::Error::custom(format!("{text:?} is not a size like 256KiB")))
+}
+
+fn parse_size(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: usize = text[..digits].parse().ok()?;
+    let unit = match text[digits..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let cases = [("256KiB", Some(262_144)), ("8 MiB", Some(8 << 20)), ("12", Some(12)), ("1kb", None), ("", None)];
+        for (text, bytes) in cases {
+            assert_eq!(parse_size(text), bytes, "{text}");
+        }
+    }
+}
