@@ -74,7 +74,12 @@ pub async fn get(api: State, caller: Caller, Path(app): Path<String>) -> Result<
     Ok(Json(show(api.existing_app(id).await?)))
 }
 
-pub async fn put(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<(StatusCode, Json<AppOut>), Problem> {
+pub async fn put(
+    api: State,
+    caller: Caller,
+    Path(app): Path<String>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<AppOut>), Problem> {
     require_admin(&caller)?;
     match api.resolve(&caller, &app).await? {
         Some(id) => Ok((StatusCode::OK, api.change_app(id, &body, Mode::Whole).await?)),

@@ -37,7 +37,11 @@ pub async fn create(
     api.create_endpoint(app, &body, None).await
 }
 
-pub async fn get(api: State, caller: Caller, Path((app, endpoint)): Path<(String, String)>) -> Result<Json<EndpointOut>, Problem> {
+pub async fn get(
+    api: State,
+    caller: Caller,
+    Path((app, endpoint)): Path<(String, String)>,
+) -> Result<Json<EndpointOut>, Problem> {
     let app = api.app(&caller, &app).await?;
     Ok(Json(show(api.endpoint(app, &endpoint).await?)))
 }

@@ -44,7 +44,8 @@ pub struct HeadersOut {
 pub async fn get(api: State, caller: Caller, Path((app, endpoint)): Path<(String, String)>) -> Result<Json<HeadersOut>, Problem> {
     let app = api.app(&caller, &app).await?;
     let endpoint = api.endpoint(app, &endpoint).await?;
-    let (sensitive, headers): (BTreeMap<_, _>, BTreeMap<_, _>) = endpoint.headers.into_iter().partition(|(name, _)| is_sensitive(name));
+    let (sensitive, headers): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        endpoint.headers.into_iter().partition(|(name, _)| is_sensitive(name));
     Ok(Json(HeadersOut { headers, sensitive: sensitive.into_keys().collect() }))
 }
 

@@ -23,9 +23,11 @@ impl PageQuery {
     pub fn read<I: FromStr>(&self) -> Result<PageRequest<I>, Problem> {
         let limit = match &self.limit {
             None => LIMIT,
-            Some(text) => text.parse().ok().filter(|limit| (1..=LIMIT_MOST).contains(limit)).ok_or_else(|| {
-                Problem::invalid_query("limit", format!("must be a whole number from 1 to {LIMIT_MOST}"))
-            })?,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=LIMIT_MOST).contains(limit))
+                .ok_or_else(|| Problem::invalid_query("limit", format!("must be a whole number from 1 to {LIMIT_MOST}")))?,
         };
         let bad = |_| Problem::invalid_query("iterator", "must be an iterator of an earlier page");
         let from = match self.iterator.as_deref().filter(|text| !text.is_empty()) {

@@ -1,1 +1,52 @@
-fn main() {}
+//! `hookyard`: webhook delivery that never loses an event.
+
+mod client;
+mod command;
+mod output;
+mod receiver;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::command::Command;
+use crate::output::{Format, talk};
+
+/// Half of the work is small allocations of headers and messages, which this allocator is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Webhook delivery that never loses an event.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    /// Configuration file (TOML); the environment (HOOKYARD_…) goes over it.
+    #[arg(long, global = true, env = "HOOKYARD_CONFIG")]
+    config: Option<PathBuf>,
+    /// How answers are printed: a table on a terminal, JSON otherwise.
+    #[arg(long, global = true, value_enum)]
+    output: Option<Format>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    hookyard_node::install_crypto();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.map_err(Into::into).and_then(|runtime| {
+        let done = runtime.block_on(arguments.command.run(arguments.config.as_deref(), arguments.output));
+        runtime.shutdown_background();
+        done
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            talk(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -8,7 +8,8 @@ use hookyard_core::outcome::{expired_before_sending, judge};
 use hookyard_core::port::{EndpointRef, Expect, Request, Written};
 use hookyard_core::step::Step;
 use hookyard_core::{
-    AttemptClass, AttemptResult, Claim, DeadReason, Delivery, DiscardReason, Endpoint, Fault, Outcome, PastAttempt, Policy, Timestamp,
+    AttemptClass, AttemptResult, Claim, DeadReason, Delivery, DiscardReason, Endpoint, Fault, Outcome, PastAttempt, Policy,
+    Timestamp,
 };
 use hookyard_telemetry::label::{AttemptNumber, Completed, Parked, Success};
 use tokio::sync::Semaphore;

@@ -245,7 +245,8 @@ impl Config {
             (None, None) => bail!("set HOOKYARD_AMQP_URL and HOOKYARD_REDIS_URL; running without them is not possible yet"),
             _ => bail!("HOOKYARD_AMQP_URL and HOOKYARD_REDIS_URL go together: one of them is missing"),
         };
-        let keys = self.secret_key.as_deref().context("HOOKYARD_SECRET_KEY is missing; `hookyard secret-key create` makes one")?;
+        let keys =
+            self.secret_key.as_deref().context("HOOKYARD_SECRET_KEY is missing; `hookyard secret-key create` makes one")?;
         let keys = SealingKeys::parse(keys).context("HOOKYARD_SECRET_KEY")?;
         let jwt_secret = self.jwt_secret.clone().context("HOOKYARD_JWT_SECRET is missing; any 32 random characters will do")?;
         ensure!(jwt_secret.len() >= JWT_SECRET_BYTES, "HOOKYARD_JWT_SECRET must have at least {JWT_SECRET_BYTES} characters");
@@ -264,7 +265,10 @@ impl Config {
             (limits::ATTEMPT_TIMEOUT_LEAST..=limits::ATTEMPT_TIMEOUT_MOST).contains(&delivery.timeout),
             "HOOKYARD_DELIVERY__TIMEOUT must be from 1s to 30s"
         );
-        ensure!(delivery.retry_schedule.len() < limits::ATTEMPTS_MOST, "HOOKYARD_DELIVERY__RETRY_SCHEDULE has more than 19 delays");
+        ensure!(
+            delivery.retry_schedule.len() < limits::ATTEMPTS_MOST,
+            "HOOKYARD_DELIVERY__RETRY_SCHEDULE has more than 19 delays"
+        );
         ensure!(
             delivery.retry_schedule.iter().all(|delay| *delay <= limits::RETRY_DELAY_MOST),
             "HOOKYARD_DELIVERY__RETRY_SCHEDULE has a delay over 24h"
@@ -273,7 +277,10 @@ impl Config {
             delivery.retry_schedule.iter().sum::<Duration>() <= self.journal.retention,
             "HOOKYARD_DELIVERY__RETRY_SCHEDULE does not fit into HOOKYARD_JOURNAL__RETENTION"
         );
-        ensure!((1..=limits::EVENT_BYTES_MOST).contains(&self.events.max_bytes), "HOOKYARD_EVENTS__MAX_BYTES must be at most 8MiB");
+        ensure!(
+            (1..=limits::EVENT_BYTES_MOST).contains(&self.events.max_bytes),
+            "HOOKYARD_EVENTS__MAX_BYTES must be at most 8MiB"
+        );
         ensure!((1..=64).contains(&self.amqp.shards) && (1..=64).contains(&self.amqp.slow_shards), "shards must be from 1 to 64");
         ensure!(is_prefix(&self.amqp.prefix), "HOOKYARD_AMQP__PREFIX must be 1 to 64 characters of A-Z a-z 0-9 . _ -");
         let policy = Policy {
@@ -311,7 +318,8 @@ mod tests {
 
     #[test]
     fn human_values_are_read_and_unknown_keys_refused() {
-        let config = from_toml("[delivery]\nretry_schedule = '1s, 2m'\ntimeout = '5s'\n[events]\nmax_bytes = '1MiB'").expect("valid");
+        let config =
+            from_toml("[delivery]\nretry_schedule = '1s, 2m'\ntimeout = '5s'\n[events]\nmax_bytes = '1MiB'").expect("valid");
         assert_eq!(config.delivery.retry_schedule, [Duration::from_secs(1), Duration::from_secs(120)]);
         assert_eq!(config.events.max_bytes, 1 << 20);
         let error = from_toml("[delivery]\ntimeuot = '5s'").expect_err("refused");

@@ -95,7 +95,8 @@ impl Guard {
                 self.refresh_shards().await
             }
             standing => {
-                let what = if standing == Standing::Emptied { "the store was emptied" } else { "the store holds another dataset" };
+                let what =
+                    if standing == Standing::Emptied { "the store was emptied" } else { "the store holds another dataset" };
                 tracing::error!("{what}: nothing is claimed, accepted or delivered; see `hookyard dataset show`");
                 self.store.adopt(None);
                 Ok(())
@@ -127,7 +128,9 @@ impl Guard {
     }
 
     async fn ensure_default_app(&self) -> Result<(), Fault> {
-        let uid = AppRef::DEFAULT_UID.parse().map_err(|error| Fault::caused(FaultKind::Refused, "name the default application", error))?;
+        let uid = AppRef::DEFAULT_UID
+            .parse()
+            .map_err(|error| Fault::caused(FaultKind::Refused, "name the default application", error))?;
         let named = AppRef::Uid(uid);
         let AppRef::Uid(uid) = &named else { return Ok(()) };
         if self.store.resolve(std::slice::from_ref(&named)).await?.apps.first().copied().flatten().is_some() {

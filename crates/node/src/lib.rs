@@ -2,12 +2,13 @@
 //! services together.
 
 pub mod config;
-pub mod dataset;
+mod dataset;
 pub mod roles;
 pub mod seams;
 pub mod token;
+pub mod tools;
 
-pub mod backend;
+mod backend;
 mod http;
 mod ops;
 mod spill;
@@ -15,6 +16,7 @@ mod start;
 mod units;
 
 pub use config::Config;
+pub use hookyard_egress::install_crypto;
 pub use roles::{Role, Roles};
 pub use seams::Seams;
 pub use start::{Running, start};

@@ -59,7 +59,10 @@ impl SpillingJournal {
                 pause(&stop).await;
             }
             if let Err(fault) = self.spill.written(claim).await {
-                tracing::debug!(error = fault.chain(), "a spilled entry was written and not acked; writing it again changes nothing");
+                tracing::debug!(
+                    error = fault.chain(),
+                    "a spilled entry was written and not acked; writing it again changes nothing"
+                );
             }
         }
     }

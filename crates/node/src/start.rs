@@ -145,7 +145,8 @@ fn router(cluster: &Cluster, metrics: &Metrics, seams: &Seams) -> hookyard_route
 
 fn dispatcher(settings: &Settings, cluster: &Cluster, metrics: &Metrics, seams: &Seams) -> anyhow::Result<Arc<Dispatcher>> {
     let clock = Arc::clone(&seams.clock);
-    let egress = Egress::new(settings.allow.clone(), Arc::clone(&seams.look_up), clock).context("the HTTP client cannot be built")?;
+    let egress =
+        Egress::new(settings.allow.clone(), Arc::clone(&seams.look_up), clock).context("the HTTP client cannot be built")?;
     let config = DispatcherConfig {
         policy: settings.policy.clone(),
         concurrency: settings.config.delivery.concurrency,

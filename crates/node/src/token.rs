@@ -29,7 +29,13 @@ pub struct Verifier {
 }
 
 /// Makes a token of this scope, good for `lifetime`.
-pub fn create(secret: &str, scope: &Scope, lifetime: Duration, clock: &dyn Clock, entropy: &dyn Entropy) -> anyhow::Result<String> {
+pub fn create(
+    secret: &str,
+    scope: &Scope,
+    lifetime: Duration,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> anyhow::Result<String> {
     let now = clock.now().as_seconds();
     let mut id = [0; 16];
     entropy.fill(&mut id);

@@ -7,14 +7,16 @@ use serde::{Deserialize, Deserializer, de};
 /// `15s`, `10m`, `7d`.
 pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(text.trim()).map_err(|error| de::Error::custom(format!("{text:?} is not a duration like 15s: {error}")))
+    humantime::parse_duration(text.trim())
+        .map_err(|error| de::Error::custom(format!("{text:?} is not a duration like 15s: {error}")))
 }
 
 /// `30s,10m` or a list of such.
 pub fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
     let parts = list(deserializer)?;
     let parse = |part: &String| {
-        humantime::parse_duration(part).map_err(|error| de::Error::custom(format!("{part:?} is not a duration like 15s: {error}")))
+        humantime::parse_duration(part)
+            .map_err(|error| de::Error::custom(format!("{part:?} is not a duration like 15s: {error}")))
     };
     parts.iter().map(parse).collect()
 }

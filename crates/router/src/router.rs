@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use hookyard_core::event::EventId;
 use hookyard_core::port::{Directory, Events, Journal, Marker, MarkerClaim, MarkerState, Remembered, Validated};
 use hookyard_core::step::{Step, Tripwire};
-use hookyard_core::{
-    AppId, Claim, Clock, Entropy, Event, Fault, Intake, Message, MessageId, Refusal, RefusalReason,
-};
+use hookyard_core::{AppId, Claim, Clock, Entropy, Event, Fault, Intake, Message, MessageId, Refusal, RefusalReason};
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::{Routed, Source};
 use tokio::sync::Notify;

@@ -1,0 +1,51 @@
+//! The API, called by the command line.
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+
+/// Where the API is and who is calling.
+#[derive(Args, Clone, Debug)]
+pub struct Server {
+    /// The API's address.
+    #[arg(long, env = "HOOKYARD_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// A token; `hookyard token create` makes one.
+    #[arg(long, env = "HOOKYARD_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+impl Server {
+    /// Calls an operation; an error answer becomes an error with its code and what it says.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let token =
+            self.token.as_deref().context("no token: set HOOKYARD_TOKEN or --token; `hookyard token create` makes one")?;
+        let url = format!("{}/api/v1{path}", self.url.trim_end_matches('/'));
+        let client = reqwest::Client::builder().no_proxy().build().context("cannot build an HTTP client")?;
+        let mut request = client.request(method, &url).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response =
+            request.send().await.with_context(|| format!("cannot reach {}; is `hookyard run` running there?", self.url))?;
+        let status = response.status();
+        let text = response.text().await.context("the answer broke off")?;
+        let answer: Value =
+            if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        if status.is_success() {
+            return Ok(answer);
+        }
+        match (&answer["code"], &answer["detail"]) {
+            (Value::String(code), Value::String(detail)) => bail!("{detail} ({code}, {status})"),
+            (_, Value::Array(mistakes)) => {
+                let told = mistakes.iter().map(|mistake| {
+                    let field = mistake["loc"].as_array().and_then(|loc| loc.last()).and_then(Value::as_str).unwrap_or_default();
+                    format!("{field}: {}", mistake["msg"].as_str().unwrap_or_default())
+                });
+                bail!("{} ({status})", told.collect::<Vec<_>>().join("; "))
+            }
+            _ => bail!("{status}"),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The commands, one file each.
+
+mod dataset;
+mod demo;
+mod event;
+mod listen;
+mod resource;
+mod run;
+mod secret_key;
+mod token;
+mod topology;
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use hookyard_node::Config;
+use hookyard_node::config::Settings;
+
+use crate::output::Format;
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run one or more roles until told to stop.
+    Run(run::Run),
+    /// Start everything with a built-in receiver, deliver one event, and check that it arrived, signed.
+    Demo(demo::Demo),
+    /// Exchanges, queues and bindings in the broker.
+    #[command(subcommand)]
+    Topology(topology::Topology),
+    /// Which dataset store and broker belong to.
+    #[command(subcommand)]
+    Dataset(dataset::Dataset),
+    /// Tokens for the API.
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Keys that seal secrets at rest.
+    #[command(subcommand)]
+    SecretKey(secret_key::SecretKey),
+    /// Applications.
+    #[command(subcommand)]
+    App(resource::App),
+    /// Endpoints.
+    #[command(subcommand)]
+    Endpoint(resource::Endpoint),
+    /// Events.
+    #[command(subcommand)]
+    Event(event::Event),
+    /// Receive webhooks here, verify and print them.
+    Listen(listen::Listen),
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self, config: Option<&Path>, format: Option<Format>) -> anyhow::Result<()> {
+        match self {
+            Self::Run(command) => command.run(Config::load(config)?).await,
+            Self::Demo(command) => command.run(Config::load(config)?).await,
+            Self::Topology(command) => command.run(&judged(config)?).await,
+            Self::Dataset(command) => command.run(&judged(config)?, format).await,
+            Self::Token(command) => command.run(&Config::load(config)?),
+            Self::SecretKey(command) => command.run(),
+            Self::App(command) => command.run(format).await,
+            Self::Endpoint(command) => command.run(format).await,
+            Self::Event(command) => command.run(format).await,
+            Self::Listen(command) => command.run().await,
+        }
+    }
+}
+
+fn judged(config: Option<&Path>) -> anyhow::Result<Settings> {
+    let config = Config::load(config)?;
+    hookyard_telemetry::logs::begin(&config.log);
+    config.judge().context("the configuration is wrong")
+}

@@ -1,0 +1,50 @@
+//! `hookyard run`.
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use hookyard_node::{Config, Role, Roles, Running, Seams};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::output::talk;
+
+/// Run one or more roles until told to stop.
+#[derive(Args)]
+pub struct Run {
+    /// Which: all, ingest, admin, router, dispatcher. May be given several times.
+    #[arg(long = "role")]
+    roles: Vec<Role>,
+}
+
+impl Run {
+    pub async fn run(self, config: Config) -> anyhow::Result<()> {
+        hookyard_telemetry::logs::begin(&config.log);
+        let settings = config.judge().context("the configuration is wrong")?;
+        let running = hookyard_node::start(&settings, Roles::of(&self.roles), Seams::default()).await?;
+        if let Some(api) = running.api {
+            talk(&format!("API on http://{api}, operations on http://{}", running.ops));
+        } else {
+            talk(&format!("operations on http://{}", running.ops));
+        }
+        until_told(running).await
+    }
+}
+
+/// Runs until a signal: the first drains, a second ends at once.
+pub async fn until_told(mut running: Running) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        fault = running.failed() => {
+            running.close().await;
+            return Err(anyhow!(fault.chain()));
+        }
+    }
+    talk("stopping: finishing what is in flight; a second signal ends at once");
+    tokio::select! {
+        () = running.drain() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
