@@ -1,3 +1,10 @@
-//! What the end-to-end tests stand on.
+//! What the end-to-end tests stand on: private servers, a world with everything in it, receivers, publishers, and roles as
+//! processes that can be killed.
 
+pub mod amqp;
+pub mod process;
+pub mod receiver;
 pub mod services;
+pub mod world;
+
+pub use world::{Api, World, eventually};

@@ -10,6 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 ///
 /// A second call changes nothing: the first logger of a process stays.
 pub fn begin(filter: &str) {
+    // The broker's client logs as errors what our adapter handles and tells itself.
+    let filter = if filter.contains("lapin") { filter.to_owned() } else { format!("{filter},lapin=off") };
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::stderr().is_terminal();
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);

@@ -38,7 +38,7 @@ impl Demo {
     pub async fn run(self, config: Config) -> anyhow::Result<()> {
         let mut config = Config { amqp_url: Some(self.amqp.clone()), redis_url: Some(self.redis.clone()), ..config };
         if config.log == Config::default().log {
-            "warn".clone_into(&mut config.log);
+            "error".clone_into(&mut config.log);
         }
         hookyard_telemetry::logs::begin(&config.log);
         // Fixed, so that a second demonstration can read what the first one stored. Never for anything that matters.
@@ -89,7 +89,7 @@ async fn wait_until_ready(running: &Running) -> anyhow::Result<()> {
 
 /// The application `demo` with one endpoint at a receiver of ours.
 async fn set_up(server: &Server) -> anyhow::Result<mpsc::Receiver<Received>> {
-    const SECRET: &str = "whsec_ZGVtb25zdHJhdGlvbi1zZWNyZXQtMjQ=";
+    const SECRET: &str = "whsec_aG9va3lhcmQtZGVtb25zdHJhdGlvbi1rZXk=";
     let (address, inbox) = receiver::start(SocketAddr::from(([127, 0, 0, 1], 0)), Some(SECRET)).await?;
     server.call(Method::PUT, "/app/demo", Some(&json!({"name": "Demonstration"}))).await?;
     let endpoint =

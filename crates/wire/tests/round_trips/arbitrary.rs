@@ -1,0 +1,174 @@
+//! Arbitrary events, deliveries, journal entries and JSON.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookyard_core::event::{Admission, admit};
+use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord};
+use hookyard_core::{
+    AppId, AttemptClass, AttemptId, AttemptResult, DeadReason, Delivery, DeliveryKey, DiscardReason, EndpointId, Event,
+    EventType, Message, MessageId, Outcome, PastAttempt, Submission, Timestamp, Trigger, limits,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// Takes everything an AMQP message could bring.
+pub const GENEROUS: Admission = Admission { max_bytes: limits::EVENT_BYTES, require_id: false };
+/// When arbitrary events are admitted.
+pub const NOW: Timestamp = Timestamp::from_millis(1_769_860_800_000);
+
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// JSON text without blanks around it, in the spellings that a parser would not keep.
+pub fn json() -> impl Strategy<Value = String> {
+    let number = "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,4})?([eE][+-]?[0-9]{1,2})?";
+    let text = any::<String>().prop_map(|text| serde_json::to_string(&text).expect("text"));
+    let leaf = prop_oneof![select(&["null", "true", "false"][..]).prop_map(str::to_owned), number, text];
+    leaf.prop_recursive(4, 24, 5, |inner| {
+        let key = "[a-z$]{0,4}";
+        prop_oneof![
+            vec(inner.clone(), 0..5).prop_map(|items| format!("[{}]", items.join(" ,\n"))),
+            vec((key, inner), 0..5).prop_map(|fields| {
+                let fields = fields.into_iter().map(|(key, value)| format!("\"{key}\" : {value}"));
+                format!("{{ {}}}", fields.collect::<Vec<_>>().join(","))
+            }),
+        ]
+    })
+}
+
+/// JSON, other text and bytes.
+pub fn data() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        json().prop_map(Bytes::from),
+        (json(), "[ \n\t]{0,2}", "[ \n\t]{0,2}").prop_map(|(json, before, after)| Bytes::from(before + &json + &after)),
+        any::<Vec<u8>>().prop_map(Bytes::from),
+    ]
+}
+
+/// An admitted event as intake over HTTP hands it on.
+pub fn event() -> impl Strategy<Value = Event> {
+    let app = prop_oneof!["[A-Za-z0-9._-]{1,20}", app_id().prop_map(|id| id.to_string())];
+    let names = (option::of(app), "[A-Za-z0-9._-]{1,40}", vec("[A-Za-z0-9._-]{1,8}", 0..5));
+    let content_type = prop_oneof![
+        select(&["application/json", "Application/JSON; charset=utf-8", "application/problem+json", "image/png"][..])
+            .prop_map(str::to_owned),
+        "[ -~]{1,30}",
+    ];
+    let seconds = 0..253_402_300_799_i64;
+    let when = (option::of(seconds), any::<bool>(), timestamp());
+    let rest = (option::of("[^\\pC]{1,40}"), option::of(json()), option::of(content_type), data());
+    (names, when, rest, option::of(message_id())).prop_map(|(names, when, rest, message_id)| {
+        let (app, event_type, channels) = names;
+        let (seconds, traced, accepted_at) = when;
+        let (event_id, context, content_type, data) = rest;
+        let submission = Submission {
+            app,
+            event_id,
+            message_id,
+            event_type: Some(event_type),
+            channels,
+            time: seconds.map(|seconds| Timestamp::from_millis(seconds * 1000).to_string()),
+            context: context.map(Bytes::from),
+            content_type,
+            data,
+            traceparent: traced.then(|| TRACEPARENT.to_owned()),
+            accepted_at: Some(accepted_at),
+        };
+        admit(submission, &GENEROUS, NOW).expect("an event without mistakes")
+    })
+}
+
+/// A message; its id is its own field, so its event names none.
+pub fn message() -> impl Strategy<Value = Message> {
+    let whole = (message_id(), app_id(), event());
+    whole.prop_map(|(id, app, event)| Message { id, app, event: Arc::new(Event { message_id: None, ..event }) })
+}
+
+pub fn delivery() -> impl Strategy<Value = Delivery> {
+    let place = (message(), endpoint_id(), any::<u32>(), trigger(), 1..=u32::MAX);
+    let times = (timestamp(), option::of(timestamp()), any::<u64>(), any::<bool>());
+    (place, times, vec(past_attempt(), 0..=limits::HISTORY_KEPT)).prop_map(|(place, times, history)| {
+        let (message, endpoint, run, trigger, attempt) = place;
+        let (due, not_before, delay_ms, maybe_repeat) = times;
+        let message = Arc::new(message);
+        Delivery { message, endpoint, run, trigger, attempt, due, not_before, delay_ms, maybe_repeat, history }
+    })
+}
+
+pub fn dead_reason() -> impl Strategy<Value = DeadReason> {
+    select(&DeadReason::ALL[..])
+}
+
+pub fn message_record() -> impl Strategy<Value = MessageRecord> {
+    (message(), option::of(vec(endpoint_id(), 0..4)))
+        .prop_map(|(message, routed_to)| MessageRecord { message: Arc::new(message), routed_to: routed_to.map(Arc::from) })
+}
+
+pub fn attempt_record() -> impl Strategy<Value = AttemptRecord> {
+    let id = any::<[u8; 20]>().prop_map(AttemptId::from_bytes);
+    let event_type = "[A-Za-z0-9._-]{1,40}".prop_map(|text| text.parse::<EventType>().expect("valid"));
+    let place = (id, delivery_key(), any::<u32>(), any::<u32>(), trigger());
+    (place, event_type, any::<String>(), attempt_result(), outcome()).prop_map(|(place, event_type, url, result, outcome)| {
+        let (id, delivery, run, number, trigger) = place;
+        AttemptRecord { id, delivery, run, number, trigger, event_type, url, result, outcome }
+    })
+}
+
+pub fn entry() -> impl Strategy<Value = Entry> {
+    let end = (delivery_key(), any::<u32>(), any::<u32>(), outcome(), timestamp())
+        .prop_map(|(delivery, run, number, outcome, at)| EndRecord { delivery, run, number, outcome, at });
+    prop_oneof![message_record().prop_map(Entry::Message), attempt_record().prop_map(Entry::Attempt), end.prop_map(Entry::End),]
+}
+
+pub fn app_id() -> impl Strategy<Value = AppId> {
+    any::<[u8; 20]>().prop_map(AppId::from_bytes)
+}
+
+pub fn endpoint_id() -> impl Strategy<Value = EndpointId> {
+    any::<[u8; 20]>().prop_map(EndpointId::from_bytes)
+}
+
+pub fn timestamp() -> impl Strategy<Value = Timestamp> {
+    any::<i64>().prop_map(Timestamp::from_millis)
+}
+
+fn message_id() -> impl Strategy<Value = MessageId> {
+    any::<[u8; 20]>().prop_map(MessageId::from_bytes)
+}
+
+fn delivery_key() -> impl Strategy<Value = DeliveryKey> {
+    (app_id(), message_id(), endpoint_id()).prop_map(|(app, message, endpoint)| DeliveryKey { app, message, endpoint })
+}
+
+fn trigger() -> impl Strategy<Value = Trigger> {
+    select(&[Trigger::Routed, Trigger::Resend, Trigger::Replay][..])
+}
+
+fn class_and_status() -> impl Strategy<Value = (AttemptClass, Option<u16>)> {
+    (select(&AttemptClass::ALL[..]), option::of(1..=u16::MAX))
+}
+
+fn past_attempt() -> impl Strategy<Value = PastAttempt> {
+    (class_and_status(), timestamp()).prop_map(|((class, status), at)| PastAttempt { class, status, at })
+}
+
+/// What is recorded of a result: what the receiver asked for has become the outcome.
+fn attempt_result() -> impl Strategy<Value = AttemptResult> {
+    let response = vec(any::<u8>(), 0..64).prop_map(Bytes::from);
+    (class_and_status(), response, timestamp(), any::<u64>()).prop_map(|((class, status), response, started_at, ms)| {
+        let base = AttemptResult::without_response(class, started_at, Duration::from_millis(ms));
+        AttemptResult { status, response, ..base }
+    })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        Just(Outcome::Delivered),
+        timestamp().prop_map(|at| Outcome::Retry { at }),
+        dead_reason().prop_map(Outcome::Dead),
+        Just(Outcome::Discarded(DiscardReason::EndpointDeleted)),
+    ]
+}

@@ -1,0 +1,95 @@
+//! Messages between our own roles, and records that stores keep whole.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hookyard_core::event::{Admission, admit};
+use hookyard_wire::form::{self, Published};
+use hookyard_wire::{queue, record};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::arbitrary::{GENEROUS, NOW, attempt_record, dead_reason, delivery, entry, event, message, message_record};
+
+proptest! {
+    #[test]
+    fn an_accepted_event_keeps_its_identity_whatever_its_properties_say(event in event(), id in option::of("[a-z]{1,9}")) {
+        let text = "other".to_owned();
+        let published = Published {
+            content_type: Some(queue::ACCEPTED_CONTENT_TYPE.to_owned()),
+            message_id: id,
+            message_type: Some(text.clone()),
+            timestamp: Some(1),
+            headers: BTreeMap::from(
+                [form::APP_HEADER, form::CHANNELS_HEADER, "traceparent", "cloudEvents_id"].map(|name| (name.to_owned(), text.clone())),
+            ),
+            routing_key: text,
+            body: queue::write_accepted(&event),
+        };
+        let read = form::read(published).expect("readable");
+        prop_assert_eq!(admit(read, &GENEROUS, NOW), Ok(event));
+    }
+
+    #[test]
+    fn a_delivery_comes_back_the_same(delivery in delivery(), dead in option::of(dead_reason())) {
+        let bytes = queue::write_delivery(&delivery, dead);
+        prop_assert_eq!(queue::read_delivery(bytes).expect("readable"), (delivery, dead));
+    }
+
+    #[test]
+    fn deliveries_that_share_a_message_are_written_as_if_alone(message in message(), several in vec(delivery(), 1..4)) {
+        let writer = queue::DeliveryWriter::new(&message);
+        let message = std::sync::Arc::new(message);
+        for delivery in several {
+            let delivery = hookyard_core::Delivery { message: message.clone(), ..delivery };
+            prop_assert_eq!(writer.write(&delivery, None), queue::write_delivery(&delivery, None));
+        }
+    }
+
+    #[test]
+    fn journal_entries_come_back_in_order(entries in vec(entry(), 0..6)) {
+        prop_assert_eq!(queue::read_entries(queue::write_entries(&entries)).expect("readable"), entries);
+    }
+
+    #[test]
+    fn a_message_record_comes_back_the_same(message in message_record()) {
+        prop_assert_eq!(record::read_message(record::write_message(&message).into()).expect("readable"), message);
+    }
+
+    #[test]
+    fn an_attempt_record_comes_back_the_same(attempt in attempt_record()) {
+        prop_assert_eq!(record::read_attempt(record::write_attempt(&attempt).into()).expect("readable"), attempt);
+    }
+
+    #[test]
+    fn a_cut_or_changed_delivery_is_unreadable_or_another_one_and_never_a_panic(
+        delivery in delivery(),
+        at: proptest::sample::Index,
+        byte: u8,
+    ) {
+        let whole = queue::write_delivery(&delivery, None);
+        let at = at.index(whole.len());
+        let mut changed = whole.to_vec();
+        changed[at] = byte;
+        for damaged in [whole.slice(..at), Bytes::from(changed)] {
+            if let Ok((read, dead)) = queue::read_delivery(damaged) {
+                let again = queue::read_delivery(queue::write_delivery(&read, dead)).expect("readable");
+                prop_assert_eq!(again, (read, dead));
+            }
+        }
+    }
+}
+
+#[test]
+fn admission_by_the_router_repeats_what_admission_by_intake_said() {
+    let strict = Admission { require_id: true, ..GENEROUS };
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let events = event().prop_filter("with an id", |event| event.id.is_some());
+    let outcome = runner.run(&events, |event| {
+        let read = queue::read_accepted(queue::write_accepted(&event)).expect("readable");
+        prop_assert_eq!(admit(read, &strict, NOW), Ok(event));
+        Ok(())
+    });
+    outcome.expect("the same event");
+}

@@ -1,0 +1,84 @@
+//! Roles as processes of their own, which can be killed, and which can kill themselves at a step of the flow.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use hookyard_core::step::Step;
+
+use crate::world::World;
+
+/// The program that runs roles and trips over steps; built beside the tests.
+const PROGRAM: &str = "roles-under-test";
+
+/// A process with some roles. Killed when dropped.
+pub struct RoleProcess(Child);
+
+impl RoleProcess {
+    /// Starts these roles (`router`, `dispatcher` …) in `world`; with a step, the process kills itself when it reaches that step for
+    /// the given time (from 1).
+    ///
+    /// # Errors
+    /// When the program does not start.
+    pub fn start(world: &World, roles: &[&str], trip: Option<(Step, u32)>) -> Result<Self> {
+        let mut command = Command::new(program()?);
+        command.args(roles).envs(world.environment()).stdin(Stdio::null()).stdout(Stdio::null());
+        if let Some((step, count)) = trip {
+            command.arg(format!("--trip={step:?}:{count}"));
+        }
+        Ok(Self(command.spawn().context("start roles")?))
+    }
+
+    /// Kills the process without warning.
+    pub fn kill9(&mut self) {
+        // Already dead is as good.
+        if self.0.kill().is_ok() && self.0.wait().is_err() {}
+    }
+
+    /// Asks the process to stop (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not stop.
+    pub fn stop(mut self) -> Result<bool> {
+        let sent = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().context("kill")?;
+        if !sent.success() {
+            bail!("no such process");
+        }
+        self.wait(Duration::from_secs(40))
+    }
+
+    /// Waits for the process to end by itself; whether it ended well.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn wait(&mut self, patience: Duration) -> Result<bool> {
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status.success());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("the process did not end within {} s", patience.as_secs())
+    }
+
+    /// Whether it is still there.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for RoleProcess {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// Binaries of this package lie two folders above the test's own file.
+fn program() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("where this test lies")?;
+    let folder = own.parent().and_then(|deps| deps.parent()).context("the folder of programs")?;
+    let program = folder.join(PROGRAM);
+    if program.exists() { Ok(program) } else { bail!("{} is not built", program.display()) }
+}

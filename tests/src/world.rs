@@ -1,0 +1,287 @@
+//! A world of its own for each test: a prefix in the broker, a private store, a receiver, and roles started in this process.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use hookyard_node::config::Settings;
+use hookyard_node::seams::{SystemClock, SystemEntropy};
+use hookyard_node::{Config, Roles, Running, Seams, install_crypto, token};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::amqp::Amqp;
+use crate::receiver::{Answer, Hit, Receiver};
+use crate::services::{AMQP_URL_VAR, PrivateRabbit, PrivateRedis};
+
+/// The longest a condition may take to come true.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SECRET_KEY: &str = "dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=";
+/// What tokens are signed with in tests.
+pub const JWT_SECRET: &str = "a secret for tests and nothing else";
+
+/// Everything one test needs.
+pub struct World {
+    /// The store.
+    pub redis: PrivateRedis,
+    /// The broker, where the test has its own.
+    pub rabbit: Option<PrivateRabbit>,
+    /// The receiver.
+    pub receiver: Receiver,
+    /// What the broker's names begin with.
+    pub prefix: String,
+    amqp_url: String,
+    _dir: TempDir,
+}
+
+impl World {
+    /// A world in the shared broker, with a receiver that answers 204.
+    ///
+    /// # Errors
+    /// When a server does not start.
+    pub async fn new() -> Result<Self> {
+        Self::with(|_, _| Answer::Status(204)).await
+    }
+
+    /// A world in the shared broker, with a scripted receiver.
+    ///
+    /// # Errors
+    /// When a server does not start.
+    pub async fn with(script: impl Fn(&Hit, usize) -> Answer + Send + Sync + 'static) -> Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "how the test command tells where the broker is")]
+        match std::env::var(AMQP_URL_VAR) {
+            Ok(url) => Self::build(Some(url), script).await,
+            Err(_) => Self::build(None, script).await,
+        }
+    }
+
+    /// A world with a broker of its own, which may be killed.
+    ///
+    /// # Errors
+    /// When a server does not start.
+    pub async fn alone(script: impl Fn(&Hit, usize) -> Answer + Send + Sync + 'static) -> Result<Self> {
+        Self::build(None, script).await
+    }
+
+    async fn build(shared: Option<String>, script: impl Fn(&Hit, usize) -> Answer + Send + Sync + 'static) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        install_crypto();
+        let dir = tempfile::tempdir().context("a folder")?;
+        let path = dir.path().to_owned();
+        let (redis, rabbit) = tokio::task::spawn_blocking(move || -> Result<_> {
+            let rabbit = if shared.is_some() { None } else { Some(PrivateRabbit::start(&path.join("rabbit"))?) };
+            Ok((PrivateRedis::start(&path.join("redis"))?, (shared, rabbit)))
+        })
+        .await??;
+        let (amqp_url, rabbit) = match rabbit {
+            (Some(url), _) => (url, None),
+            (None, Some(rabbit)) => (rabbit.url(), Some(rabbit)),
+            (None, None) => bail!("no broker"),
+        };
+        let prefix = format!("t{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        Ok(Self { redis, rabbit, receiver: Receiver::start(script).await?, prefix, amqp_url, _dir: dir })
+    }
+
+    /// The configuration of this world: retries after one and two seconds, loopback allowed, any free port.
+    pub fn config(&self) -> Config {
+        let mut config = Config {
+            amqp_url: Some(self.amqp_url.clone()),
+            redis_url: Some(self.redis.url()),
+            listen: ([127, 0, 0, 1], 0).into(),
+            ops_listen: ([127, 0, 0, 1], 0).into(),
+            secret_key: Some(SECRET_KEY.to_owned()),
+            jwt_secret: Some(JWT_SECRET.to_owned()),
+            ..Config::default()
+        };
+        config.amqp.prefix.clone_from(&self.prefix);
+        config.delivery.retry_schedule = vec![Duration::from_secs(1), Duration::from_secs(2)];
+        config.delivery.timeout = Duration::from_secs(2);
+        config.delivery.allow_networks = vec!["127.0.0.0/8".to_owned()];
+        config
+    }
+
+    /// The same as environment variables, for roles that run as processes.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("HOOKYARD_AMQP_URL", self.amqp_url.clone()),
+            ("HOOKYARD_REDIS_URL", self.redis.url()),
+            ("HOOKYARD_LISTEN", "127.0.0.1:0".to_owned()),
+            ("HOOKYARD_OPS_LISTEN", "127.0.0.1:0".to_owned()),
+            ("HOOKYARD_SECRET_KEY", SECRET_KEY.to_owned()),
+            ("HOOKYARD_JWT_SECRET", JWT_SECRET.to_owned()),
+            ("HOOKYARD_AMQP__PREFIX", self.prefix.clone()),
+            ("HOOKYARD_DELIVERY__RETRY_SCHEDULE", "1s,2s".to_owned()),
+            ("HOOKYARD_DELIVERY__TIMEOUT", "2s".to_owned()),
+            ("HOOKYARD_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8".to_owned()),
+        ]
+    }
+
+    /// The judged configuration of this world.
+    ///
+    /// # Errors
+    /// When it is wrong.
+    pub fn settings(&self) -> Result<Settings> {
+        self.config().judge()
+    }
+
+    /// Starts all roles and waits until they are ready.
+    ///
+    /// # Errors
+    /// When they do not become ready.
+    pub async fn start(&self) -> Result<Running> {
+        self.start_roles(Roles::ALL).await
+    }
+
+    /// Starts these roles and waits until they are ready.
+    ///
+    /// # Errors
+    /// When they do not become ready.
+    pub async fn start_roles(&self, roles: Roles) -> Result<Running> {
+        let running = self.start_unready(roles, self.config()).await?;
+        eventually("the roles are ready", || running.is_ready()).await?;
+        Ok(running)
+    }
+
+    /// Starts these roles with this configuration, ready or not.
+    ///
+    /// # Errors
+    /// When the configuration is wrong.
+    pub async fn start_unready(&self, roles: Roles, config: Config) -> Result<Running> {
+        hookyard_node::start(&config.judge()?, roles, Seams::default()).await
+    }
+
+    /// A publisher.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn amqp(&self) -> Result<Amqp> {
+        Amqp::connect(&self.amqp_url, &self.prefix).await
+    }
+}
+
+/// The API as an administrator sees it.
+#[derive(Clone)]
+pub struct Api {
+    base: String,
+    token: String,
+    client: reqwest::Client,
+}
+
+impl Api {
+    /// Of these roles, with everything allowed.
+    ///
+    /// # Errors
+    /// When they do not serve it.
+    pub fn of(running: &Running) -> Result<Self> {
+        let address = running.api.context("these roles serve no API")?;
+        Self::at(&format!("http://{address}"), "admin")
+    }
+
+    /// At an address, with a token of this scope.
+    ///
+    /// # Errors
+    /// When the scope is none.
+    pub fn at(address: &str, scope: &str) -> Result<Self> {
+        let (clock, entropy) = (SystemClock, SystemEntropy::default());
+        let token = token::create(JWT_SECRET, &scope.parse()?, Duration::from_secs(3600), &clock, &entropy)?;
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { base: format!("{address}/api/v1"), token, client })
+    }
+
+    /// The same address with a token of another scope.
+    ///
+    /// # Errors
+    /// When the scope is none.
+    pub fn scoped(&self, scope: &str) -> Result<Self> {
+        Self::at(self.base.trim_end_matches("/api/v1"), scope)
+    }
+
+    /// Calls an operation; the status and the body, whatever they are.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn try_call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        let answer = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).with_context(|| text)? };
+        Ok((status, answer))
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send_raw(&self, path: &str, body: Vec<u8>) -> Result<(StatusCode, Value)> {
+        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let response = request.header("content-type", "application/json").body(body).send().await?;
+        Ok((response.status(), response.json().await?))
+    }
+
+    /// Calls an operation that must succeed.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let (status, answer) = self.try_call(method.clone(), path, body).await?;
+        if status.is_success() { Ok(answer) } else { bail!("{method} {path}: {status} {answer}") }
+    }
+
+    /// Gets.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Posts.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Creates an endpoint in an application; its id.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn endpoint(&self, app: &str, url: &str, more: Value) -> Result<String> {
+        let mut body = json!({ "url": url });
+        if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+            body.extend(more);
+        }
+        let created = self.post(&format!("/app/{app}/endpoint"), &body).await?;
+        created["id"].as_str().map(str::to_owned).context("an id")
+    }
+
+    /// The secret of an endpoint.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn secret(&self, app: &str, endpoint: &str) -> Result<String> {
+        let answer = self.get(&format!("/app/{app}/endpoint/{endpoint}/secret")).await?;
+        answer["key"].as_str().map(str::to_owned).context("a key")
+    }
+}
+
+/// Waits until a condition is true, and fails with its name when it does not become so.
+///
+/// # Errors
+/// When the patience is over.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) -> Result<()> {
+    let begun = Instant::now();
+    while !condition().await {
+        if begun.elapsed() > PATIENCE {
+            bail!("not within {} s: {what}", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
