@@ -43,7 +43,8 @@ async fn bad_messages_are_rejected_with_reason_and_original_bytes() -> Result<()
         ensure!(rejected.header("hookyard-routing-key").is_some());
         found.push((rejected.header("hookyard-reason").context("a reason")?.to_owned(), rejected.body.to_vec()));
     }
-    let mut expected: Vec<(String, Vec<u8>)> = cases.iter().map(|(reason, _, _, body)| ((*reason).to_owned(), body.to_vec())).collect();
+    let mut expected: Vec<(String, Vec<u8>)> =
+        cases.iter().map(|(reason, _, _, body)| ((*reason).to_owned(), body.to_vec())).collect();
     found.sort();
     expected.sort();
     ensure!(found == expected, "{:?}", found.iter().map(|(reason, _)| reason).collect::<Vec<_>>());

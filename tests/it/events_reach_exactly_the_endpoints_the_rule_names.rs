@@ -36,8 +36,14 @@ fn subscription(fields: &Value, number: u8) -> Subscription {
     }
 }
 
-const EVENTS: [(&str, &str); 6] =
-    [("user.created", ""), ("user.deleted", "eu"), ("order.paid", "us"), ("order.refunded", "eu,us"), ("ALERT", "asia"), ("user", "")];
+const EVENTS: [(&str, &str); 6] = [
+    ("user.created", ""),
+    ("user.deleted", "eu"),
+    ("order.paid", "us"),
+    ("order.refunded", "eu,us"),
+    ("ALERT", "asia"),
+    ("user", ""),
+];
 
 /// Bytes that any re-encoding would change: spaces, key order, escapes, a number too precise for a double.
 fn body(number: usize) -> Vec<u8> {

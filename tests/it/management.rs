@@ -20,7 +20,8 @@ async fn applications_and_endpoints_live_their_lives() -> Result<()> {
     let created = api.post("/app/acme/endpoint", &endpoint).await?;
     ensure!(created["eventTypes"] == json!(["user.*"]) && created["state"] == "active", "{created}");
     // A PUT by a client that does not know our fields keeps them.
-    let replaced = api.call(Method::PUT, "/app/acme/endpoint/main", Some(&json!({"url": "https://example.com/v2", "uid": "main"}))).await?;
+    let replaced =
+        api.call(Method::PUT, "/app/acme/endpoint/main", Some(&json!({"url": "https://example.com/v2", "uid": "main"}))).await?;
     ensure!(replaced["name"] == "Main" && replaced["eventTypes"] == Value::Null, "{replaced}");
     let patched = api.call(Method::PATCH, "/app/acme/endpoint/main", Some(&json!({"disabled": true}))).await?;
     ensure!(patched["url"] == "https://example.com/v2" && patched["state"] == "inactive", "{patched}");
@@ -45,7 +46,8 @@ async fn lists_page_in_both_directions() -> Result<()> {
     }
     let page = async |query: String| -> Result<(Vec<String>, bool, Value)> {
         let page = api.get(&format!("/app/default/endpoint?limit=3{query}")).await?;
-        let names = page["data"].as_array().context("a list")?.iter().map(|e| e["url"].as_str().unwrap_or_default().to_owned()).collect();
+        let names =
+            page["data"].as_array().context("a list")?.iter().map(|e| e["url"].as_str().unwrap_or_default().to_owned()).collect();
         Ok((names, page["done"] == true, page))
     };
     let (first, done, answer) = page(String::new()).await?;

@@ -26,8 +26,10 @@ async fn a_receiver_that_fails_twice_is_delivered_on_the_third_attempt() -> Resu
     let signatures: Vec<_> = hits.iter().map(|hit| hit.headers["webhook-timestamp"].clone()).collect();
     ensure!(signatures[0] != signatures[2], "each attempt is signed at its own time");
     let path = format!("/app/default/attempt/endpoint/{endpoint}");
-    eventually("three attempts in the log", async || api.get(&path).await.is_ok_and(|page| page["data"].as_array().is_some_and(|d| d.len() == 3)))
-        .await?;
+    eventually("three attempts in the log", async || {
+        api.get(&path).await.is_ok_and(|page| page["data"].as_array().is_some_and(|d| d.len() == 3))
+    })
+    .await?;
     let page = api.get(&path).await?;
     let statuses: Vec<_> = page["data"].as_array().context("a list")?.iter().map(|a| a["responseStatusCode"].as_u64()).collect();
     ensure!(statuses == [Some(200), Some(500), Some(500)], "newest first: {statuses:?}");

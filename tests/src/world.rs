@@ -1,5 +1,6 @@
 //! A world of its own for each test: a prefix in the broker, a private store, a receiver, and roles started in this process.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,10 @@ pub struct World {
     pub receiver: Receiver,
     /// What the broker's names begin with.
     pub prefix: String,
+    /// Most requests in flight of a dispatcher.
+    pub concurrency: usize,
+    /// Where the API of roles that run as processes listens.
+    pub listen: Option<SocketAddr>,
     amqp_url: String,
     _dir: TempDir,
 }
@@ -80,7 +85,8 @@ impl World {
             (None, None) => bail!("no broker"),
         };
         let prefix = format!("t{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        Ok(Self { redis, rabbit, receiver: Receiver::start(script).await?, prefix, amqp_url, _dir: dir })
+        let receiver = Receiver::start(script).await?;
+        Ok(Self { redis, rabbit, receiver, prefix, concurrency: 512, listen: None, amqp_url, _dir: dir })
     }
 
     /// The configuration of this world: retries after one and two seconds, loopback allowed, any free port.
@@ -96,6 +102,7 @@ impl World {
         };
         config.amqp.prefix.clone_from(&self.prefix);
         config.delivery.retry_schedule = vec![Duration::from_secs(1), Duration::from_secs(2)];
+        config.delivery.concurrency = u16::try_from(self.concurrency).unwrap_or(u16::MAX);
         config.delivery.timeout = Duration::from_secs(2);
         config.delivery.allow_networks = vec!["127.0.0.0/8".to_owned()];
         config
@@ -106,7 +113,8 @@ impl World {
         vec![
             ("HOOKYARD_AMQP_URL", self.amqp_url.clone()),
             ("HOOKYARD_REDIS_URL", self.redis.url()),
-            ("HOOKYARD_LISTEN", "127.0.0.1:0".to_owned()),
+            ("HOOKYARD_LISTEN", self.listen.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string())),
+            ("HOOKYARD_DELIVERY__CONCURRENCY", self.concurrency.to_string()),
             ("HOOKYARD_OPS_LISTEN", "127.0.0.1:0".to_owned()),
             ("HOOKYARD_SECRET_KEY", SECRET_KEY.to_owned()),
             ("HOOKYARD_JWT_SECRET", JWT_SECRET.to_owned()),
@@ -275,7 +283,7 @@ impl Api {
 ///
 /// # Errors
 /// When the patience is over.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) -> Result<()> {
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Result<()> {
     let begun = Instant::now();
     while !condition().await {
         if begun.elapsed() > PATIENCE {

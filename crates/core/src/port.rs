@@ -222,6 +222,9 @@ pub trait Directory: Send + Sync {
     /// Moves markers on to `state`; never back.
     async fn mark(&self, markers: &[MarkerClaim], state: MarkerState) -> Result<(), Fault>;
 
+    /// Whether what was read before still counts: a fault as soon as any reading found the store to be the wrong one. Asks nobody.
+    fn standing(&self) -> Result<(), Fault>;
+
     /// Endpoints as they are now, in the order asked.
     async fn look_up(&self, endpoints: &[(AppId, EndpointId)]) -> Result<Vec<Looked>, Fault>;
 

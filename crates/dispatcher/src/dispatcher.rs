@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::in_flight::InFlight;
 use crate::request::SignatureHeaders;
 use crate::view::View;
 
@@ -62,6 +63,7 @@ pub struct Dispatcher {
     pub(crate) seams: Seams,
     pub(crate) config: DispatcherConfig,
     pub(crate) view: View,
+    pub(crate) in_flight: InFlight,
     fast: Semaphore,
     slow: Semaphore,
 }
@@ -73,7 +75,7 @@ impl Dispatcher {
         let permits = usize::from(config.concurrency).max(SLOW_PART);
         let (fast, slow) = (Semaphore::new(permits - permits / SLOW_PART), Semaphore::new(permits / SLOW_PART));
         seams.metrics.delivery_inflight_limit.set(i64::try_from(permits).unwrap_or(i64::MAX));
-        Arc::new(Self { seams, config, view, fast, slow })
+        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), fast, slow })
     }
 
     /// Dispatches until `stop`, then finishes what is in flight.

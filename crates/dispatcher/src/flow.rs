@@ -55,9 +55,10 @@ impl Dispatcher {
             }
             tokio::time::sleep(rest).await;
         }
+        let (_held, repeated) = self.in_flight.hold(claim.item.attempt_id()).await;
         // The semaphore is never closed.
         let Ok(_permit) = permits.acquire().await else { return Ok(()) };
-        match self.prepare(&claim).await? {
+        match self.prepare(&claim, repeated).await? {
             Ready::Over(outcome) => self.end(claim, outcome).await,
             Ready::NotBefore(at, why) => self.park(claim, at, why).await,
             Ready::Recorded(record) => {
@@ -85,9 +86,9 @@ impl Dispatcher {
         }
     }
 
-    async fn prepare(&self, claim: &Claim<Delivery>) -> Result<Ready, Fault> {
+    async fn prepare(&self, claim: &Claim<Delivery>, repeated: bool) -> Result<Ready, Fault> {
         let (seams, delivery) = (&self.seams, &claim.item);
-        if delivery.may_be_recorded(claim.redelivered) {
+        if repeated || delivery.may_be_recorded(claim.redelivered) {
             match seams.journal.recorded(delivery.key(), delivery.attempt_id()).await {
                 Ok(Some(record)) => return Ok(Ready::Recorded(Box::new(record))),
                 Ok(None) => {}

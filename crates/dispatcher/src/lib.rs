@@ -4,6 +4,7 @@
 
 mod dispatcher;
 mod flow;
+mod in_flight;
 mod request;
 mod view;
 

@@ -58,6 +58,7 @@ impl View {
 
     /// Endpoints as they are now, each key once, in one round trip for those not fresh. Faults only when the store is the wrong one.
     pub async fn get(&self, keys: impl Iterator<Item = Key>) -> Result<HashMap<Key, Seen>, Fault> {
+        self.directory.standing()?;
         let now = self.clock.now();
         let (mut seen, mut stale) = (HashMap::new(), Vec::new());
         {

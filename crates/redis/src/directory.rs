@@ -72,6 +72,10 @@ impl Directory for RedisStore {
         self.journal.query(StoreOp::Mark, "mark events", &pipeline).await
     }
 
+    fn standing(&self) -> Result<(), Fault> {
+        self.dataset_id("use what was read").map(drop)
+    }
+
     async fn look_up(&self, endpoints: &[(AppId, EndpointId)]) -> Result<Vec<Looked>, Fault> {
         const OPERATION: &str = "look endpoints up";
         let mut by_app: BTreeMap<AppId, Vec<usize>> = BTreeMap::new();

@@ -109,11 +109,11 @@ impl RedisStore {
         let wrong = || Fault::new(FaultKind::WrongDataset, operation);
         let adopted = self.adopted().ok_or_else(wrong)?;
         let (Some(dataset), Some(epoch), names) = sentinel else {
-            self.metrics.dataset_wrong.set(1);
+            self.adopt(None);
             return Err(wrong());
         };
         if *dataset != adopted.dataset || *epoch < adopted.epoch {
-            self.metrics.dataset_wrong.set(1);
+            self.adopt(None);
             return Err(wrong());
         }
         Ok((*epoch, names.unwrap_or(0)))

@@ -1,1 +1,9 @@
-//! placeholder
+//! What tests are made of: builders, in-memory ports, and one conformance suite per port.
+//!
+//! A suite is written once and run on every backend. A promise that a backend breaks is a bug of the backend, never of the suite.
+
+pub mod builders;
+pub mod conformance;
+pub mod memory;
+
+pub use builders::{Builders, SeededEntropy, StepClock};

@@ -53,6 +53,11 @@ const WORDS: &[&str] = &[
     "\u{feff}",
 ];
 
+/// Mostly good, so that chance reaches what comes after it.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![4 => "[a-z.]{1,9}", 1 => any::<String>()]
+}
+
 fn content_type() -> impl Strategy<Value = String> {
     let known = [
         EVENT_CONTENT_TYPE,
@@ -61,19 +66,24 @@ fn content_type() -> impl Strategy<Value = String> {
         "application/cloudevents+json; charset=utf-8",
         "application/cloudevents-batch+json",
         "application/json",
+        "image/png",
         "text/plain\r\nx: y",
     ];
-    prop_oneof![4 => select(known.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
+    prop_oneof![8 => select(known.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
 }
 
 fn headers() -> impl Strategy<Value = BTreeMap<String, String>> {
-    let name = prop_oneof![
-        4 => "(cloudEvents[_:])(specversion|id|source|type|time|hookyardapp|hookyardchannels|traceparent)",
-        2 => select(&[form::APP_HEADER, form::CHANNELS_HEADER, "traceparent"][..]).prop_map(str::to_owned),
-        1 => any::<String>(),
-    ];
-    let value = prop_oneof![2 => Just("1.0".to_owned()), 2 => "[a-z,. ]{0,9}", 1 => any::<String>()];
-    btree_map(name, value, 0..8)
+    let ours =
+        btree_map(select(&[form::APP_HEADER, form::CHANNELS_HEADER, "traceparent"][..]).prop_map(str::to_owned), name(), 0..3);
+    let attribute = "cloudEvents[_:](specversion|id|source|type|time|hookyardapp|hookyardchannels|traceparent)";
+    let some = btree_map(attribute, prop_oneof![Just("1.0".to_owned()), any::<String>()], 0..8);
+    let required = (name(), name(), name()).prop_map(|(id, source, kind)| {
+        let attributes = [("specversion", "1.0"), ("id", &*id), ("source", &*source), ("type", &*kind)];
+        attributes.map(|(name, value)| (format!("cloudEvents_{name}"), value.to_owned())).into_iter().collect()
+    });
+    let any = btree_map(any::<String>(), any::<String>(), 0..4);
+    let parts = (ours, prop_oneof![4 => Just(BTreeMap::new()), 1 => some, 1 => required, 1 => any]);
+    parts.prop_map(|(ours, more)| ours.into_iter().chain(more).collect())
 }
 
 fn contents() -> impl Strategy<Value = Bytes> {
@@ -82,17 +92,27 @@ fn contents() -> impl Strategy<Value = Bytes> {
         let fields = fields.into_iter().map(|(name, value)| format!("{name}{value}"));
         format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
     });
+    let envelope = (option::of(name()), json()).prop_map(|(app, data)| match app {
+        Some(app) => format!("{{\"app\":{app:?},\"data\":{data}}}"),
+        None => format!("{{\"data\":{data}}}"),
+    });
+    let cloudevent = (name(), json()).prop_map(|(kind, data)| {
+        format!("{{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":{kind:?},\"data\":{data}}}")
+    });
     prop_oneof![
         any::<Vec<u8>>().prop_map(Bytes::from),
         words.prop_map(Bytes::from),
         object.prop_map(Bytes::from),
+        envelope.prop_map(Bytes::from),
+        cloudevent.prop_map(Bytes::from),
         event().prop_map(|event| queue::write_accepted(&event)),
     ]
 }
 
 fn published() -> impl Strategy<Value = Published> {
-    let properties = (option::of(content_type()), option::of(any::<String>()), option::of(any::<String>()), any::<Option<u64>>());
-    (properties, headers(), any::<String>(), contents()).prop_map(|(properties, headers, routing_key, body)| {
+    let timestamp = prop_oneof![Just(None), (0..300_000_000_000_u64).prop_map(Some), any::<u64>().prop_map(Some)];
+    let properties = (option::of(content_type()), option::of(name()), option::of(name()), timestamp);
+    (properties, headers(), name(), contents()).prop_map(|(properties, headers, routing_key, body)| {
         let (content_type, message_id, message_type, timestamp) = properties;
         Published { content_type, message_id, message_type, timestamp, headers, routing_key, body }
     })

@@ -1,0 +1,320 @@
+//! Events and deliveries in memory.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookyard_core::port::{Deliveries, Events, FannedOut};
+use hookyard_core::{
+    Claim, Clock, DeadReason, Delivery, EndpointId, Event, Fault, FaultKind, Intake, Lane, Message, Outcome, Refusal,
+    RefusalReason, Timestamp, limits,
+};
+use tokio::sync::watch;
+
+use super::shelf::{Kept, Shelf};
+use crate::builders::StepClock;
+
+/// Deliveries of one event between two turns of others.
+const CHUNK: usize = 1_000;
+
+/// A delivery that will not be tried again on its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    /// The delivery as it ended.
+    pub delivery: Delivery,
+    /// Why.
+    pub reason: DeadReason,
+}
+
+/// Something that could not be handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Why.
+    pub reason: RefusalReason,
+    /// The original bytes, or (in memory, of what was never bytes) its data.
+    pub body: Bytes,
+}
+
+/// What waits for the router.
+#[derive(Clone, Debug)]
+struct Submitted {
+    intake: Intake,
+    body: Bytes,
+}
+
+/// Events and deliveries. Clones are the same broker.
+#[derive(Clone)]
+pub struct MemoryBroker(Arc<Shared>);
+
+struct Shared {
+    clock: StepClock,
+    state: Mutex<State>,
+    /// Moves when something may have become claimable.
+    news: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct State {
+    events: Shelf<Submitted>,
+    fast: Shelf<Delivery>,
+    slow: Shelf<Delivery>,
+    dead: Vec<DeadLetter>,
+    rejected: Vec<Rejected>,
+}
+
+/// Which shelf a claim is of.
+#[derive(Clone, Copy)]
+enum Place {
+    Events,
+    Lane(Lane),
+}
+
+/// Dropped while it still holds its item, it gives it back.
+struct Receipt {
+    shared: Arc<Shared>,
+    place: Place,
+    claim: u64,
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        match self.place {
+            Place::Events => {
+                if let Some(rejected) = give_back(&mut state.events, self.claim, |submitted| submitted.body.clone()) {
+                    state.rejected.push(rejected);
+                }
+            }
+            Place::Lane(lane) => {
+                let data = |delivery: &Delivery| delivery.message.event.data.clone();
+                if let Some(rejected) = give_back(state.lane(lane), self.claim, data) {
+                    state.rejected.push(rejected);
+                }
+            }
+        }
+        drop(state);
+        self.shared.news.send_replace(());
+    }
+}
+
+/// Gives an item back, counted: what fails for ever is set aside and does not come again.
+fn give_back<T: Clone>(shelf: &mut Shelf<T>, claim: u64, body: impl Fn(&T) -> Bytes) -> Option<Rejected> {
+    let kept = shelf.let_go(claim)?;
+    let failures = kept.failures + 1;
+    if failures >= limits::CRASH_LOOP {
+        return Some(Rejected { reason: RefusalReason::CrashLoop, body: body(&kept.item) });
+    }
+    shelf.put_back(Kept { failures, ..kept });
+    None
+}
+
+impl State {
+    fn lane(&mut self, lane: Lane) -> &mut Shelf<Delivery> {
+        match lane {
+            Lane::Fast => &mut self.fast,
+            Lane::Slow => &mut self.slow,
+        }
+    }
+
+    /// Back into the lane it came from, for later.
+    fn put_aside(&mut self, place: Place, delivery: Delivery, due: Timestamp) {
+        let lane = match place {
+            Place::Lane(lane) => lane,
+            Place::Events => Lane::Fast,
+        };
+        self.lane(lane).put(delivery, due);
+    }
+
+    fn holds(&mut self, place: Place, claim: u64) -> bool {
+        match place {
+            Place::Events => self.events.held(claim).is_some(),
+            Place::Lane(lane) => self.lane(lane).held(claim).is_some(),
+        }
+    }
+
+    fn let_go(&mut self, place: Place, claim: u64) {
+        match place {
+            Place::Events => drop(self.events.let_go(claim)),
+            Place::Lane(lane) => drop(self.lane(lane).let_go(claim)),
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is something to take, over as many steps of the clock as that needs.
+    async fn take<T>(&self, take: impl Fn(&mut State, Timestamp) -> Vec<T>) -> Vec<T> {
+        let (mut news, mut steps) = (self.news.subscribe(), self.clock.steps());
+        loop {
+            let now = *steps.borrow_and_update();
+            let taken = take(&mut self.lock(), now);
+            if !taken.is_empty() {
+                return taken;
+            }
+            // The senders live as long as this broker, so both only ever say that something changed.
+            tokio::select! {
+                _ = news.changed() => {}
+                _ = steps.changed() => {}
+            }
+        }
+    }
+}
+
+impl MemoryBroker {
+    /// A broker with nothing in it.
+    pub fn new(clock: StepClock) -> Self {
+        Self(Arc::new(Shared { clock, state: Mutex::default(), news: watch::Sender::new(()) }))
+    }
+
+    /// What an upstream service published that could not be admitted.
+    pub fn submit_refused(&self, refusal: Refusal, body: Bytes) {
+        self.put(|state, now| state.events.put(Submitted { intake: Err(refusal), body }, now));
+    }
+
+    /// A delivery on its way, as if it had been routed before.
+    pub fn submit_delivery(&self, lane: Lane, delivery: Delivery) {
+        self.put(|state, now| state.lane(lane).put(delivery, now));
+    }
+
+    /// As after the end of every process that used it: claims hold nothing any more, and what they held comes again.
+    pub fn restart(&self) {
+        self.put(|state, _| {
+            state.events.recall();
+            state.fast.recall();
+            state.slow.recall();
+        });
+    }
+
+    /// Takes the dead letters out.
+    pub fn take_dead(&self) -> Vec<DeadLetter> {
+        std::mem::take(&mut self.0.lock().dead)
+    }
+
+    /// Takes out what was rejected.
+    pub fn take_rejected(&self) -> Vec<Rejected> {
+        std::mem::take(&mut self.0.lock().rejected)
+    }
+
+    /// Events nobody holds.
+    pub fn events_waiting(&self) -> usize {
+        self.0.lock().events.waiting()
+    }
+
+    /// Deliveries nobody holds, due or not, of both lanes.
+    pub fn deliveries_waiting(&self) -> usize {
+        let state = self.0.lock();
+        state.fast.waiting() + state.slow.waiting()
+    }
+
+    fn put(&self, put: impl FnOnce(&mut State, Timestamp)) {
+        put(&mut self.0.lock(), self.0.clock.now());
+        self.0.news.send_replace(());
+    }
+
+    fn claimed<T>(&self, place: Place, (claim, item, redelivered): (u64, T, bool)) -> Claim<T> {
+        Claim::new(item, redelivered, Receipt { shared: Arc::clone(&self.0), place, claim })
+    }
+
+    /// Does `then` and lets go of the claim, as one step, if the claim still holds its item.
+    fn end<T>(&self, claim: Claim<T>, operation: &'static str, then: impl FnOnce(&mut State, T, &Receipt)) -> Result<(), Fault> {
+        let (item, receipt) = claim.split::<Receipt>();
+        let receipt = receipt.filter(|receipt| Arc::ptr_eq(&receipt.shared, &self.0)).ok_or_else(|| foreign(operation))?;
+        {
+            let mut state = self.0.lock();
+            if !state.holds(receipt.place, receipt.claim) {
+                return Err(Fault::new(FaultKind::Unavailable, operation));
+            }
+            then(&mut state, item, &receipt);
+            state.let_go(receipt.place, receipt.claim);
+        }
+        self.0.news.send_replace(());
+        Ok(())
+    }
+
+    /// Whether the claim still holds its item.
+    fn check(&self, claim: &Claim<()>, operation: &'static str) -> Result<(), Fault> {
+        let receipt = claim.receipt::<Receipt>().ok_or_else(|| foreign(operation))?;
+        if self.0.lock().holds(receipt.place, receipt.claim) {
+            Ok(())
+        } else {
+            Err(Fault::new(FaultKind::Unavailable, operation))
+        }
+    }
+}
+
+/// A claim of another backend: a bug in the wiring.
+fn foreign(operation: &'static str) -> Fault {
+    Fault::new(FaultKind::Refused, operation)
+}
+
+#[async_trait]
+impl Events for MemoryBroker {
+    async fn accept(&self, event: &Event) -> Result<(), Fault> {
+        let submitted = Submitted { intake: Ok(event.clone()), body: event.data.clone() };
+        self.put(|state, now| state.events.put(submitted, now));
+        Ok(())
+    }
+
+    async fn claim(&self, max: usize) -> Result<Vec<Claim<Intake>>, Fault> {
+        let taken = self.0.take(|state, now| state.events.take(max, now)).await;
+        Ok(taken.into_iter().map(|taken| self.claimed(Place::Events, taken).map(|submitted| submitted.intake)).collect())
+    }
+
+    async fn fan_out(
+        &self,
+        claim: Claim<()>,
+        message: Arc<Message>,
+        endpoints: Arc<[EndpointId]>,
+        maybe_repeat: bool,
+    ) -> Result<FannedOut, Fault> {
+        self.check(&claim, "fan out")?;
+        for chunk in endpoints.chunks(CHUNK) {
+            self.put(|state, now| {
+                for endpoint in chunk {
+                    state.fast.put(Delivery::routed(Arc::clone(&message), *endpoint, maybe_repeat), now);
+                }
+            });
+            tokio::task::yield_now().await;
+            self.check(&claim, "fan out")?;
+        }
+        Ok(FannedOut::new(claim))
+    }
+
+    async fn finish(&self, event: FannedOut) -> Result<(), Fault> {
+        self.end(event.into_claim(), "finish an event", |_, (), _| {})
+    }
+
+    async fn reject(&self, claim: Claim<()>, refusal: &Refusal) -> Result<(), Fault> {
+        self.end(claim, "reject an event", |state, (), receipt| {
+            let body = state.events.held(receipt.claim).map(|submitted| submitted.body.clone()).unwrap_or_default();
+            state.rejected.push(Rejected { reason: refusal.reason, body });
+        })
+    }
+}
+
+#[async_trait]
+impl Deliveries for MemoryBroker {
+    async fn claim(&self, lane: Lane, max: usize) -> Result<Vec<Claim<Delivery>>, Fault> {
+        let taken = self.0.take(|state, now| state.lane(lane).take(max, now)).await;
+        Ok(taken.into_iter().map(|taken| self.claimed(Place::Lane(lane), taken)).collect())
+    }
+
+    async fn settle(&self, claim: Claim<Delivery>, outcome: Outcome) -> Result<(), Fault> {
+        let now = self.0.clock.now();
+        self.end(claim, "settle a delivery", |state, delivery, receipt| match outcome {
+            Outcome::Delivered | Outcome::Discarded(_) => {}
+            Outcome::Retry { at } => state.put_aside(receipt.place, delivery.retried(at, now), at),
+            Outcome::Dead(reason) => state.dead.push(DeadLetter { delivery, reason }),
+        })
+    }
+
+    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp) -> Result<(), Fault> {
+        let now = self.0.clock.now();
+        self.end(claim, "defer a delivery", |state, delivery, receipt| {
+            state.put_aside(receipt.place, delivery.deferred(due, now), due);
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! The journal in memory.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hookyard_core::id::ID_BYTES;
+use hookyard_core::journal::{
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest,
+};
+use hookyard_core::port::Journal;
+use hookyard_core::{AppId, AttemptId, Clock, DeliveryKey, EndpointId, Fault, MessageId, Outcome, Timestamp};
+
+use super::page::page;
+
+/// Messages, attempts and delivery states.
+pub struct MemoryJournal {
+    clock: Arc<dyn Clock>,
+    retention: Duration,
+    messages: Mutex<BTreeMap<Key, Kept>>,
+}
+
+type Key = (AppId, MessageId);
+
+/// All there is of one message. Attempts may be recorded before it is.
+#[derive(Debug, Default)]
+struct Kept {
+    record: Option<MessageRecord>,
+    attempts: BTreeMap<AttemptId, AttemptRecord>,
+    states: BTreeMap<EndpointId, DeliveryState>,
+    /// When nothing more could happen on its own, and nothing was dead.
+    finished: Option<Timestamp>,
+}
+
+impl MemoryJournal {
+    /// A journal that keeps finished messages for `retention`.
+    pub fn new(clock: Arc<dyn Clock>, retention: Duration) -> Self {
+        Self { clock, retention, messages: Mutex::default() }
+    }
+
+    /// The state of a delivery, if anything was written of it.
+    pub fn state(&self, delivery: DeliveryKey) -> Option<DeliveryState> {
+        self.kept().get(&(delivery.app, delivery.message))?.states.get(&delivery.endpoint).copied()
+    }
+
+    /// What is kept now; what is past its retention goes first.
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<Key, Kept>> {
+        let now = self.clock.now();
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.retain(|_, kept| kept.finished.is_none_or(|finished| finished.plus(self.retention) > now));
+        messages
+    }
+}
+
+impl Kept {
+    /// An acceptance that comes late does not undo the routing.
+    fn write_message(&mut self, record: &MessageRecord) {
+        if self.record.is_none() || record.routed_to.is_some() {
+            self.record = Some(record.clone());
+        }
+    }
+
+    /// States merge: the highest stays.
+    fn merge(&mut self, endpoint: EndpointId, state: DeliveryState) {
+        let known = self.states.entry(endpoint).or_insert(state);
+        if known.rank() < state.rank() {
+            *known = state;
+        }
+    }
+
+    /// The retention begins with the last end; what may still happen, or is dead, stays.
+    fn judge_end(&mut self, now: Timestamp) {
+        let routed = self.record.as_ref().and_then(|record| record.routed_to.as_ref()).map(|endpoints| endpoints.len());
+        let ended = self.states.values().filter(|state| state.outcome.is_terminal()).count();
+        let dead = self.states.values().any(|state| matches!(state.outcome, Outcome::Dead(_)));
+        let is_finished = routed.is_some_and(|routed| ended >= routed) && !dead;
+        self.finished = is_finished.then_some(now);
+    }
+}
+
+fn write(messages: &mut BTreeMap<Key, Kept>, entry: &Entry, now: Timestamp) {
+    let message = match entry {
+        Entry::Message(record) => record.message.id,
+        Entry::Attempt(record) => record.delivery.message,
+        Entry::End(record) => record.delivery.message,
+    };
+    let kept = messages.entry((entry.app(), message)).or_default();
+    match entry {
+        Entry::Message(record) => kept.write_message(record),
+        Entry::Attempt(record) => {
+            kept.attempts.insert(record.id, record.clone());
+            kept.merge(record.delivery.endpoint, record.state());
+        }
+        Entry::End(record) => {
+            let state = DeliveryState { run: record.run, attempt: record.number, outcome: record.outcome };
+            kept.merge(record.delivery.endpoint, state);
+        }
+    }
+    kept.judge_end(now);
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    async fn record(&self, entries: Arc<[Entry]>) -> Result<(), Fault> {
+        let now = self.clock.now();
+        let mut messages = self.kept();
+        for entry in &*entries {
+            write(&mut messages, entry, now);
+        }
+        Ok(())
+    }
+
+    async fn recorded(&self, delivery: DeliveryKey, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault> {
+        let messages = self.kept();
+        Ok(messages.get(&(delivery.app, delivery.message)).and_then(|kept| kept.attempts.get(&attempt)).cloned())
+    }
+
+    async fn message(&self, app: AppId, message: MessageId) -> Result<Option<MessageRecord>, Fault> {
+        Ok(self.kept().get(&(app, message)).and_then(|kept| kept.record.clone()))
+    }
+
+    async fn messages(&self, app: AppId, request: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault> {
+        let messages = self.kept();
+        let recorded = messages.range(of(app)).filter(|(_, kept)| kept.record.is_some()).map(|((_, message), _)| *message);
+        let Page { items, done } = page(recorded, request);
+        let record = |message| messages.get(&(app, message)).and_then(|kept| kept.record.clone());
+        Ok(Page { items: items.into_iter().filter_map(record).collect(), done })
+    }
+
+    async fn attempts(
+        &self,
+        app: AppId,
+        of_what: AttemptsOf,
+        filter: &AttemptFilter,
+        request: PageRequest<AttemptId>,
+    ) -> Result<Page<AttemptRecord>, Fault> {
+        let messages = self.kept();
+        let wanted = |record: &&AttemptRecord| match of_what {
+            AttemptsOf::Message(message) => record.delivery.message == message,
+            AttemptsOf::Endpoint(endpoint) => record.delivery.endpoint == endpoint,
+        };
+        let all = messages.range(of(app)).flat_map(|(_, kept)| kept.attempts.values());
+        let passing: BTreeMap<AttemptId, &AttemptRecord> =
+            all.filter(wanted).filter(|record| filter.passes(record)).map(|record| (record.id, record)).collect();
+        let Page { items, done } = page(passing.keys().copied(), request);
+        Ok(Page { items: items.into_iter().filter_map(|id| passing.get(&id).copied().cloned()).collect(), done })
+    }
+}
+
+/// Every message an application may have.
+fn of(app: AppId) -> RangeInclusive<Key> {
+    (app, MessageId::from_bytes([0; ID_BYTES]))..=(app, MessageId::from_bytes([u8::MAX; ID_BYTES]))
+}

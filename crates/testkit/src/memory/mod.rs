@@ -1,0 +1,15 @@
+//! The ports in memory: small and honest. What they promise is what the conformance suites check; what they leave out is said here.
+//!
+//! Nothing is durable, tombstones and markers do not expire, and no list of changes is ever too long. Everything else a service may
+//! rely on is here: claims come again, states merge, versions move, markers do not go back.
+
+mod broker;
+mod directory;
+mod journal;
+mod owned;
+mod page;
+mod shelf;
+
+pub use broker::{DeadLetter, MemoryBroker, Rejected};
+pub use directory::MemoryDirectory;
+pub use journal::MemoryJournal;
