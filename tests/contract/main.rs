@@ -1,1 +1,4 @@
-//! x
+//! Drift: what the documents and the build say must agree.
+
+mod crates_name_only_whom_they_may;
+mod documents;

@@ -15,8 +15,9 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, PublisherConfirm};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::{Semaphore, mpsc};
+
+use crate::report::say;
 
 /// Messages copied and not yet acked.
 const COPY_WINDOW: u16 = 1024;
@@ -56,11 +57,9 @@ impl Relay {
         let (consuming, publishing) = (connect().await?, connect().await?);
         let (channel, consumer) = consume(&consuming, &self.to, POST_PREFETCH).await?;
         let posting = tokio::spawn(post_all(channel, consumer, client()?, self.url));
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
-        let mut out = tokio::io::stdout();
-        out.write_all(format!("{READY}\n").as_bytes()).await?;
-        out.flush().await?;
-        if lines.next_line().await?.is_none() {
+        let mut lines = input();
+        say(READY);
+        if lines.recv().await.is_none() {
             return Ok(());
         }
         let (channel, consumer) = consume(&consuming, &self.from, COPY_WINDOW).await?;
@@ -73,13 +72,24 @@ impl Relay {
             ended = posting => ended??,
             ended = copying => ended??,
             ended = acking => ended??,
-            line = lines.next_line() => {
-                line?;
-                return Ok(());
-            }
+            _ = lines.recv() => return Ok(()),
         }
         bail!("a consumer ended")
     }
+}
+
+/// The lines of standard input; it ends with whoever started us, and the channel with it.
+fn input() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            let Ok(line) = line else { return };
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 async fn consume(connection: &Connection, queue: &str, prefetch: u16) -> Result<(Channel, Consumer)> {
@@ -163,7 +173,10 @@ async fn post_all(channel: Channel, mut consumer: Consumer, client: reqwest::Cli
         }
         bail!("the consumer of the copies ended")
     };
-    tokio::try_join!(acking, posting).map(drop)
+    tokio::select! {
+        ended = acking => ended,
+        ended = posting => ended,
+    }
 }
 
 fn endpoint_url(base: &str, delivery: &Delivery) -> Result<String> {

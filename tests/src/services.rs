@@ -120,6 +120,7 @@ enum Holding {
     Container(#[expect(dead_code, reason = "held for its end only")] Container),
 }
 
+#[expect(clippy::disallowed_methods, reason = "how a developer names services of their own")]
 fn find_one(program: Program, folder: &Path) -> Result<(String, Option<Holding>)> {
     let variable = match program {
         Program::RabbitMq => AMQP_URL_VAR,

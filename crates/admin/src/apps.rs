@@ -81,23 +81,17 @@ pub async fn put(
     body: Bytes,
 ) -> Result<(StatusCode, Json<AppOut>), Problem> {
     require_admin(&caller)?;
-    match api.resolve(&caller, &app).await? {
-        Some(id) => Ok((StatusCode::OK, api.change_app(id, &body, Mode::Whole).await?)),
-        None => {
-            let mut new = api.blank_app();
-            // A PUT to a uid nobody has creates the application under it.
-            new.uid = match app.parse() {
-                Ok(AppRef::Uid(uid)) => Some(uid),
-                _ => return Err(no_app()),
-            };
-            let uid = new.uid.clone();
-            read(&mut new, Fields::new(object(&body)?, Mode::Whole))?;
-            new.uid = new.uid.or(uid);
-            match api.seams.directory.put_app(&new, Expect::New).await.map_err(|fault| fail(&fault))? {
-                Written::Done(_) => Ok((StatusCode::CREATED, Json(show(new)))),
-                _ => Err(Problem::conflict("an application with this uid already exists")),
-            }
-        }
+    if let Some(id) = api.resolve(&caller, &app).await? {
+        return Ok((StatusCode::OK, api.change_app(id, &body, Mode::Whole).await?));
+    }
+    // A PUT to a uid nobody has creates the application under it.
+    let Ok(AppRef::Uid(uid)) = app.parse() else { return Err(no_app()) };
+    let mut new = api.blank_app();
+    read(&mut new, Fields::new(object(&body)?, Mode::Whole))?;
+    new.uid = new.uid.or(Some(uid));
+    match api.seams.directory.put_app(&new, Expect::New).await.map_err(|fault| fail(&fault))? {
+        Written::Done(_) => Ok((StatusCode::CREATED, Json(show(new)))),
+        _ => Err(Problem::conflict("an application with this uid already exists")),
     }
 }
 
@@ -114,10 +108,8 @@ pub async fn delete(api: State, caller: Caller, Path(app): Path<String>) -> Resu
         return Err(Problem::conflict("the application `default` always exists; disable it instead"));
     }
     let now = api.seams.clock.now();
-    match api.seams.directory.delete_app(id, now).await.map_err(|fault| fail(&fault))? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(no_app()),
-    }
+    let was_there = api.seams.directory.delete_app(id, now).await.map_err(|fault| fail(&fault))?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(no_app()) }
 }
 
 impl Api {

@@ -89,10 +89,8 @@ pub async fn delete(api: State, caller: Caller, Path((app, endpoint)): Path<(Str
     let app = api.app(&caller, &app).await?;
     let id = api.endpoint(app, &endpoint).await?.id;
     let now = api.seams.clock.now();
-    match api.seams.directory.delete_endpoint(app, id, now).await.map_err(|fault| fail(&fault))? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(no_endpoint()),
-    }
+    let was_there = api.seams.directory.delete_endpoint(app, id, now).await.map_err(|fault| fail(&fault))?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(no_endpoint()) }
 }
 
 impl Api {

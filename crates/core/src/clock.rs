@@ -39,10 +39,35 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Reads an RFC 3339 date-time.
+    /// Reads an RFC 3339 date-time: `date T time`, seconds included, with `Z` or an offset. Fractions of any length are read.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_millisecond()))
+        let (head, rest) = text.split_at_checked("2026-01-31T12:00:00".len())?;
+        if !has_shape(head, "dddd-dd-ddTdd:dd:dd") {
+            return None;
+        }
+        let digits = rest.strip_prefix('.').map_or(0, |fraction| fraction.bytes().take_while(u8::is_ascii_digit).count());
+        if digits == 0 && rest.starts_with('.') {
+            return None;
+        }
+        let (fraction, offset) = if digits == 0 { ("", rest) } else { rest.split_at(digits + 1) };
+        if !(offset.eq_ignore_ascii_case("Z") || has_shape(offset, "+dd:dd") || has_shape(offset, "-dd:dd")) {
+            return None;
+        }
+        // The parser reads nanoseconds; RFC 3339 knows no such bound.
+        let fraction = &fraction[..fraction.len().min(10)];
+        let moment: jiff::Timestamp = format!("{head}{fraction}{offset}").parse().ok()?;
+        Some(Self(moment.as_millisecond()))
     }
+}
+
+/// Whether `text` is the pattern, in which `d` stands for any digit and `T` for `T` or `t`.
+fn has_shape(text: &str, pattern: &str) -> bool {
+    text.len() == pattern.len()
+        && text.bytes().zip(pattern.bytes()).all(|(byte, wanted)| match wanted {
+            b'd' => byte.is_ascii_digit(),
+            b'T' => byte.eq_ignore_ascii_case(&b'T'),
+            _ => byte == wanted,
+        })
 }
 
 impl fmt::Display for Timestamp {
@@ -83,7 +108,21 @@ mod tests {
         let moment = Timestamp::from_millis(1_614_265_330_123);
         assert_eq!(moment.to_string(), "2021-02-25T15:02:10.123Z");
         assert_eq!(Timestamp::parse_rfc3339("2021-02-25T16:02:10.123+01:00"), Some(moment));
-        assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+        for bad in [
+            "yesterday",
+            "2026-01-31",
+            "2026-01-31T12+00",
+            "20260131T120000Z",
+            "2026-01-31T12:00:00",
+            "2026-01-31T12:00:00+01:00[Europe/Berlin]",
+            "2026-01-31T12:00:00,5Z",
+            "2026-01-31T12:00:00.Z",
+            "2026-13-31T12:00:00Z",
+            "2026-01-31T12:00:00é",
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(bad), None, "{bad}");
+        }
+        assert_eq!(Timestamp::parse_rfc3339("2021-02-25t15:02:10.12345678901234z"), Some(moment));
     }
 
     #[test]

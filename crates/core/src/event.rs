@@ -271,11 +271,14 @@ fn admit_content_type(written: Option<String>) -> Result<Arc<str>, Refusal> {
 
 /// W3C Trace Context, version 00: anything else is ignored, as that specification asks.
 fn is_traceparent(text: &str) -> bool {
-    let mut parts = text.split('-');
-    let hex = |part: Option<&str>, length: usize| {
-        part.is_some_and(|p| p.len() == length && p.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+    let is_hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
-    hex(parts.next(), 2) && hex(parts.next(), 32) && hex(parts.next(), 16) && hex(parts.next(), 2) && parts.next().is_none()
+    let is_id = |part: &str, length: usize| is_hex(part, length) && part.bytes().any(|b| b != b'0');
+    match text.split('-').collect::<Vec<_>>()[..] {
+        ["00", trace, parent, flags] => is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -348,6 +351,8 @@ mod tests {
             admit(Submission { traceparent: Some(text.into()), ..submission() }, &ADMISSION, NOW).expect("admitted").traceparent
         };
         assert_eq!(read(good).as_deref(), Some(good));
-        assert_eq!(read("00-xyz"), None);
+        for bad in ["00-xyz", &good.replacen("00", "ff", 1), "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 }

@@ -68,7 +68,7 @@ impl View {
                     continue;
                 }
                 let cached = cache.get(&key).cloned();
-                if !cached.as_ref().is_some_and(|cached| now.since(cached.at) < FRESH) {
+                if cached.as_ref().is_none_or(|cached| now.since(cached.at) >= FRESH) {
                     stale.push(key);
                 }
                 let lasting = cached.filter(|cached| now.since(cached.at) < self.lasting);

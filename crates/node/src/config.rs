@@ -329,7 +329,8 @@ mod tests {
     #[test]
     fn every_mistake_is_told() {
         assert!(complete().judge().is_ok());
-        let cases: [(&str, fn(&mut Config)); 8] = [
+        type Mistake = (&'static str, fn(&mut Config));
+        let cases: [Mistake; 8] = [
             ("go together", |c| c.redis_url = None),
             ("SECRET_KEY", |c| c.secret_key = None),
             ("SECRET_KEY", |c| c.secret_key = Some("short".into())),

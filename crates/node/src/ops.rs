@@ -22,6 +22,7 @@ pub struct Ops {
 }
 
 /// Whether this process can do its work, and what is missing.
+#[expect(clippy::struct_excessive_bools, reason = "an answer in JSON, one field per question")]
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Readiness {
     ready: bool,

@@ -32,6 +32,7 @@ impl FromStr for Role {
 }
 
 /// A set of parts.
+#[expect(clippy::struct_excessive_bools, reason = "a set of four, asked one by one")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Roles {
     /// Publishing over HTTP.

@@ -72,8 +72,8 @@ fn after_failure(session: &Session, taken: &Taken) -> Outgoing {
 
 impl Session {
     /// Gives a dropped claim back, counted, so that what fails for ever ends in quarantine and not in a loop.
-    pub(crate) fn give_back(&self, taken: Taken, tag: u64, acker: Acker) {
-        let again = after_failure(self, &taken);
+    pub(crate) fn give_back(&self, taken: &Taken, tag: u64, acker: Acker) {
+        let again = after_failure(self, taken);
         let returns = self.returns.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {

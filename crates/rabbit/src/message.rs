@@ -62,7 +62,10 @@ pub fn clipped(value: &str) -> ShortString {
     short(&value[..end])
 }
 
-/// The same properties with one more header, and without the broker's own.
+/// The same properties with more headers, and without the broker's own.
+///
+/// Three properties belong to the publish they came with and not to the message: `user_id` and `reply_to` are checked against our
+/// own connection (a wrong one closes the channel), and `expiration` would make a kept message vanish.
 pub fn with_headers(properties: &BasicProperties, added: Vec<(&'static str, AMQPValue)>) -> BasicProperties {
     let mut headers = FieldTable::default();
     for (name, value) in properties.headers().iter().flat_map(|table| table.inner().iter()) {
@@ -73,7 +76,25 @@ pub fn with_headers(properties: &BasicProperties, added: Vec<(&'static str, AMQP
     for (name, value) in added {
         headers.insert(name.into(), value);
     }
-    properties.clone().with_headers(headers).with_delivery_mode(2)
+    let kept = BasicProperties::default().with_headers(headers).with_delivery_mode(2);
+    let kept = set(kept, properties.content_type().as_ref(), BasicProperties::with_content_type);
+    let kept = set(kept, properties.content_encoding().as_ref(), BasicProperties::with_content_encoding);
+    let kept = set(kept, properties.correlation_id().as_ref(), BasicProperties::with_correlation_id);
+    let kept = set(kept, properties.message_id().as_ref(), BasicProperties::with_message_id);
+    let kept = set(kept, properties.timestamp().as_ref(), BasicProperties::with_timestamp);
+    let kept = set(kept, properties.kind().as_ref(), BasicProperties::with_type);
+    set(kept, properties.app_id().as_ref(), BasicProperties::with_app_id)
+}
+
+fn set<T: Clone>(
+    to: BasicProperties,
+    value: Option<&T>,
+    with: impl FnOnce(BasicProperties, T) -> BasicProperties,
+) -> BasicProperties {
+    match value {
+        Some(value) => with(to, value.clone()),
+        None => to,
+    }
 }
 
 fn is_scalar(value: &AMQPValue) -> bool {

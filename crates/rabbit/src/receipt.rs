@@ -57,7 +57,7 @@ impl Drop for Receipt {
     fn drop(&mut self) {
         if !self.settled && !self.session.dead.is_cancelled() {
             self.session.metrics.claims_dropped_total.inc();
-            self.session.give_back(self.taken.clone(), self.tag, self.acker.clone());
+            self.session.give_back(&self.taken, self.tag, self.acker.clone());
         }
     }
 }

@@ -55,8 +55,12 @@ impl Snapshots {
                 self.metrics.subscriptions_lookups_total.inc(Lookup::Changed);
                 if let Some(snapshot) = self.by_app.get_mut(&app) {
                     let before = snapshot.subscriptions.len();
-                    put.into_iter().for_each(|subscription| snapshot.subscriptions.put(subscription));
-                    removed.into_iter().for_each(|endpoint| snapshot.subscriptions.remove(endpoint));
+                    for subscription in put {
+                        snapshot.subscriptions.put(subscription);
+                    }
+                    for endpoint in removed {
+                        snapshot.subscriptions.remove(endpoint);
+                    }
                     (snapshot.version, snapshot.disabled) = (version, disabled);
                     self.endpoints = self.endpoints - before + snapshot.subscriptions.len();
                 }

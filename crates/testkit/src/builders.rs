@@ -11,8 +11,8 @@ use bytes::Bytes;
 use hookyard_core::journal::AttemptRecord;
 use hookyard_core::signature::Secret;
 use hookyard_core::{
-    AppId, AppRef, Application, AttemptClass, AttemptResult, Clock, Delivery, Endpoint, EndpointId, EndpointSecret, Entropy, Event,
-    EventId, Message, MessageId, Outcome, PastAttempt, Timestamp,
+    AppId, AppRef, Application, AttemptClass, AttemptResult, Clock, Delivery, Endpoint, EndpointId, EndpointSecret, Entropy,
+    Event, EventId, Message, MessageId, Outcome, PastAttempt, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -96,9 +96,9 @@ pub struct Builders {
 }
 
 impl Builders {
-    /// Things of `clock`'s moments. The seed is always the same: ids repeat from run to run.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, entropy: Arc::new(SeededEntropy::new(1)), made: Arc::default() }
+    /// Things of `clock`'s moments, with ids from `seed`. Builders of one world need different seeds.
+    pub fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
+        Self { clock, entropy: Arc::new(SeededEntropy::new(seed)), made: Arc::default() }
     }
 
     /// An application without a uid, not yet stored.
@@ -158,7 +158,7 @@ impl Builders {
         let (now, number) = (self.clock.now(), self.number());
         Event {
             app: AppRef::Uid(AppRef::DEFAULT_UID.parse().expect("a uid")),
-            id: EventId::parse(&format!("event-{number}")),
+            id: EventId::parse(&format!("event-{number}-{:016x}", self.entropy.next())),
             message_id: None,
             event_type: "user.created".parse().expect("an event type"),
             channels: Vec::new(),
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn things_have_ids_of_their_own_and_repeat_from_run_to_run() {
         let run = || {
-            let make = Builders::new(Arc::new(StepClock::default()));
+            let make = Builders::new(Arc::new(StepClock::default()), 1);
             let app = make.app();
             (app.id, make.endpoint(app.id).id, make.message(app.id), make.message(app.id))
         };

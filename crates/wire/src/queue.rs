@@ -33,11 +33,11 @@ pub fn write_accepted(event: &Event) -> Bytes {
 pub fn read_accepted(body: Bytes) -> Result<Submission, Unreadable> {
     let accepted = v1::AcceptedEvent::decode(body)?;
     let event = accepted.event.ok_or(Unreadable::Field("event"))?;
-    Ok(Submission {
-        message_id: MessageId::from_slice(&accepted.message_id),
-        accepted_at: Some(Timestamp::from_millis(accepted.accepted_at_ms)),
-        ..submission_of(event)
-    })
+    let message_id = match &accepted.message_id[..] {
+        [] => None,
+        bytes => Some(MessageId::from_slice(bytes).ok_or(Unreadable::Field("message_id"))?),
+    };
+    Ok(Submission { message_id, accepted_at: Some(Timestamp::from_millis(accepted.accepted_at_ms)), ..submission_of(event) })
 }
 
 /// Writes the deliveries of one message: the message, which they share, is encoded once.

@@ -22,9 +22,6 @@ pub enum StoredError {
     /// An opened secret is none.
     #[error("secret")]
     Secret(#[from] BadSecret),
-    /// An opened value is not text.
-    #[error("sealed value is not text")]
-    Text,
 }
 
 /// What stays of a deleted endpoint, or nothing of an existing one.
@@ -45,17 +42,16 @@ pub enum StoredSubscription {
     Deleted(EndpointId),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
     id: EndpointId,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     event_types: Vec<EventPattern>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     channels: Vec<Channel>,
-    #[serde(default)]
     disabled: bool,
     #[serde(flatten)]
     rest: Option<Rest>,
@@ -133,11 +129,11 @@ pub fn write_tombstone(id: EndpointId, deleted_at: Timestamp) -> Result<String, 
 
 /// Reads an endpoint with everything sealed opened.
 pub fn read_endpoint(text: &[u8], keys: &SealingKeys) -> Result<StoredEndpoint, StoredError> {
-    let record: Record = serde_json::from_slice(text)?;
+    let record: SubscriptionRecord = serde_json::from_slice(text)?;
     if let Some(at) = record.deleted_at {
         return Ok(StoredEndpoint::Deleted(at));
     }
-    let rest = record.rest.ok_or(StoredError::Text)?;
+    let rest: Rest = serde_json::from_slice(text)?;
     let sensitive: Sensitive = serde_json::from_slice(&keys.open(&rest.sealed, record.id.as_bytes())?)?;
     let secrets = sensitive
         .secrets

@@ -21,14 +21,12 @@ impl<R, N> List<R, N> {
         N: Fn(&T) -> I,
     {
         let newest_first: Vec<I> = ids.iter().rev().copied().collect();
-        for limit in [1, 2, 3, ids.len().max(2) - 1, ids.len().max(1), ids.len() + 1] {
-            if ids.len() / limit > 100 {
-                continue;
-            }
+        let (few, many) = (ids.len() / 100 + 1, ids.len().max(2));
+        for limit in [few, few + 1, few + 2, many - 1, many, many + 1] {
             assert_eq!(self.walk(None, Cursor::After, limit).await, newest_first, "from the newest, {limit} a page");
         }
         let limit = ids.len().div_ceil(4).max(1);
-        for cursor in ids.iter().copied() {
+        for cursor in ids.iter().copied().step_by(ids.len() / 12 + 1).chain(ids.last().copied()) {
             let older: Vec<I> = newest_first.iter().copied().filter(|id| *id < cursor).collect();
             assert_eq!(self.walk(Some(Cursor::After(cursor)), Cursor::After, limit).await, older, "older than {cursor:?}");
             let newer: Vec<I> = newest_first.iter().copied().filter(|id| *id > cursor).collect();
@@ -63,4 +61,9 @@ impl<R, N> List<R, N> {
             from = Some(onward(next));
         }
     }
+}
+
+/// The first page of a list.
+pub fn newest<I>(limit: usize) -> PageRequest<I> {
+    PageRequest { from: None, limit }
 }

@@ -43,7 +43,12 @@ pub trait QueueBackend: Send + Sync {
 }
 
 pub(super) fn make(backend: &dyn QueueBackend) -> Builders {
-    Builders::new(backend.clock())
+    Builders::new(backend.clock(), 1)
+}
+
+/// For what the helpers here make beside what the promises make.
+fn make_more(backend: &dyn QueueBackend) -> Builders {
+    Builders::new(backend.clock(), 2)
 }
 
 /// Events in sight of the suites; a refused one is a failure here.
@@ -107,7 +112,7 @@ pub(super) async fn claim_due(backend: &dyn QueueBackend, count: usize) -> Vec<(
 /// An event goes to nobody, and is done with.
 pub(super) async fn finish(backend: &dyn QueueBackend, claim: Claim<Event>) {
     let (event, claim) = claim.detach();
-    let make = make(backend);
+    let make = make_more(backend);
     let message = Arc::new(make.message_of(make.app().id, event));
     let events = backend.events();
     let fanned_out = within("fan out", events.fan_out(claim, message, Arc::from([]), false)).await.expect("fanned out");
@@ -138,19 +143,19 @@ pub(super) fn endpoints(claims: &[Claim<Delivery>]) -> Vec<EndpointId> {
 
 /// No event is left: one that is accepted now is the next to be claimed.
 pub(super) async fn no_event_is_left(backend: &dyn QueueBackend) {
-    let last = make_last(backend);
+    let last = make_more(backend).event();
     backend.events().accept(&last).await.expect("accepted");
     let claim = claim_event(backend).await;
     assert_eq!(claim.item.id, last.id, "an event was left");
     finish(backend, claim).await;
-    let deliveries = backend.events();
-    assert!(poll!(deliveries.claim(1)).is_pending(), "an event was left behind the last one");
+    let events = backend.events();
+    assert!(poll!(events.claim(1)).is_pending(), "an event was left behind the last one");
 }
 
 /// No delivery is left: those routed now are the next to be claimed. There are many, so that they reach every part of a lane, and
 /// whatever waits in one of the parts comes before the last of them.
 pub(super) async fn no_delivery_is_left(backend: &dyn QueueBackend) {
-    let (message, ids) = route(backend, &make(backend), 64).await;
+    let (message, ids) = route(backend, &make_more(backend), 64).await;
     let claims = claim_deliveries(backend, ids.len()).await;
     assert!(claims.iter().all(|claim| claim.item.message.id == message.id), "a delivery was left");
     assert_eq!(endpoints(&claims), *ids);
@@ -171,9 +176,4 @@ pub(super) fn assert_lost<T>(result: Result<T, hookyard_core::Fault>, step: &str
         Ok(_) => panic!("{step} a claim of the past was taken for done"),
         Err(fault) => assert_eq!(fault.kind, FaultKind::Unavailable, "{step}: {}", fault.chain()),
     }
-}
-
-fn make_last(backend: &dyn QueueBackend) -> Event {
-    let id = hookyard_core::EventId::parse("the last event");
-    Event { id, ..make(backend).event() }
 }

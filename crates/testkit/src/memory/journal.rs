@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookyard_core::id::ID_BYTES;
-use hookyard_core::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest,
-};
+use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest};
 use hookyard_core::port::Journal;
 use hookyard_core::{AppId, AttemptId, Clock, DeliveryKey, EndpointId, Fault, MessageId, Outcome, Timestamp};
 

@@ -1,0 +1,51 @@
+# Everything a developer types. `make help` lists it.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON_DIR := target/python
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DENY_VERSION := 0.20
+NEXTEST_VERSION := 0.9
+
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help run test lint fmt bench chaos build python tools
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: ## start everything, print a token and one line to try it
+	cargo build --release -p hookyard -p hookyard-e2e --bins
+	$(TARGET)/release/with-services --state .services $(TARGET)/release/hookyard demo --keep --amqp {amqp} --redis {redis}
+
+build: ## the program, optimised: target/release/hookyard
+	cargo build --release -p hookyard
+
+test: tools python ## the whole suite, on a real broker and store
+	cargo build --workspace --all-targets
+	$(TARGET)/debug/with-services cargo nextest run --workspace
+	cargo test --workspace --doc --quiet
+
+lint: tools ## formatting, clippy, licences and who may name whom
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo deny --log-level error --config .deny.toml check bans licenses sources
+
+fmt: ## format everything
+	cargo fmt --all
+
+bench: ## measure against the bare relay, side by side
+	cargo build --release -p hookyard -p hookyard-e2e --bins
+	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard
+
+chaos: tools ## the fault tests, ten times over
+	cargo build -p hookyard-e2e --all-targets
+	for round in $$(seq 10); do $(TARGET)/debug/with-services cargo nextest run -p hookyard-e2e -E 'test(/faults|dataset|journal/)' || exit 1; done
+
+# A Python with the official client libraries, where Python is there.
+python:
+	@test -x $(PYTHON_DIR)/bin/python || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet pika==1.3.2 standardwebhooks==1.0.1; }
+
+tools:
+	@cargo nextest --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-nextest@^$(NEXTEST_VERSION)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deny@^$(DENY_VERSION)

@@ -1,0 +1,143 @@
+//! Hookyard as it is run in production: its executable, one process per role, configured by the environment.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::api::Api;
+use crate::broker::{Broker, Door};
+use crate::event;
+use crate::process::{Process, Stream};
+
+/// What all names in the broker begin with.
+const PREFIX: &str = "bench";
+/// Good for measuring, never for anything that matters.
+const JWT_SECRET: &str = "benchmark-secret-not-for-real-use";
+/// Queues that are empty when every event was delivered at the first attempt.
+const QUEUES: [&str; 7] = ["ingest", "dispatch.0", "dispatch.1", "slow.0", "dead", "rejected", "journal"];
+
+/// An installation: its configuration, and applications with 1, 2, … endpoints as asked for.
+pub struct Hookyard {
+    program: PathBuf,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// Where an installation keeps things.
+pub struct Places<'a> {
+    pub amqp: &'a str,
+    pub directory: &'a str,
+    pub journal: &'a str,
+}
+
+/// A process with one role.
+pub struct Role {
+    pub process: Process,
+    /// Its operators' listener.
+    pub ops: String,
+    /// Its API, if it has one.
+    api: Option<String>,
+}
+
+impl Hookyard {
+    /// Declares topology and dataset by a first start, and creates an application for each number of endpoints, all at `receiver`.
+    pub async fn install(program: &Path, places: &Places<'_>, api: &Api, receiver: &str, fan_outs: &[usize]) -> Result<Self> {
+        let mut this = Self { program: program.to_owned(), environment: Vec::new() };
+        this.environment = vec![
+            ("HOOKYARD_AMQP_URL", places.amqp.to_owned()),
+            ("HOOKYARD_AMQP__PREFIX", PREFIX.to_owned()),
+            ("HOOKYARD_REDIS_URL", places.directory.to_owned()),
+            ("HOOKYARD_REDIS_JOURNAL_URL", places.journal.to_owned()),
+            ("HOOKYARD_SECRET_KEY", this.ask(&["secret-key", "create"]).await?),
+            ("HOOKYARD_JWT_SECRET", JWT_SECRET.to_owned()),
+            ("HOOKYARD_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8".to_owned()),
+            ("HOOKYARD_LISTEN", "127.0.0.1:0".to_owned()),
+            ("HOOKYARD_OPS_LISTEN", "127.0.0.1:0".to_owned()),
+            ("HOOKYARD_LOG", "error".to_owned()),
+        ];
+        let token = this.ask(&["token", "create", "--scope", "admin"]).await?;
+        let admin = this.start("admin", api).await?;
+        let base = format!("{}/api/v1/app", admin.api.as_deref().context("the role admin has no API")?);
+        for &endpoints in fan_outs {
+            let app = format!("{base}/{}", app_name(endpoints));
+            api.put(&app, &token, &json!({"name": format!("{endpoints} endpoints")})).await?;
+            for number in 0..endpoints {
+                let endpoint = json!({"url": format!("{receiver}{number}")});
+                api.put(&format!("{app}/endpoint/number-{number}"), &token, &endpoint).await?;
+            }
+        }
+        admin.process.stop().await?;
+        Ok(this)
+    }
+
+    /// Its version, as it says.
+    pub async fn version(&self) -> Result<String> {
+        self.ask(&["--version"]).await
+    }
+
+    /// Starts a role and waits until it is ready.
+    pub async fn start(&self, role: &'static str, api: &Api) -> Result<Role> {
+        let mut command = self.command(&["run", "--role", role]);
+        let (process, (api_address, ops)) = Process::start(role, &mut command, Stream::Error, addresses).await?;
+        api.await_ready(&ops).await?;
+        Ok(Role { process, ops, api: api_address })
+    }
+
+    /// Where events for the application with this many endpoints are published.
+    pub fn door(endpoints: usize) -> Door {
+        Door { exchange: format!("{PREFIX}.events"), routing_key: event::TYPE.to_owned(), app: Some(app_name(endpoints)) }
+    }
+
+    /// Messages in all queues that should be empty now, each with its name.
+    pub async fn left_over(broker: &Broker) -> Result<Vec<(String, u32)>> {
+        let mut left = Vec::new();
+        for queue in QUEUES.map(|queue| format!("{PREFIX}.{queue}")) {
+            let depth = broker.depth(&queue).await?;
+            if depth > 0 {
+                left.push((queue, depth));
+            }
+        }
+        Ok(left)
+    }
+
+    /// Runs a command that prints one thing.
+    async fn ask(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments).output().await;
+        let output = output.with_context(|| format!("cannot run {}", self.program.display()))?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{} {arguments:?}: {complaint}", self.program.display());
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        // Whatever of ours the caller has set would be measured too.
+        command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+fn app_name(endpoints: usize) -> String {
+    format!("fan-out-{endpoints}")
+}
+
+/// Reads `API on http://…, operations on http://…`, whose first part only some roles say.
+fn addresses(line: &str) -> Option<(Option<String>, String)> {
+    let (before, ops) = line.split_once("perations on ")?;
+    let api = before.strip_prefix("API on ").and_then(|rest| rest.split(',').next());
+    Some((api.map(str::to_owned), ops.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_are_found_in_what_a_role_says() {
+        let both = addresses("API on http://127.0.0.1:1, operations on http://127.0.0.1:2");
+        assert_eq!(both, Some((Some("http://127.0.0.1:1".to_owned()), "http://127.0.0.1:2".to_owned())));
+        assert_eq!(addresses("operations on http://127.0.0.1:2"), Some((None, "http://127.0.0.1:2".to_owned())));
+        assert_eq!(addresses("error: no"), None);
+    }
+}
