@@ -122,7 +122,8 @@ async fn killing_router_and_dispatcher_mid_stream_loses_nothing() -> Result<()> 
         eventually("every pair", async || delivered_pairs(&world) == EVENTS * ENDPOINTS.len()).await
     };
     let (published, killed) = tokio::join!(publish_all(&world, EVENTS), killing);
-    (published?, killed?);
+    published?;
+    killed?;
     let in_flight = dispatcher_kills * CONCURRENCY + router_kills * ROUTER_WINDOW * ENDPOINTS.len();
     check_ledger(&world, EVENTS * ENDPOINTS.len(), 1, in_flight)?;
     // The attempts are in the journal, one each: killed roles left no gaps.
@@ -155,7 +156,8 @@ async fn a_broker_killed_mid_stream_loses_nothing_and_retries_still_fire() -> Re
         .await
     };
     let (published, killed) = tokio::join!(publish_all(&world, EVENTS), killing);
-    (published?, killed?);
+    published?;
+    killed?;
     // In flight at a broken session: requests, and what the router had published and not acked.
     check_ledger(&world, EVENTS * ENDPOINTS.len(), 2, 2 * (CONCURRENCY + ROUTER_WINDOW * ENDPOINTS.len()))?;
     running.drain().await;

@@ -68,7 +68,9 @@ fn print_table(rows: &[Value], columns: &[&str]) {
         print(cells.join("  ").trim_end());
     };
     line(columns.to_vec());
-    cells.iter().for_each(|row| line(row.iter().map(String::as_str).collect()));
+    for row in &cells {
+        line(row.iter().map(String::as_str).collect());
+    }
 }
 
 fn text(value: &Value) -> String {

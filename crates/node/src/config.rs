@@ -326,10 +326,11 @@ mod tests {
         assert!(error.contains("timeuot") && error.contains("timeout"), "{error}");
     }
 
+    type Mistake = (&'static str, fn(&mut Config));
+
     #[test]
     fn every_mistake_is_told() {
         assert!(complete().judge().is_ok());
-        type Mistake = (&'static str, fn(&mut Config));
         let cases: [Mistake; 8] = [
             ("go together", |c| c.redis_url = None),
             ("SECRET_KEY", |c| c.secret_key = None),

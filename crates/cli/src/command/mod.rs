@@ -60,7 +60,10 @@ impl Command {
             Self::Topology(command) => command.run(&judged(config)?).await,
             Self::Dataset(command) => command.run(&judged(config)?, format).await,
             Self::Token(command) => command.run(&Config::load(config)?),
-            Self::SecretKey(command) => command.run(),
+            Self::SecretKey(command) => {
+                command.run();
+                Ok(())
+            }
             Self::App(command) => command.run(format).await,
             Self::Endpoint(command) => command.run(format).await,
             Self::Event(command) => command.run(format).await,

@@ -12,9 +12,8 @@ pub enum SecretKey {
 }
 
 impl SecretKey {
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) {
         let Self::Create = self;
         print(&hookyard_node::tools::new_secret_key());
-        Ok(())
     }
 }
