@@ -1,5 +1,6 @@
 //! Hookyard as it is run in production: its executable, one process per role, configured by the environment.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -42,7 +43,13 @@ pub struct Role {
 
 impl Hookyard {
     /// Declares topology and dataset by a first start, and creates an application for each number of endpoints, all at `receiver`.
-    pub async fn install(program: &Path, places: &Places<'_>, api: &Api, receiver: &str, fan_outs: &[usize]) -> Result<Self> {
+    pub async fn install(
+        program: &Path,
+        places: &Places<'_>,
+        api: &Api,
+        receiver: &str,
+        fan_outs: &BTreeSet<usize>,
+    ) -> Result<Self> {
         let mut this = Self { program: program.to_owned(), environment: Vec::new() };
         this.environment = vec![
             ("HOOKYARD_AMQP_URL", places.amqp.to_owned()),

@@ -17,6 +17,7 @@ mod report;
 mod stage;
 mod throughput;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -133,7 +134,9 @@ async fn signalled() -> Result<()> {
 }
 
 async fn measure(services: &Services, plan: &Plan) -> Result<()> {
-    let mut stage = Stage::set_up(services, &plan.hookyard, &plan.fan_outs).await?;
+    // Latency is measured with one endpoint, whatever the fan-outs.
+    let fan_outs: BTreeSet<usize> = plan.fan_outs.iter().copied().chain([1]).collect();
+    let mut stage = Stage::set_up(services, &plan.hookyard, &fan_outs).await?;
     let versions = [
         stage.hookyard.version().await?,
         format!("RabbitMQ {}", services.broker_version),

@@ -125,7 +125,8 @@ fn take(buffer: &mut BytesMut) -> io::Result<Option<Request>> {
 
 fn content_length(head: &[u8]) -> Option<usize> {
     const NAME: &[u8] = b"content-length:";
-    let line = head.split(|byte| *byte == b'\n').find(|line| line.get(..NAME.len()).is_some_and(|at| at.eq_ignore_ascii_case(NAME)))?;
+    let line =
+        head.split(|byte| *byte == b'\n').find(|line| line.get(..NAME.len()).is_some_and(|at| at.eq_ignore_ascii_case(NAME)))?;
     std::str::from_utf8(&line[NAME.len()..]).ok()?.trim().parse().ok()
 }
 

@@ -220,7 +220,7 @@ fn client() -> Result<reqwest::Client> {
         .connect_timeout(Duration::from_secs(5))
         .timeout(Duration::from_secs(15))
         .pool_idle_timeout(Duration::from_secs(50))
-        .pool_max_idle_per_host(32)
+        .pool_max_idle_per_host(512)
         .tcp_nodelay(true)
         .build()
         .context("cannot build an HTTP client")

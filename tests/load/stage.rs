@@ -1,5 +1,6 @@
 //! What every round is played on: the private services, the receiver, and the two sides.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -79,7 +80,7 @@ pub enum Prepared {
 
 impl Stage {
     /// Sets it up, with applications for these fan-outs.
-    pub async fn set_up(services: &Services, hookyard: &Path, fan_outs: &[usize]) -> Result<Self> {
+    pub async fn set_up(services: &Services, hookyard: &Path, fan_outs: &BTreeSet<usize>) -> Result<Self> {
         let amqp = services.rabbit.url();
         let (receiver, api) = (Receiver::start().await?, Api::new()?);
         let (directory, journal) = (services.directory.url(), services.journal.url());

@@ -52,6 +52,9 @@ pub trait Events: Send + Sync {
         maybe_repeat: bool,
     ) -> Result<FannedOut, Fault>;
 
+    /// The event is a duplicate of one whose deliveries are all durable: nothing is made of it.
+    async fn suppress(&self, claim: Claim<()>) -> Result<(), Fault>;
+
     /// The event is done with.
     async fn finish(&self, event: FannedOut) -> Result<(), Fault>;
 

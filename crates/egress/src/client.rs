@@ -15,8 +15,9 @@ use crate::resolve::{LookUp, Vetting};
 
 /// A connection nobody used for this long is closed: receivers commonly close theirs after a minute.
 const IDLE: Duration = Duration::from_secs(50);
-/// Idle connections kept per host: bursts to one receiver reuse them.
-const IDLE_PER_HOST: usize = 32;
+/// Idle connections kept per host: as many as a dispatcher's default of requests in flight, so that a steady stream to one receiver
+/// opens none anew.
+const IDLE_PER_HOST: usize = 512;
 
 /// Makes *ring* the process's cryptography. Must run before the first client is built; a second call changes nothing.
 pub fn install_crypto() {

@@ -76,6 +76,12 @@ impl Events for Rabbit {
         Ok(FannedOut::new(claim))
     }
 
+    async fn suppress(&self, claim: Claim<()>) -> Result<(), Fault> {
+        let ((), receipt) = claim.split::<Box<Receipt>>();
+        receipt.ok_or_else(foreign)?.settle();
+        Ok(())
+    }
+
     async fn finish(&self, event: FannedOut) -> Result<(), Fault> {
         let ((), receipt) = event.into_claim().split::<Box<Receipt>>();
         receipt.ok_or_else(foreign)?.settle();

@@ -181,6 +181,15 @@ impl Rabbit {
 }
 
 impl Inboxes {
+    /// What was taken and not claimed knows its session, and the session knows its inboxes: somebody has to let go.
+    async fn clear(&self) {
+        for inbox in [&self.events, &self.fast, &self.slow, &self.spill].into_iter().flatten() {
+            let mut inbox = inbox.lock().await;
+            inbox.close();
+            while inbox.try_recv().is_ok() {}
+        }
+    }
+
     fn of(&self, from: From) -> Option<&Inbox> {
         match from {
             From::Events => self.events.as_ref(),
@@ -205,6 +214,7 @@ impl Session {
 
     async fn end(&self) {
         self.dead.cancel();
+        self.inboxes.clear().await;
         let connections = match self.connections.lock() {
             Ok(mut connections) => std::mem::take(&mut *connections),
             Err(_) => return,
@@ -309,7 +319,10 @@ async fn begin(rabbit: &Rabbit) -> Result<Arc<Session>, Fault> {
         connections: Mutex::new(connections),
     });
     for intent in intents {
-        intent.begin(&session).await.map_err(broken)?;
+        if let Err(error) = intent.begin(&session).await {
+            session.end().await;
+            return Err(broken(error));
+        }
     }
     Ok(session)
 }

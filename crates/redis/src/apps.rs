@@ -59,7 +59,7 @@ impl RedisStore {
         const OPERATION: &str = "delete an application";
         let mut call = self.directory.scripts.delete_app.prepare_invoke();
         call.key(keys::directory(app)).key(keys::APPS).key(keys::UIDS).key(keys::META);
-        call.key(keys::endpoints(app)).key(keys::changes(app));
+        call.key(keys::endpoints(app)).key(keys::changes(app)).key(keys::tombstones(app));
         call.arg(self.dataset_id(OPERATION)?).arg(app.to_string()).arg(now.as_millis()).arg(self.nonce());
         call.arg(limits::TOMBSTONE_TTL.as_secs());
         removed(OPERATION, &self.change(OPERATION, &call).await?)

@@ -2,7 +2,7 @@
 
 use hookyard_core::journal::{Page, PageRequest};
 use hookyard_core::port::{EndpointRef, Expect, Written};
-use hookyard_core::{AppId, Endpoint, EndpointId, Fault, FaultKind, Timestamp};
+use hookyard_core::{AppId, Endpoint, EndpointId, Fault, FaultKind, Timestamp, limits};
 use hookyard_telemetry::label::StoreOp;
 use hookyard_wire::stored::{StoredEndpoint, write_endpoint, write_tombstone};
 
@@ -80,7 +80,10 @@ impl RedisStore {
         let tombstone = write_tombstone(endpoint, now).map_err(|error| Fault::caused(FaultKind::Refused, OPERATION, error))?;
         let mut call = self.directory.scripts.delete_endpoint.prepare_invoke();
         call.key(keys::directory(app)).key(keys::endpoints(app)).key(keys::changes(app)).key(keys::META);
+        call.key(keys::tombstones(app));
         call.arg(self.dataset_id(OPERATION)?).arg(endpoint.to_string()).arg(tombstone).arg(self.nonce()).arg(CHANGES_KEPT);
+        let ttl_ms = u64::try_from(limits::TOMBSTONE_TTL.as_millis()).unwrap_or(u64::MAX);
+        call.arg(now.as_millis()).arg(ttl_ms);
         removed(OPERATION, &self.change(OPERATION, &call).await?)
     }
 }

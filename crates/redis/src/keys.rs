@@ -37,6 +37,11 @@ pub fn changes(app: AppId) -> String {
     format!("hookyard:{{{app}}}:changes")
 }
 
+/// Sorted set by moment of deletion in ms, no TTL, trimmed. Endpoints of which a tombstone stands in [`directory`].
+pub fn tombstones(app: AppId) -> String {
+    format!("hookyard:{{{app}}}:tombstones")
+}
+
 /// String, 24 h. What became of an event id: a state byte, 16 bytes of content hash, 20 of message id.
 pub fn marker(app: AppId, event: &EventId) -> Vec<u8> {
     let hash = digest::digest(&digest::SHA256, event.as_str().as_bytes());

@@ -266,7 +266,7 @@ impl Router {
             Identity::Duplicate => {
                 self.seams.metrics.events_duplicate_total.inc(Source::Amqp);
                 self.seams.metrics.router_events_total.inc(Routed::Duplicate);
-                self.finish_duplicate(claim);
+                self.suppress(claim.map(drop));
                 return None;
             }
             Identity::Conflict => {
@@ -294,11 +294,10 @@ impl Router {
         });
     }
 
-    fn finish_duplicate(&self, claim: Claim<Event>) {
+    fn suppress(&self, claim: Claim<()>) {
         let events = Arc::clone(&self.seams.events);
-        let event = hookyard_core::port::FannedOut::new(claim.map(drop));
         self.tasks.spawn(async move {
-            if let Err(fault) = events.finish(event).await {
+            if let Err(fault) = events.suppress(claim).await {
                 tracing::debug!(error = fault.chain(), "a duplicate was not acked; it will be recognised again");
             }
         });

@@ -6,25 +6,54 @@
 -- A state is: field, rank, text, ended (0 or 1), dead (0 or 1).
 local retention, ttl = ARGV[1], ARGV[2]
 local a = 3
-
-local function state(message)
-  local field, rank, text = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
-  local ended, dead = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
-  a = a + 5
-  local old = redis.call('HGET', message, field)
-  if old then
-    local old_rank, old_ended, old_dead = string.match(old, '^(%d+)|(%d)|(%d)|')
-    if tonumber(old_rank) >= rank then return end
-    ended, dead = ended - tonumber(old_ended), dead - tonumber(old_dead)
-  end
-  redis.call('HSET', message, field, text)
-  if ended ~= 0 then redis.call('HINCRBY', message, 't', ended) end
-  if dead ~= 0 then redis.call('HINCRBY', message, 'd', dead) end
-end
+local listed = {}
 
 local function list(key, member)
   redis.call('ZADD', key, 0, member)
-  redis.call('EXPIRE', key, ttl, 'NX')
+  if not listed[key] then
+    listed[key] = true
+    redis.call('EXPIRE', key, ttl, 'NX')
+  end
+end
+
+-- Kept as long as anything of it can still happen, or is dead; the retention begins with the last end.
+local function keep(message, n, t, d, reopened)
+  if n and t >= n and d == 0 then
+    redis.call('EXPIRE', message, retention)
+  elseif reopened then
+    redis.call('PERSIST', message)
+  end
+end
+
+-- Writes `fields` and, unless it is stale, the state that is next in ARGV.
+local function state(message, fields)
+  local field, rank, text = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
+  local ended, dead = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
+  a = a + 5
+  local known = redis.call('HMGET', message, field, 'n', 't', 'd')
+  local old, n, t, d = known[1], tonumber(known[2]), tonumber(known[3] or 0), tonumber(known[4] or 0)
+  local old_ended, old_dead = 0, 0
+  local stale = false
+  if old then
+    local old_rank, was_ended, was_dead = string.match(old, '^(%d+)|(%d)|(%d)|')
+    stale = tonumber(old_rank) >= rank
+    old_ended, old_dead = tonumber(was_ended), tonumber(was_dead)
+  end
+  if not stale then
+    fields[#fields + 1], fields[#fields + 2] = field, text
+    if ended ~= old_ended then
+      t = t + ended - old_ended
+      fields[#fields + 1], fields[#fields + 2] = 't', t
+    end
+    if dead ~= old_dead then
+      d = d + dead - old_dead
+      fields[#fields + 1], fields[#fields + 2] = 'd', d
+    end
+  end
+  if #fields > 0 then
+    redis.call('HSET', message, unpack(fields))
+    keep(message, n, t, d, ended < old_ended or dead > old_dead)
+  end
 end
 
 for i = 1, #KEYS, 2 do
@@ -36,19 +65,17 @@ for i = 1, #KEYS, 2 do
       redis.call('HSETNX', message, 'm', ARGV[a + 1])
     else
       redis.call('HSET', message, 'm', ARGV[a + 1], 'n', ARGV[a + 2])
+      local counts = redis.call('HMGET', message, 't', 'd')
+      keep(message, tonumber(ARGV[a + 2]), tonumber(counts[1] or 0), tonumber(counts[2] or 0), false)
     end
     a = a + 3
   elseif kind == 'A' then
     list(KEYS[i + 1], ARGV[a])
-    redis.call('HSET', message, ARGV[a + 1], ARGV[a + 2])
+    local fields = { ARGV[a + 1], ARGV[a + 2] }
     a = a + 3
-    state(message)
+    state(message, fields)
   else
-    state(message)
+    state(message, {})
   end
-  -- Kept as long as anything of it can still happen, or is dead; the retention begins with the last end.
-  local counts = redis.call('HMGET', message, 'n', 't', 'd')
-  local n, t, d = tonumber(counts[1]), tonumber(counts[2] or 0), tonumber(counts[3] or 0)
-  if n and t >= n and d == 0 then redis.call('EXPIRE', message, retention) else redis.call('PERSIST', message) end
 end
 return #KEYS / 2

@@ -283,6 +283,10 @@ impl Events for MemoryBroker {
         Ok(FannedOut::new(claim))
     }
 
+    async fn suppress(&self, claim: Claim<()>) -> Result<(), Fault> {
+        self.end(claim, "suppress a duplicate", |_, (), _| {})
+    }
+
     async fn finish(&self, event: FannedOut) -> Result<(), Fault> {
         self.end(event.into_claim(), "finish an event", |_, (), _| {})
     }

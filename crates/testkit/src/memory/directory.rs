@@ -101,6 +101,10 @@ impl Directory for MemoryDirectory {
         Ok(())
     }
 
+    fn standing(&self) -> Result<(), Fault> {
+        self.state("use what was read").map(drop)
+    }
+
     async fn look_up(&self, endpoints: &[(AppId, EndpointId)]) -> Result<Vec<Looked>, Fault> {
         let state = self.state("look endpoints up")?;
         Ok(endpoints.iter().map(|(app, endpoint)| state.look_up(*app, *endpoint)).collect())
