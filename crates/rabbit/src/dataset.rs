@@ -8,7 +8,7 @@ use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ErrorKind, ExchangeKind};
 
-use crate::session::Rabbit;
+use crate::session::{Rabbit, close};
 use crate::topology::{short, text};
 
 /// How the broker's anchor stands to a dataset.
@@ -65,12 +65,6 @@ impl Rabbit {
         channel.exchange_delete(short(&name), ExchangeDeleteOptions::default()).await.map_err(broken)?;
         close(connection).await;
         Ok(())
-    }
-}
-
-async fn close(connection: Connection) {
-    if let Err(error) = connection.close(200, short("done")).await {
-        tracing::debug!(%error, "closing");
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Clock, Entropy, Fault, FaultKind, Lane};
 use hookyard_telemetry::Metrics;
@@ -25,6 +26,10 @@ use crate::topology::{self, short};
 
 /// Time to reach the broker and agree on a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time to begin a session, with every exchange and queue declared on a busy cluster.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for the broker's answer to a goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Seconds between heartbeats: a dead peer is noticed within twice that.
 const HEARTBEAT_S: u16 = 10;
 /// Events a router holds at once.
@@ -134,8 +139,9 @@ impl Rabbit {
         let unavailable = |error: lapin::Error| Fault::unavailable("declare topology", error);
         let connection = connect(config, "topology").await?;
         let channel = connection.create_channel().await.map_err(unavailable)?;
-        topology::declare(&channel, &Names::new(&config.prefix), shards).await.map_err(unavailable)?;
-        connection.close(200, short("done")).await.map_err(unavailable)
+        let declared = topology::declare(&channel, &Names::new(&config.prefix), shards).await;
+        close(connection).await;
+        declared.map_err(unavailable)
     }
 
     /// A connection for one question.
@@ -219,13 +225,19 @@ impl Session {
             Ok(mut connections) => std::mem::take(&mut *connections),
             Err(_) => return,
         };
-        for connection in connections {
-            if let Err(error) = connection.close(200, short("bye")).await {
-                tracing::debug!(%error, "the connection was already closed");
-            }
-        }
+        join_all(connections.into_iter().map(close)).await;
         self.metrics.set_connected(label::Connection::Publish, false);
         self.metrics.set_connected(label::Connection::Consume, false);
+    }
+}
+
+/// Says goodbye, and does not wait for ever for the answer: lapin's close never returns when one of the connection's channels is
+/// being closed at the same moment. A connection that is dropped unanswered is closed all the same.
+pub(crate) async fn close(connection: Connection) {
+    match tokio::time::timeout(CLOSE_TIMEOUT, connection.close(200, short("bye"))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the connection was already closed"),
+        Err(_) => tracing::debug!("the broker's goodbye did not come"),
     }
 }
 
@@ -233,7 +245,8 @@ async fn supervise(rabbit: Arc<Rabbit>) {
     let mut reconnect = Reconnect::new();
     let mut sessions = 0_u64;
     while !rabbit.stop.is_cancelled() {
-        match begin(&rabbit).await {
+        let begun = tokio::time::timeout(BEGIN_TIMEOUT, begin(&rabbit)).await;
+        match begun.unwrap_or_else(|elapsed| Err(Fault::unavailable("begin a session", elapsed))) {
             Ok(session) => {
                 let begun = Instant::now();
                 if sessions > 0 {
