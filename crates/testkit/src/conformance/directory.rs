@@ -67,7 +67,7 @@ async fn an_emptied_store_is_never_believed(backend: &dyn DirectoryBackend) {
     let (directory, make) = (backend.directory(), make());
     let app = put_app(&*directory, make.app()).await;
     let endpoint = put_endpoint(&*directory, make.endpoint(app.id)).await;
-    let (by_id, by_uid) = (EndpointRef::Id(endpoint.id), EndpointRef::Uid("u".parse().expect("a uid")));
+    let (by_id, named) = (EndpointRef::Id(endpoint.id), EndpointRef::Uid("u".parse().expect("a uid")));
     backend.empty().await;
 
     assert_wrong(directory.validate(&[], &[]).await, "validate");
@@ -77,7 +77,7 @@ async fn an_emptied_store_is_never_believed(backend: &dyn DirectoryBackend) {
     assert_wrong(directory.app(app.id).await, "app");
     assert_wrong(directory.apps(newest(5)).await, "apps");
     assert_wrong(directory.endpoint(app.id, &by_id).await, "endpoint");
-    assert_wrong(directory.endpoint(app.id, &by_uid).await, "endpoint");
+    assert_wrong(directory.endpoint(app.id, &named).await, "endpoint");
     assert_wrong(directory.endpoints(app.id, newest(5)).await, "endpoints");
     // Nothing is built on the ruins either.
     let now = make.clock.now();

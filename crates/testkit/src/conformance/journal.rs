@@ -1,1 +1,185 @@
-//! t
+//! The suite of [`hookyard_core::port::Journal`].
+
+use std::sync::Arc;
+
+use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor, Entry, MessageRecord, PageRequest};
+use hookyard_core::port::Journal;
+use hookyard_core::{AppId, AttemptId, Clock, Delivery, Outcome, Timestamp};
+
+use super::{Promise, keep_all, promises};
+use crate::builders::Builders;
+
+const PROMISES: &[Promise<dyn JournalBackend>] = promises![
+    what_was_recorded_is_found,
+    recording_twice_changes_nothing,
+    an_attempt_nobody_made_is_not_found,
+    a_routed_message_replaces_an_accepted_one_and_not_the_other_way_round,
+    attempts_of_a_message_page_in_both_directions_without_gaps,
+    attempts_to_an_endpoint_page_in_both_directions_without_gaps,
+    filters_leave_out_what_they_say,
+    messages_page_newest_first,
+];
+
+/// A backend of the journal.
+pub trait JournalBackend: Send + Sync {
+    /// The journal.
+    fn journal(&self) -> Arc<dyn Journal>;
+
+    /// Its time.
+    fn clock(&self) -> Arc<dyn Clock>;
+}
+
+/// Checks every promise, each on a backend of its own from `fresh`.
+///
+/// # Panics
+/// When a promise is broken.
+pub async fn run_all<F: Future<Output = Box<dyn JournalBackend>>>(fresh: impl Fn() -> F) {
+    keep_all(PROMISES, fresh).await;
+}
+
+fn make(backend: &dyn JournalBackend) -> (Arc<dyn Journal>, Builders) {
+    (backend.journal(), Builders::new(backend.clock(), 1))
+}
+
+fn app() -> AppId {
+    AppId::from_bytes([7; 20])
+}
+
+async fn record(journal: &dyn Journal, entries: impl IntoIterator<Item = Entry>) {
+    journal.record(entries.into_iter().collect()).await.expect("recorded");
+}
+
+/// Attempts 1 to `count` of one delivery, each due a second after the one before.
+fn attempts(make: &Builders, delivery: &Delivery, count: u32) -> Vec<AttemptRecord> {
+    let first_due = delivery.due.as_millis();
+    let number = |number: u32| {
+        let due = Timestamp::from_millis(first_due + i64::from(number) * 1000);
+        let status = if number.is_multiple_of(2) { 500 } else { 200 };
+        let outcome = if number.is_multiple_of(2) { Outcome::Retry { at: due } } else { Outcome::Delivered };
+        make.attempt(&Delivery { attempt: number, due, ..delivery.clone() }, status, outcome)
+    };
+    (1..=count).map(number).collect()
+}
+
+async fn what_was_recorded_is_found(backend: &dyn JournalBackend) {
+    let (journal, make) = make(backend);
+    let delivery = make.delivery(app());
+    let attempt = attempts(&make, &delivery, 1).remove(0);
+    let message = MessageRecord { message: Arc::clone(&delivery.message), routed_to: Some(Arc::from([delivery.endpoint])) };
+    record(&*journal, [Entry::Message(message.clone()), Entry::Attempt(attempt.clone())]).await;
+    assert_eq!(journal.recorded(attempt.delivery, attempt.id).await.expect("answered"), Some(attempt));
+    let found = journal.message(app(), delivery.message.id).await.expect("answered").expect("found");
+    assert_eq!((found.message.id, found.routed_to), (message.message.id, message.routed_to));
+    assert_eq!(found.message.event.data, delivery.message.event.data);
+}
+
+async fn recording_twice_changes_nothing(backend: &dyn JournalBackend) {
+    let (journal, make) = make(backend);
+    let delivery = make.delivery(app());
+    let made = attempts(&make, &delivery, 3);
+    for _ in 0..2 {
+        record(&*journal, made.iter().cloned().map(Entry::Attempt)).await;
+    }
+    let of = AttemptsOf::Endpoint(delivery.endpoint);
+    let page =
+        journal.attempts(app(), of, &AttemptFilter::default(), PageRequest { from: None, limit: 10 }).await.expect("answered");
+    assert_eq!((page.items.len(), page.done), (3, true));
+}
+
+async fn an_attempt_nobody_made_is_not_found(backend: &dyn JournalBackend) {
+    let (journal, make) = make(backend);
+    let delivery = make.delivery(app());
+    assert_eq!(journal.recorded(delivery.key(), delivery.attempt_id()).await.expect("answered"), None);
+    assert!(journal.message(app(), delivery.message.id).await.expect("answered").is_none());
+}
+
+async fn a_routed_message_replaces_an_accepted_one_and_not_the_other_way_round(backend: &dyn JournalBackend) {
+    let (journal, make) = make(backend);
+    let delivery = make.delivery(app());
+    let accepted = MessageRecord { message: Arc::clone(&delivery.message), routed_to: None };
+    let routed = MessageRecord { routed_to: Some(Arc::from([delivery.endpoint])), ..accepted.clone() };
+    for next in [&accepted, &routed, &accepted] {
+        record(&*journal, [Entry::Message(next.clone())]).await;
+    }
+    let found = journal.message(app(), delivery.message.id).await.expect("answered").expect("found");
+    assert_eq!(found.routed_to, routed.routed_to);
+}
+
+/// Walks a list forward to its end and back to its beginning, three at a time, and compares with what was written.
+async fn walk(journal: &dyn Journal, of: AttemptsOf, written: &[AttemptRecord]) {
+    let page = async |from| {
+        let request = PageRequest { from, limit: 3 };
+        journal.attempts(app(), of, &AttemptFilter::default(), request).await.expect("answered")
+    };
+    let mut expected: Vec<AttemptId> = written.iter().map(|record| record.id).collect();
+    expected.sort_unstable_by(|a, b| b.cmp(a));
+    let (mut found, mut from) = (Vec::new(), None);
+    loop {
+        let next = page(from).await;
+        found.extend(next.items.iter().map(|record| record.id));
+        if next.done {
+            break;
+        }
+        from = Some(Cursor::After(*found.last().expect("a page that is not done has items")));
+    }
+    assert_eq!(found, expected, "forward");
+    let mut back = vec![*found.last().expect("some")];
+    loop {
+        let next = page(Some(Cursor::Before(back[0]))).await;
+        let ids: Vec<AttemptId> = next.items.iter().map(|record| record.id).collect();
+        back.splice(0..0, ids);
+        if next.done {
+            break;
+        }
+    }
+    assert_eq!(back, expected, "backward");
+}
+
+async fn attempts_of_a_message_page_in_both_directions_without_gaps(backend: &dyn JournalBackend) {
+    let (journal, make) = make(backend);
+    let delivery = make.delivery(app());
+    let made = attempts(&make, &delivery, 10);
+    record(&*journal, made.iter().cloned().map(Entry::Attempt)).await;
+    walk(&*journal, AttemptsOf::Message(delivery.message.id), &made).await;
+}
+
+async fn attempts_to_an_endpoint_page_in_both_directions_without_gaps(backend: &dyn JournalBackend) {
+    let (journal, make) = make(backend);
+    let first = make.delivery(app());
+    let made: Vec<AttemptRecord> =
+        (0..5).flat_map(|_| attempts(&make, &Delivery { endpoint: first.endpoint, ..make.delivery(app()) }, 2)).collect();
+    record(&*journal, made.iter().cloned().map(Entry::Attempt)).await;
+    walk(&*journal, AttemptsOf::Endpoint(first.endpoint), &made).await;
+}
+
+async fn filters_leave_out_what_they_say(backend: &dyn JournalBackend) {
+    let (journal, make) = make(backend);
+    let delivery = make.delivery(app());
+    let made = attempts(&make, &delivery, 6);
+    record(&*journal, made.iter().cloned().map(Entry::Attempt)).await;
+    let count = async |filter: AttemptFilter| {
+        let of = AttemptsOf::Endpoint(delivery.endpoint);
+        journal.attempts(app(), of, &filter, PageRequest { from: None, limit: 10 }).await.expect("answered").items.len()
+    };
+    assert_eq!(count(AttemptFilter { success: Some(true), ..AttemptFilter::default() }).await, 3);
+    assert_eq!(count(AttemptFilter { status_class: Some(5), ..AttemptFilter::default() }).await, 3);
+    assert_eq!(count(AttemptFilter { before: Some(made[2].id.time()), ..AttemptFilter::default() }).await, 2);
+    let other = "nothing.like.it".parse().expect("an event type");
+    assert_eq!(count(AttemptFilter { event_types: vec![other], ..AttemptFilter::default() }).await, 0);
+}
+
+async fn messages_page_newest_first(backend: &dyn JournalBackend) {
+    let (journal, make) = make(backend);
+    let mut written = Vec::new();
+    for _ in 0..5 {
+        let message = Arc::new(make.message(app()));
+        written.push(message.id);
+        record(&*journal, [Entry::Message(MessageRecord { message, routed_to: Some(Arc::from([])) })]).await;
+    }
+    written.sort_unstable_by(|a, b| b.cmp(a));
+    let first = journal.messages(app(), PageRequest { from: None, limit: 3 }).await.expect("answered");
+    let rest = PageRequest { from: Some(Cursor::After(written[2])), limit: 3 };
+    let second = journal.messages(app(), rest).await.expect("answered");
+    let found: Vec<_> = first.items.iter().chain(&second.items).map(|record| record.message.id).collect();
+    assert_eq!((found, first.done, second.done), (written, false, true));
+}

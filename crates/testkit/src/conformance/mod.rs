@@ -66,10 +66,8 @@ async fn keep_all<B: ?Sized, F: Future<Output = Box<B>>>(promises: &[Promise<B>]
 
 /// What `step` brings, which must not take for ever.
 async fn within<T>(what: &str, step: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(STEP_WITHIN, step).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what}: not within {} s", STEP_WITHIN.as_secs()),
-    }
+    let stepped = tokio::time::timeout(STEP_WITHIN, step).await;
+    stepped.unwrap_or_else(|elapsed| panic!("{what}: not within {} s: {elapsed}", STEP_WITHIN.as_secs()))
 }
 
 /// Looks again and again until `look` sees something.

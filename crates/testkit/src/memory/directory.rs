@@ -92,10 +92,10 @@ impl Directory for MemoryDirectory {
         let height = |state: MarkerState| state as u8;
         let mut known = self.state("mark events")?;
         for claim in markers {
-            let marked = Marker { state, ..claim.proposed };
-            let marker = known.markers.entry((claim.app, claim.event_id.clone())).or_insert(marked);
+            let moved = Marker { state, ..claim.proposed };
+            let marker = known.markers.entry((claim.app, claim.event_id.clone())).or_insert(moved);
             if height(marker.state) < height(state) {
-                *marker = marked;
+                *marker = moved;
             }
         }
         Ok(())

@@ -51,7 +51,7 @@ fn full(make: &Builders, app: AppId) -> Endpoint {
         api_key: Some(ApiKey { header: "authorization".into(), value: "Bearer x".into() }),
         secrets: base.secrets.iter().cloned().chain([old]).collect(),
         body_format: Some(BodyFormat::CloudEvents),
-        retry_schedule: Some(vec![Duration::from_secs(1), Duration::from_millis(86_400_000)]),
+        retry_schedule: Some(vec![Duration::from_secs(1), Duration::from_secs(86_400)]),
         timeout: Some(Duration::from_millis(2_500)),
         max_age: Some(Duration::from_secs(3_600)),
         throttle_rate: Some(7),

@@ -186,7 +186,7 @@ pub async fn whoever_follows_the_changes_ends_where_the_store_is(backend: &dyn D
     // One asks after every change, the other now and then.
     let (mut eager, mut lazy) = (Follower::of(app.id), Follower::of(app.id));
     for _ in 0..400 {
-        let some = stored.values().nth(make.entropy.below(stored.len().max(1) as u64) as usize).cloned();
+        let some = stored.values().nth(usize::try_from(make.entropy.below(stored.len().max(1) as u64)).unwrap_or(0)).cloned();
         match (make.entropy.below(12), some) {
             (0, _) => app = replace_app(&*directory, Application { disabled: !app.disabled, ..app }).await,
             (1..=3, Some(endpoint)) => {

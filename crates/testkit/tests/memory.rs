@@ -1,0 +1,117 @@
+//! The suites on the in-memory ports: what every other backend is held to, they keep too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookyard_core::port::{Deliveries, Directory, Events, Journal};
+use hookyard_core::{Clock, Refusal, RefusalReason, Timestamp};
+use hookyard_testkit::StepClock;
+use hookyard_testkit::conformance::directory::DirectoryBackend;
+use hookyard_testkit::conformance::journal::JournalBackend;
+use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, deliveries, directory, events, journal};
+use hookyard_testkit::memory::{MemoryBroker, MemoryDirectory, MemoryJournal};
+
+const BEGINNING: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+struct InMemory {
+    clock: StepClock,
+    broker: Arc<MemoryBroker>,
+}
+
+impl InMemory {
+    fn new() -> Self {
+        let clock = StepClock::at(BEGINNING);
+        Self { broker: Arc::new(MemoryBroker::new(clock.clone())), clock }
+    }
+}
+
+#[async_trait]
+impl QueueBackend for InMemory {
+    fn events(&self) -> Arc<dyn Events> {
+        Arc::clone(&self.broker) as _
+    }
+
+    fn deliveries(&self) -> Arc<dyn Deliveries> {
+        Arc::clone(&self.broker) as _
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.clock.clone())
+    }
+
+    async fn pass(&self, by: Duration) {
+        self.clock.step(by);
+    }
+
+    async fn restart(&self) {
+        self.broker.restart();
+    }
+
+    async fn publish_unreadable(&self, body: Bytes) {
+        self.broker.submit_refused(Refusal::new(RefusalReason::Unreadable, "no form"), body);
+    }
+
+    async fn dead(&self) -> Vec<DeadLetter> {
+        self.broker.take_dead()
+    }
+
+    async fn rejected(&self) -> Vec<Rejected> {
+        self.broker.take_rejected()
+    }
+}
+
+#[derive(Default)]
+struct Registry(Arc<MemoryDirectory>);
+
+#[async_trait]
+impl DirectoryBackend for Registry {
+    fn directory(&self) -> Arc<dyn Directory> {
+        Arc::clone(&self.0) as _
+    }
+
+    async fn empty(&self) {
+        self.0.empty();
+    }
+}
+
+struct Book {
+    clock: StepClock,
+    journal: Arc<MemoryJournal>,
+}
+
+impl JournalBackend for Book {
+    fn journal(&self) -> Arc<dyn Journal> {
+        Arc::clone(&self.journal) as _
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.clock.clone())
+    }
+}
+
+#[tokio::test]
+async fn events_keep_their_promises() {
+    events::run_all(async || Box::new(InMemory::new()) as Box<dyn QueueBackend>).await;
+}
+
+#[tokio::test]
+async fn deliveries_keep_their_promises() {
+    deliveries::run_all(async || Box::new(InMemory::new()) as Box<dyn QueueBackend>).await;
+}
+
+#[tokio::test]
+async fn the_directory_keeps_its_promises() {
+    directory::run_all(async || Box::new(Registry::default()) as Box<dyn DirectoryBackend>).await;
+}
+
+#[tokio::test]
+async fn the_journal_keeps_its_promises() {
+    let book = async || {
+        let clock = StepClock::at(BEGINNING);
+        let journal = Arc::new(MemoryJournal::new(Arc::new(clock.clone()), Duration::from_secs(7 * 24 * 3600)));
+        Box::new(Book { clock, journal }) as Box<dyn JournalBackend>
+    };
+    journal::run_all(book).await;
+}

@@ -1,0 +1,92 @@
+//! The conformance suites of the directory and the journal, on a real Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use hookyard_core::Clock;
+use hookyard_core::port::{Directory, Journal};
+use hookyard_core::seal::SealingKeys;
+use hookyard_e2e::services::PrivateRedis;
+use hookyard_node::seams::{SystemClock, SystemEntropy};
+use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
+use hookyard_telemetry::Metrics;
+use hookyard_testkit::conformance::directory::DirectoryBackend;
+use hookyard_testkit::conformance::journal::JournalBackend;
+use hookyard_testkit::conformance::{directory, journal};
+use tempfile::TempDir;
+
+/// A store that begins empty for each promise.
+struct Store {
+    store: RedisStore,
+    url: String,
+    _server: Arc<(PrivateRedis, TempDir)>,
+}
+
+impl Store {
+    async fn fresh(server: &Arc<(PrivateRedis, TempDir)>) -> Result<Self> {
+        let url = server.0.url();
+        flush(&url).await?;
+        let config = RedisConfig { url: url.clone(), journal_url: None, retention: Duration::from_secs(7 * 24 * 3600) };
+        let keys = SealingKeys::parse("dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=")?;
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::default()));
+        let store = RedisStore::open(&config, keys, Metrics::unregistered(), clock, entropy)?;
+        store.adopt(Some(store.create_meta("conformance").await?));
+        Ok(Self { store, url, _server: Arc::clone(server) })
+    }
+}
+
+async fn flush(url: &str) -> Result<()> {
+    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await?;
+    Ok(())
+}
+
+async fn server() -> Result<Arc<(PrivateRedis, TempDir)>> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_owned();
+    let redis = tokio::task::spawn_blocking(move || PrivateRedis::start(&path)).await??;
+    Ok(Arc::new((redis, folder)))
+}
+
+#[async_trait]
+impl DirectoryBackend for Store {
+    fn directory(&self) -> Arc<dyn Directory> {
+        Arc::new(self.store.clone())
+    }
+
+    async fn empty(&self) {
+        flush(&self.url).await.expect("emptied");
+    }
+}
+
+struct Book(RedisJournal, Store);
+
+impl JournalBackend for Book {
+    fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(self.0.clone())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_directory_keeps_its_promises_on_redis() -> Result<()> {
+    let server = server().await?;
+    directory::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn DirectoryBackend>).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_keeps_its_promises_on_redis() -> Result<()> {
+    let server = server().await?;
+    let book = async || {
+        let store = Store::fresh(&server).await.expect("a store");
+        Box::new(Book(RedisJournal::start(store.store.clone()), store)) as Box<dyn JournalBackend>
+    };
+    journal::run_all(book).await;
+    Ok(())
+}
