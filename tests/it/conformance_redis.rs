@@ -61,11 +61,14 @@ impl DirectoryBackend for Store {
     }
 }
 
-struct Book(RedisJournal, Store);
+struct Book {
+    journal: RedisJournal,
+    _store: Store,
+}
 
 impl JournalBackend for Book {
     fn journal(&self) -> Arc<dyn Journal> {
-        Arc::new(self.0.clone())
+        Arc::new(self.journal.clone())
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -85,7 +88,7 @@ async fn the_journal_keeps_its_promises_on_redis() -> Result<()> {
     let server = server().await?;
     let book = async || {
         let store = Store::fresh(&server).await.expect("a store");
-        Box::new(Book(RedisJournal::start(store.store.clone()), store)) as Box<dyn JournalBackend>
+        Box::new(Book { journal: RedisJournal::start(store.store.clone()), _store: store }) as Box<dyn JournalBackend>
     };
     journal::run_all(book).await;
     Ok(())
