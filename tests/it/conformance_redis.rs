@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 /// A store that begins empty for each promise.
 struct Store {
-    store: RedisStore,
+    adapter: RedisStore,
     url: String,
     _server: Arc<(PrivateRedis, TempDir)>,
 }
@@ -33,7 +33,7 @@ impl Store {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::default()));
         let store = RedisStore::open(&config, keys, Metrics::unregistered(), clock, entropy)?;
         store.adopt(Some(store.create_meta("conformance").await?));
-        Ok(Self { store, url, _server: Arc::clone(server) })
+        Ok(Self { adapter: store, url, _server: Arc::clone(server) })
     }
 }
 
@@ -53,7 +53,7 @@ async fn server() -> Result<Arc<(PrivateRedis, TempDir)>> {
 #[async_trait]
 impl DirectoryBackend for Store {
     fn directory(&self) -> Arc<dyn Directory> {
-        Arc::new(self.store.clone())
+        Arc::new(self.adapter.clone())
     }
 
     async fn empty(&self) {
@@ -88,7 +88,7 @@ async fn the_journal_keeps_its_promises_on_redis() -> Result<()> {
     let server = server().await?;
     let book = async || {
         let store = Store::fresh(&server).await.expect("a store");
-        Box::new(Book { journal: RedisJournal::start(store.store.clone()), _store: store }) as Box<dyn JournalBackend>
+        Box::new(Book { journal: RedisJournal::start(store.adapter.clone()), _store: store }) as Box<dyn JournalBackend>
     };
     journal::run_all(book).await;
     Ok(())

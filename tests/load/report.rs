@@ -145,6 +145,7 @@ fn shares(commands: &BTreeMap<String, f64>) -> String {
     format!("{sum:.2} ({})", shown.join(", "))
 }
 
+#[derive(Clone, Copy)]
 enum Bound {
     Least(f64),
     Most(f64),

@@ -76,9 +76,9 @@ async fn what_was_recorded_is_found(backend: &dyn JournalBackend) {
 async fn recording_twice_changes_nothing(backend: &dyn JournalBackend) {
     let (journal, make) = make(backend);
     let delivery = make.delivery(app());
-    let made = attempts(&make, &delivery, 3);
+    let records = attempts(&make, &delivery, 3);
     for _ in 0..2 {
-        record(&*journal, made.iter().cloned().map(Entry::Attempt)).await;
+        record(&*journal, records.iter().cloned().map(Entry::Attempt)).await;
     }
     let of = AttemptsOf::Endpoint(delivery.endpoint);
     let page =
@@ -138,32 +138,32 @@ async fn walk(journal: &dyn Journal, of: AttemptsOf, written: &[AttemptRecord]) 
 async fn attempts_of_a_message_page_in_both_directions_without_gaps(backend: &dyn JournalBackend) {
     let (journal, make) = make(backend);
     let delivery = make.delivery(app());
-    let made = attempts(&make, &delivery, 10);
-    record(&*journal, made.iter().cloned().map(Entry::Attempt)).await;
-    walk(&*journal, AttemptsOf::Message(delivery.message.id), &made).await;
+    let records = attempts(&make, &delivery, 10);
+    record(&*journal, records.iter().cloned().map(Entry::Attempt)).await;
+    walk(&*journal, AttemptsOf::Message(delivery.message.id), &records).await;
 }
 
 async fn attempts_to_an_endpoint_page_in_both_directions_without_gaps(backend: &dyn JournalBackend) {
     let (journal, make) = make(backend);
     let first = make.delivery(app());
-    let made: Vec<AttemptRecord> =
+    let records: Vec<AttemptRecord> =
         (0..5).flat_map(|_| attempts(&make, &Delivery { endpoint: first.endpoint, ..make.delivery(app()) }, 2)).collect();
-    record(&*journal, made.iter().cloned().map(Entry::Attempt)).await;
-    walk(&*journal, AttemptsOf::Endpoint(first.endpoint), &made).await;
+    record(&*journal, records.iter().cloned().map(Entry::Attempt)).await;
+    walk(&*journal, AttemptsOf::Endpoint(first.endpoint), &records).await;
 }
 
 async fn filters_leave_out_what_they_say(backend: &dyn JournalBackend) {
     let (journal, make) = make(backend);
     let delivery = make.delivery(app());
-    let made = attempts(&make, &delivery, 6);
-    record(&*journal, made.iter().cloned().map(Entry::Attempt)).await;
+    let records = attempts(&make, &delivery, 6);
+    record(&*journal, records.iter().cloned().map(Entry::Attempt)).await;
     let count = async |filter: AttemptFilter| {
         let of = AttemptsOf::Endpoint(delivery.endpoint);
         journal.attempts(app(), of, &filter, PageRequest { from: None, limit: 10 }).await.expect("answered").items.len()
     };
     assert_eq!(count(AttemptFilter { success: Some(true), ..AttemptFilter::default() }).await, 3);
     assert_eq!(count(AttemptFilter { status_class: Some(5), ..AttemptFilter::default() }).await, 3);
-    assert_eq!(count(AttemptFilter { before: Some(made[2].id.time()), ..AttemptFilter::default() }).await, 2);
+    assert_eq!(count(AttemptFilter { before: Some(records[2].id.time()), ..AttemptFilter::default() }).await, 2);
     let other = "nothing.like.it".parse().expect("an event type");
     assert_eq!(count(AttemptFilter { event_types: vec![other], ..AttemptFilter::default() }).await, 0);
 }
