@@ -1,6 +1,7 @@
 //! The promises, end to end, on a real broker and a real store: one file per promise.
 
 mod bad_input_is_answered_and_nothing_is_lost;
+mod conformance_rabbit;
 mod conformance_redis;
 mod events_reach_exactly_the_endpoints_the_rule_names;
 mod faults_lose_nothing;

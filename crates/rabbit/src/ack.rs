@@ -44,6 +44,22 @@ impl AckTracker {
 
     /// What to ack now.
     pub fn take(&mut self, now: Instant) -> Vec<Ack> {
+        let mut acks = self.take_contiguous(now);
+        let waiting = self.behind.values().filter(|acked| !**acked).count();
+        if waiting > 0 && (now.duration_since(self.since) > PATIENCE || waiting >= self.half_window) {
+            self.take_behind(&mut acks);
+        }
+        acks
+    }
+
+    /// Everything that is finished, without patience.
+    pub fn take_all(&mut self, now: Instant) -> Vec<Ack> {
+        let mut acks = self.take_contiguous(now);
+        self.take_behind(&mut acks);
+        acks
+    }
+
+    fn take_contiguous(&mut self, now: Instant) -> Vec<Ack> {
         let mut acks = Vec::new();
         let mut last_unacked = None;
         let mut count = 0_u32;
@@ -58,14 +74,14 @@ impl AckTracker {
         if let Some(tag) = last_unacked {
             acks.push(Ack { tag, multiple: count > 1 });
         }
-        let waiting = self.behind.values().filter(|acked| !**acked).count();
-        if waiting > 0 && (now.duration_since(self.since) > PATIENCE || waiting >= self.half_window) {
-            for (tag, acked) in self.behind.iter_mut().filter(|(_, acked)| !**acked) {
-                *acked = true;
-                acks.push(Ack { tag: *tag, multiple: false });
-            }
-        }
         acks
+    }
+
+    fn take_behind(&mut self, acks: &mut Vec<Ack>) {
+        for (tag, acked) in self.behind.iter_mut().filter(|(_, acked)| !**acked) {
+            *acked = true;
+            acks.push(Ack { tag: *tag, multiple: false });
+        }
     }
 
     /// Whether finished tags wait behind an unfinished one.
@@ -130,5 +146,16 @@ mod tests {
         assert_eq!(tracker.take(later), [Ack { tag: 2, multiple: false }, Ack { tag: 3, multiple: false }]);
         tracker.finish(1, false);
         assert_eq!(tracker.take(later), [Ack { tag: 1, multiple: false }]);
+    }
+
+    #[test]
+    fn without_patience_all_that_is_finished_is_acked() {
+        let start = Instant::now();
+        let mut tracker = AckTracker::new(100, start);
+        for tag in [1, 2, 4] {
+            tracker.finish(tag, false);
+        }
+        assert_eq!(tracker.take_all(start), [Ack { tag: 2, multiple: true }, Ack { tag: 4, multiple: false }]);
+        assert!(!tracker.is_waiting());
     }
 }

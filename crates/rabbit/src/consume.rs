@@ -41,6 +41,7 @@ impl Intent {
     pub async fn begin(self, session: &Arc<Session>) -> lapin::Result<()> {
         let window = usize::from(self.prefetch) * self.queues.len();
         let acker = Acker::start(self.channel.clone(), window, session.dead.clone());
+        session.keep(acker.clone());
         for queue in self.queues {
             let name: Arc<str> = Arc::from(queue.as_str());
             let options = BasicConsumeOptions::default();

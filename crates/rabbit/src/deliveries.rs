@@ -31,7 +31,7 @@ impl Deliveries for Rabbit {
                         tracing::error!(%error, queue = &*receipt.taken.queue, "a delivery cannot be read; it is quarantined");
                         let session = receipt.live_session("quarantine")?;
                         session.quarantine(&receipt.taken, error.to_string()).await?;
-                        receipt.settle();
+                        receipt.settle("quarantine")?;
                     }
                 }
             }
@@ -56,8 +56,7 @@ impl Deliveries for Rabbit {
             session.deliveries.publish(successor).await?;
             self.tripwire.reached(Step::SuccessorPublished);
         }
-        receipt.settle();
-        Ok(())
+        receipt.settle("settle a delivery")
     }
 
     async fn defer(&self, claim: Claim<Delivery>, due: Timestamp) -> Result<(), Fault> {
@@ -66,8 +65,7 @@ impl Deliveries for Rabbit {
         let session = receipt.live_session("defer a delivery")?;
         let now = self.clock.now();
         session.deliveries.publish(delayed(session, &delivery.deferred(due, now), now)).await?;
-        receipt.settle();
-        Ok(())
+        receipt.settle("defer a delivery")
     }
 }
 

@@ -78,14 +78,12 @@ impl Events for Rabbit {
 
     async fn suppress(&self, claim: Claim<()>) -> Result<(), Fault> {
         let ((), receipt) = claim.split::<Box<Receipt>>();
-        receipt.ok_or_else(foreign)?.settle();
-        Ok(())
+        receipt.ok_or_else(foreign)?.settle("suppress an event")
     }
 
     async fn finish(&self, event: FannedOut) -> Result<(), Fault> {
         let ((), receipt) = event.into_claim().split::<Box<Receipt>>();
-        receipt.ok_or_else(foreign)?.settle();
-        Ok(())
+        receipt.ok_or_else(foreign)?.settle("finish an event")
     }
 
     async fn reject(&self, claim: Claim<()>, refusal: &Refusal) -> Result<(), Fault> {
@@ -93,8 +91,7 @@ impl Events for Rabbit {
         let receipt = receipt.ok_or_else(foreign)?;
         let session = receipt.live_session("reject an event")?;
         session.events.publish(intake::rejected(session, &receipt.taken, refusal)).await?;
-        receipt.settle();
-        Ok(())
+        receipt.settle("reject an event")
     }
 }
 

@@ -46,10 +46,12 @@ impl Receipt {
         if self.session.dead.is_cancelled() { Err(Fault::new(FaultKind::Unavailable, operation)) } else { Ok(&self.session) }
     }
 
-    /// The successor is durable: let go.
-    pub fn settle(mut self: Box<Self>) {
+    /// The successor is durable: let go. After the session's end that is a fault, because the broker hands the message out again.
+    pub fn settle(mut self: Box<Self>, operation: &'static str) -> Result<(), Fault> {
+        self.live_session(operation)?;
         self.settled = true;
         self.acker.finish(self.tag);
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::acker::Acker;
 use crate::config::{RabbitConfig, Shards};
 use crate::consume::{self, Inbox, Intent};
 use crate::names::Names;
@@ -28,12 +29,12 @@ use crate::topology::{self, short};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time to begin a session, with every exchange and queue declared on a busy cluster.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time for the broker's answer to a goodbye.
+/// Time to send the last acks, and for the broker's answer to a goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Seconds between heartbeats: a dead peer is noticed within twice that.
 const HEARTBEAT_S: u16 = 10;
 /// Events a router holds at once.
-const ROUTER_PREFETCH: u16 = 128;
+const ROUTER_PREFETCH: u16 = 512;
 /// Groups of spilled journal entries held at once: they are written back beside the living traffic.
 const SPILL_PREFETCH: u16 = 8;
 /// A session that lived this long was a good one: the next wait begins from the shortest.
@@ -65,6 +66,7 @@ pub struct Session {
     pub(crate) returns: Publisher,
     pub(crate) blocked: Arc<AtomicBool>,
     inboxes: Inboxes,
+    ackers: Mutex<Vec<Acker>>,
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -130,6 +132,7 @@ impl Rabbit {
         self.stop.cancel();
         let session = self.current.borrow().clone();
         if let Some(session) = session {
+            session.flush().await;
             session.end().await;
         }
     }
@@ -189,7 +192,8 @@ impl Rabbit {
 impl Inboxes {
     /// What was taken and not claimed knows its session, and the session knows its inboxes: somebody has to let go.
     async fn clear(&self) {
-        for inbox in [&self.events, &self.fast, &self.slow, &self.spill].into_iter().flatten() {
+        let inboxes: Vec<&Inbox> = [&self.events, &self.fast, &self.slow, &self.spill].into_iter().flatten().collect();
+        for inbox in inboxes {
             let mut inbox = inbox.lock().await;
             inbox.close();
             while inbox.try_recv().is_ok() {}
@@ -216,6 +220,26 @@ impl Session {
             }
         }
         !self.dead.is_cancelled()
+    }
+
+    /// An acker of this session.
+    pub(crate) fn keep(&self, acker: Acker) {
+        if let Ok(mut ackers) = self.ackers.lock() {
+            ackers.push(acker);
+        }
+    }
+
+    /// Sends the acks that are still held together: what was settled before a deliberate stop does not come again.
+    async fn flush(&self) {
+        let Ok(ackers) = self.ackers.lock().map(|ackers| ackers.clone()) else { return };
+        let flushing = async {
+            for acker in ackers {
+                acker.flush().await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, flushing).await.is_err() {
+            tracing::debug!("the broker did not take the last acks in time; what they were for comes again");
+        }
     }
 
     async fn end(&self) {
@@ -329,6 +353,7 @@ async fn begin(rabbit: &Rabbit) -> Result<Arc<Session>, Fault> {
         returns,
         blocked,
         inboxes,
+        ackers: Mutex::default(),
         connections: Mutex::new(connections),
     });
     for intent in intents {

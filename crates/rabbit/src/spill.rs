@@ -39,7 +39,7 @@ impl Spill for Rabbit {
                         tracing::error!(%error, "a spilled journal entry cannot be read; it is quarantined");
                         let session = receipt.live_session("quarantine")?;
                         session.quarantine(&receipt.taken, error.to_string()).await?;
-                        receipt.settle();
+                        receipt.settle("quarantine")?;
                     }
                 }
             }
@@ -48,7 +48,6 @@ impl Spill for Rabbit {
 
     async fn written(&self, claim: Claim<()>) -> Result<(), Fault> {
         let ((), receipt) = claim.split::<Box<Receipt>>();
-        receipt.ok_or_else(foreign)?.settle();
-        Ok(())
+        receipt.ok_or_else(foreign)?.settle("let go of spilled entries")
     }
 }

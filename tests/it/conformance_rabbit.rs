@@ -1,0 +1,156 @@
+//! The conformance suites of events and deliveries, on a real RabbitMQ.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookyard_core::event::Admission;
+use hookyard_core::port::{Deliveries, Events};
+use hookyard_core::step::NoTripwire;
+use hookyard_core::{Clock, RefusalReason, limits};
+use hookyard_e2e::World;
+use hookyard_e2e::amqp::{Amqp, Found};
+use hookyard_node::seams::{SystemClock, SystemEntropy};
+use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
+use hookyard_telemetry::Metrics;
+use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, deliveries, events};
+use hookyard_wire::queue::read_delivery;
+use lapin::BasicProperties;
+
+const SHARDS: Shards = Shards { fast: 2, slow: 1 };
+
+/// A prefix in the broker, and the adapter of this moment.
+struct Broker {
+    world: World,
+    amqp: Amqp,
+    rabbit: Mutex<Arc<Rabbit>>,
+}
+
+/// What one promise works with.
+struct Queues(Arc<Broker>);
+
+impl Broker {
+    async fn open() -> Result<Arc<Self>> {
+        let world = World::new().await?;
+        let rabbit = start(&world);
+        let amqp = world.amqp().await?;
+        Ok(Arc::new(Self { world, amqp, rabbit: Mutex::new(rabbit) }))
+    }
+
+    fn rabbit(&self) -> Arc<Rabbit> {
+        Arc::clone(&self.rabbit.lock().expect("no holder panics"))
+    }
+
+    /// Ends the adapter in good order and begins another on what is in the queues.
+    async fn restart(&self) -> Result<()> {
+        self.rabbit().stop().await;
+        self.resume().await
+    }
+
+    async fn resume(&self) -> Result<()> {
+        let rabbit = start(&self.world);
+        connected(&rabbit).await?;
+        *self.rabbit.lock().expect("no holder panics") = rabbit;
+        Ok(())
+    }
+
+    /// Begins with nothing in any queue that a promise looks at. What an earlier one left in a delay is over within seconds.
+    async fn fresh(self: &Arc<Self>) -> Result<Queues> {
+        let before = self.rabbit();
+        connected(&before).await?;
+        before.stop().await;
+        for queue in ["ingest", "dispatch.0", "dispatch.1", "slow.0", "delay.1s", "delay.2s", "delay.4s", "dead", "rejected"] {
+            self.amqp.take_all(queue).await?;
+        }
+        self.resume().await?;
+        Ok(Queues(Arc::clone(self)))
+    }
+}
+
+fn start(world: &World) -> Arc<Rabbit> {
+    let config = RabbitConfig {
+        url: world.config().amqp_url.expect("a world has a broker"),
+        prefix: world.prefix.clone(),
+        declare: true,
+        consumes: Consumes { events: true, deliveries: true, spill: false },
+        admission: Admission { max_bytes: limits::EVENT_BYTES, require_id: false },
+        concurrency: 512,
+        name: "conformance".to_owned(),
+    };
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::default()));
+    Rabbit::start(config, SHARDS, Metrics::unregistered(), clock, entropy, Arc::new(NoTripwire))
+}
+
+/// Not an async closure given to a helper: what this is awaited in must be `Send` for every lifetime.
+async fn connected(rabbit: &Rabbit) -> Result<()> {
+    let connecting = async {
+        while !rabbit.is_connected() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), connecting).await.context("the adapter does not connect")
+}
+
+fn refused(found: &Found) -> Rejected {
+    let named = found.header("hookyard-reason").expect("a reason");
+    let reason = RefusalReason::ALL.into_iter().find(|reason| reason.as_str() == named).expect("a reason we know");
+    Rejected { reason, body: found.body.clone() }
+}
+
+fn buried(found: Found) -> DeadLetter {
+    let (delivery, reason) = read_delivery(found.body).expect("a delivery");
+    DeadLetter { delivery, reason: reason.expect("a reason") }
+}
+
+#[async_trait]
+impl QueueBackend for Queues {
+    fn events(&self) -> Arc<dyn Events> {
+        self.0.rabbit()
+    }
+
+    fn deliveries(&self) -> Arc<dyn Deliveries> {
+        self.0.rabbit()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+
+    async fn pass(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    async fn restart(&self) {
+        self.0.restart().await.expect("restarted");
+    }
+
+    async fn publish_unreadable(&self, body: Bytes) {
+        self.0.amqp.publish("no.form", BasicProperties::default(), &body).await.expect("published");
+    }
+
+    async fn dead(&self) -> Vec<DeadLetter> {
+        self.0.amqp.take_all("dead").await.expect("the dead letters").into_iter().map(buried).collect()
+    }
+
+    async fn rejected(&self) -> Vec<Rejected> {
+        self.0.amqp.take_all("rejected").await.expect("the rejected ones").iter().map(refused).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_keep_their_promises_on_rabbitmq() -> Result<()> {
+    let broker = Broker::open().await?;
+    events::run_all(async || Box::new(broker.fresh().await.expect("a fresh start")) as Box<dyn QueueBackend>).await;
+    broker.rabbit().stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_keep_their_promises_on_rabbitmq() -> Result<()> {
+    let broker = Broker::open().await?;
+    deliveries::run_all(async || Box::new(broker.fresh().await.expect("a fresh start")) as Box<dyn QueueBackend>).await;
+    broker.rabbit().stop().await;
+    Ok(())
+}
