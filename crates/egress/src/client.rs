@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use hookyard_core::address::AllowList;
 use hookyard_core::port::{Request, Sender};
 use hookyard_core::{AttemptClass, AttemptResult, Clock, Directive, Fault, FaultKind, RetryAfter, limits};
+use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use crate::classify::class_of;
@@ -64,8 +65,11 @@ impl Sender for Egress {
             return without(AttemptClass::Blocked);
         }
         let Some(headers) = header_map(&request.headers) else { return without(AttemptClass::Protocol) };
-        let sending = self.client.post(request.url).headers(headers).body(request.body).timeout(request.timeout).send();
-        let response = match sending.await {
+        let mut post = reqwest::Request::new(Method::POST, request.url);
+        *post.headers_mut() = headers;
+        *post.body_mut() = Some(request.body.into());
+        *post.timeout_mut() = Some(request.timeout);
+        let response = match self.client.execute(post).await {
             Ok(response) => response,
             Err(error) => return without(class_of(&error)),
         };

@@ -1,7 +1,9 @@
 //! The one task that publishes on a channel, with confirms and a bounded window.
 //!
-//! lapin assigns publish tags and writes frames under different locks: two tasks on one channel could swap confirms. So one task
-//! owns the channel, and others hand it messages.
+//! lapin assigns publish tags and queues frames under different locks: two tasks on one channel could swap confirms. So one task
+//! owns the channel, and others hand it messages. Within that task many publishes are under way at once: lapin does both at a
+//! publish's first poll, and then only waits until the frames are written. Waiting for each would make every message two switches
+//! between threads and one small write.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -118,13 +120,10 @@ impl Task {
                 Some((number, confirmation)) = confirms.next() => self.settle(number, confirmation),
                 job = jobs.recv(), if room => match job {
                     None => break,
-                    Some(job) => match self.send(job).await {
-                        Ok((number, confirm)) => {
-                            confirms.push(async move { (number, confirm.await) });
-                            Ok(())
-                        }
-                        Err(error) => Err(error.to_string()),
-                    },
+                    Some(job) => {
+                        confirms.push(self.begin(job));
+                        Ok(())
+                    }
                 },
                 _ = tick.tick() => self.check_age(),
             };
@@ -140,16 +139,24 @@ impl Task {
         // Dropping the window tells everybody who waits that it is not known to be published.
     }
 
-    async fn send(&mut self, job: Job) -> lapin::Result<(u64, impl Future<Output = lapin::Result<Confirmation>> + use<>)> {
+    fn begin(&mut self, job: Job) -> impl Future<Output = (u64, lapin::Result<Confirmation>)> + use<> {
         let Outgoing { kind, exchange, routing_key, properties, body } = job.message;
-        // A message without a queue behind its key goes to the alternate exchange; without that, it comes back.
-        let options = BasicPublishOptions { mandatory: kind != Exchange::Default, ..BasicPublishOptions::default() };
-        let confirm = self.channel.basic_publish(exchange, routing_key, options, &body, properties).await?;
         let number = self.next;
         self.next += 1;
         self.bytes += body.len();
         self.window.insert(number, InFlight { kind, bytes: body.len(), since: Instant::now(), confirmed: job.confirmed });
-        Ok((number, confirm))
+        // A message without a queue behind its key goes to the alternate exchange; without that, it comes back.
+        let options = BasicPublishOptions { mandatory: kind != Exchange::Default, ..BasicPublishOptions::default() };
+        let channel = self.channel.clone();
+        async move {
+            let published = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
+            // lapin has its own copy: waiting for the confirm needs none.
+            drop((body, channel));
+            match published {
+                Ok(confirm) => (number, confirm.await),
+                Err(error) => (number, Err(error)),
+            }
+        }
     }
 
     /// Only a plain ack counts. A returned message is attached to whichever confirm completes next, so a return or a nack makes

@@ -10,7 +10,7 @@ use hookyard_core::step::{Step, Tripwire};
 use hookyard_core::{AppId, Claim, Clock, Entropy, Event, Fault, Intake, Message, MessageId, Refusal, RefusalReason};
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::{Routed, Source};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,7 +20,10 @@ use crate::resolve::Names;
 use crate::snapshots::{Snapshots, Standing};
 
 /// Events taken at once.
-const BATCH: usize = 128;
+const BATCH: usize = 256;
+/// Batches on their way at once. While they are, the next one gathers: under load few large batches cost the broker and the store
+/// far less than many small ones, and at idle nothing waits.
+const BATCHES_IN_FLIGHT: usize = 2;
 /// An event for more endpoints than this is completed beside its batch, so that the batch does not wait for it.
 const LARGE_FAN_OUT: usize = 100;
 /// How long the events of an application wait whose version went backwards, each time.
@@ -51,6 +54,7 @@ pub struct Router {
     snapshots: Snapshots,
     names: Names,
     in_flight: Arc<InFlight>,
+    batches: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -91,13 +95,18 @@ impl Router {
     /// A router that has not begun.
     pub fn new(seams: Seams) -> Self {
         let snapshots = Snapshots::new(seams.metrics.clone());
-        Self { seams, snapshots, names: Names::default(), in_flight: Arc::default(), tasks: TaskTracker::new() }
+        let batches = Arc::new(Semaphore::new(BATCHES_IN_FLIGHT));
+        Self { seams, snapshots, names: Names::default(), in_flight: Arc::default(), batches, tasks: TaskTracker::new() }
     }
 
     /// Routes until `stop`, then finishes what it holds.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut held: Vec<Claim<Event>> = Vec::new();
         while !stop.is_cancelled() {
+            let permit = tokio::select! {
+                () = stop.cancelled() => break,
+                permit = Arc::clone(&self.batches).acquire_owned() => permit.ok(),
+            };
             let claimed = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -110,7 +119,7 @@ impl Router {
                     events.extend(self.receive(claims));
                     let batch = tokio::select! {
                         () = stop.cancelled() => break,
-                        batch = self.batch(events) => batch,
+                        batch = self.batch(events, permit) => batch,
                     };
                     match batch {
                         Ok(waiting) => held = waiting,
@@ -148,7 +157,11 @@ impl Router {
     }
 
     /// Routes one batch; what must wait for another event in flight is handed back.
-    async fn batch(&mut self, mut events: Vec<Claim<Event>>) -> Result<Vec<Claim<Event>>, Fault> {
+    async fn batch(
+        &mut self,
+        mut events: Vec<Claim<Event>>,
+        mut permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Vec<Claim<Event>>, Fault> {
         let claimed_at = Instant::now();
         let mut waiting = Vec::new();
         while !events.is_empty() {
@@ -157,7 +170,7 @@ impl Router {
             let validated = self.validate(&candidates).await.inspect_err(|_| self.in_flight.release(&ids))?;
             self.seams.tripwire.reached(Step::EventIdentified);
             if let Some((standings, found)) = validated {
-                self.dispose(candidates, &standings, found);
+                self.dispose(candidates, &standings, found, permit.take());
             } else {
                 // The name of an application moved since it was resolved: what was published after that goes by the new name.
                 self.in_flight.release(&ids);
@@ -220,7 +233,13 @@ impl Router {
         Ok(Some((standings, found)))
     }
 
-    fn dispose(&self, candidates: Vec<Candidate>, standings: &HashMap<AppId, Standing>, found: Vec<Option<Marker>>) {
+    fn dispose(
+        &self,
+        candidates: Vec<Candidate>,
+        standings: &HashMap<AppId, Standing>,
+        found: Vec<Option<Marker>>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
         let mut batch = Vec::with_capacity(candidates.len());
         for (candidate, found) in candidates.into_iter().zip(found) {
             let ids = event_ids(std::slice::from_ref(&candidate));
@@ -243,13 +262,13 @@ impl Router {
                 }
             }
             match self.route(candidate, found.as_ref()) {
-                Some(event) if event.endpoints.len() > LARGE_FAN_OUT => self.complete(vec![event]),
+                Some(event) if event.endpoints.len() > LARGE_FAN_OUT => self.complete(vec![event], None),
                 Some(event) => batch.push(event),
                 None => self.in_flight.release(&ids),
             }
         }
         if !batch.is_empty() {
-            self.complete(batch);
+            self.complete(batch, permit);
         }
     }
 
@@ -285,12 +304,13 @@ impl Router {
         Some(RoutedEvent { claim, message, endpoints: Arc::from(endpoints), maybe_repeat: again, marker, claimed_at })
     }
 
-    fn complete(&self, events: Vec<RoutedEvent>) {
+    fn complete(&self, events: Vec<RoutedEvent>, permit: Option<OwnedSemaphorePermit>) {
         let (seams, in_flight) = (self.seams.clone(), Arc::clone(&self.in_flight));
         let ids: Vec<_> = events.iter().filter_map(|event| Some((event.message.app, event.message.event.id.clone()?))).collect();
         self.tasks.spawn(async move {
             batch::complete(&seams, events).await;
             in_flight.release(&ids);
+            drop(permit);
         });
     }
 

@@ -15,8 +15,19 @@ use super::program::Program;
 pub(super) const IMAGE: &str = "docker.io/library/redis:7";
 /// How an instance is set up, privately or in a container: as Hookyard's documentation asks of an operator, the append-only file
 /// being the only copy on disk.
-pub(super) const SETTINGS: [&str; 9] =
-    ["redis-server", "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", ""];
+pub(super) const SETTINGS: [&str; 11] = [
+    "redis-server",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "everysec",
+    "--maxmemory-policy",
+    "noeviction",
+    "--auto-aof-rewrite-min-size",
+    "1gb",
+    "--save",
+    "",
+];
 /// It takes 0.1 s; more only where a restart reads a large append-only file, or the machine is busy building.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// It ends at once, except for the writing out of the append-only file.

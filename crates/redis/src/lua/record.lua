@@ -6,14 +6,17 @@
 -- A state is: field, rank, text, ended (0 or 1), dead (0 or 1).
 local retention, ttl = ARGV[1], ARGV[2]
 local a = 3
-local listed = {}
+-- What goes into each list: one command a list, however many entries there are.
+local lists = {}
 
 local function list(key, member)
-  redis.call('ZADD', key, 0, member)
-  if not listed[key] then
-    listed[key] = true
-    redis.call('EXPIRE', key, ttl, 'NX')
+  local members = lists[key]
+  if not members then
+    members = {}
+    lists[key] = members
   end
+  members[#members + 1] = 0
+  members[#members + 1] = member
 end
 
 -- Kept as long as anything of it can still happen, or is dead; the retention begins with the last end.
@@ -77,5 +80,10 @@ for i = 1, #KEYS, 2 do
   else
     state(message, {})
   end
+end
+
+for key, members in pairs(lists) do
+  redis.call('ZADD', key, unpack(members))
+  redis.call('EXPIRE', key, ttl, 'NX')
 end
 return #KEYS / 2
