@@ -214,6 +214,7 @@ async fn ack_posted(channel: Channel, mut posted: mpsc::UnboundedReceiver<Result
 fn client() -> Result<reqwest::Client> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never().max_retries_per_request(0))
         .no_proxy()
         .http1_only()
         .referer(false)

@@ -41,6 +41,8 @@ impl Egress {
         let allow = Arc::new(allow);
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
+            // A second request would be an attempt that nobody counts.
+            .retry(reqwest::retry::never().max_retries_per_request(0))
             .no_proxy()
             .http1_only()
             .referer(false)
