@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::event::Admission;
 use hookyard_core::port::{Deliveries, Events};
 use hookyard_core::step::NoTripwire;
-use hookyard_core::{Clock, RefusalReason, limits};
+use hookyard_core::{Clock, Refusal, RefusalReason, limits};
 use hookyard_e2e::World;
 use hookyard_e2e::amqp::{Amqp, Found};
 use hookyard_node::seams::{SystemClock, SystemEntropy};
@@ -151,6 +151,34 @@ async fn events_keep_their_promises_on_rabbitmq() -> Result<()> {
 async fn deliveries_keep_their_promises_on_rabbitmq() -> Result<()> {
     let broker = Broker::open().await?;
     deliveries::run_all(async || Box::new(broker.fresh().await.expect("a fresh start")) as Box<dyn QueueBackend>).await;
+    broker.rabbit().stop().await;
+    Ok(())
+}
+
+/// An event whose type only its key tells keeps it, whoever dropped or gave back its claim.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_keeps_the_key_it_was_published_with() -> Result<()> {
+    let broker = Broker::open().await?;
+    connected(&broker.rabbit()).await?;
+    let body = br#"{"data": {"id": 1}, "event_id": "e-1"}"#;
+    broker.amqp.publish("user.created", BasicProperties::default(), body).await?;
+    let events: Arc<dyn Events> = broker.rabbit();
+    for round in 0..4 {
+        let claim = events.claim(1).await.map_err(|fault| anyhow!(fault.chain()))?.remove(0);
+        let event = claim.item.as_ref().map_err(|refusal| anyhow!("{refusal}"))?;
+        ensure!(event.event_type.as_str() == "user.created", "round {round}: {}", event.event_type);
+        if round % 2 == 0 {
+            drop(claim);
+        } else {
+            events.give_back(claim.map(drop)).await.map_err(|fault| anyhow!(fault.chain()))?;
+        }
+    }
+    let claim = events.claim(1).await.map_err(|fault| anyhow!(fault.chain()))?.remove(0);
+    let refusal = Refusal::new(RefusalReason::Unreadable, "a test");
+    events.reject(claim.map(drop), &refusal).await.map_err(|fault| anyhow!(fault.chain()))?;
+    let rejected = broker.amqp.take_all("rejected").await?;
+    ensure!(rejected[0].header("hookyard-routing-key") == Some("user.created"), "{rejected:?}");
+    ensure!(rejected[0].header("hookyard-exchange") == Some(&format!("{}.events", broker.world.prefix)), "{rejected:?}");
     broker.rabbit().stop().await;
     Ok(())
 }

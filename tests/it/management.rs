@@ -23,6 +23,13 @@ async fn applications_and_endpoints_live_their_lives() -> Result<()> {
     let replaced =
         api.call(Method::PUT, "/app/acme/endpoint/main", Some(&json!({"url": "https://example.com/v2", "uid": "main"}))).await?;
     ensure!(replaced["name"] == "Main" && replaced["eventTypes"] == Value::Null, "{replaced}");
+    // Named by its uid, it keeps it: the same PUT twice is the same endpoint, and the same application, twice.
+    for _ in 0..2 {
+        let again = api.call(Method::PUT, "/app/acme/endpoint/main", Some(&json!({"url": "https://example.com/v2"}))).await?;
+        ensure!(again["id"] == created["id"] && again["uid"] == "main", "{again}");
+        let app = api.call(Method::PUT, "/app/acme", Some(&json!({"name": "Acme"}))).await?;
+        ensure!(app["uid"] == "acme", "{app}");
+    }
     let patched = api.call(Method::PATCH, "/app/acme/endpoint/main", Some(&json!({"disabled": true}))).await?;
     ensure!(patched["url"] == "https://example.com/v2" && patched["state"] == "inactive", "{patched}");
     api.call(Method::DELETE, "/app/acme/endpoint/main", None).await?;

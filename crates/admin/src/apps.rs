@@ -7,7 +7,7 @@ use axum::extract::{Path, Query};
 use bytes::Bytes;
 use hookyard_core::grant::Grant;
 use hookyard_core::port::{Expect, Written};
-use hookyard_core::{AppId, AppRef, Application};
+use hookyard_core::{AppId, AppRef, Application, Uid};
 use hookyard_wire::problem::Problem;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -81,11 +81,12 @@ pub async fn put(
     body: Bytes,
 ) -> Result<(StatusCode, Json<AppOut>), Problem> {
     require_admin(&caller)?;
+    let named = app.parse::<AppRef>().ok().and_then(AppRef::into_uid);
     if let Some(id) = api.resolve(&caller, &app).await? {
-        return Ok((StatusCode::OK, api.change_app(id, &body, Mode::Whole).await?));
+        return Ok((StatusCode::OK, api.change_app(id, &body, Mode::Whole, named).await?));
     }
     // A PUT to a uid nobody has creates the application under it.
-    let Ok(AppRef::Uid(uid)) = app.parse() else { return Err(no_app()) };
+    let Some(uid) = named else { return Err(no_app()) };
     let mut new = api.blank_app();
     read(&mut new, Fields::new(object(&body)?, Mode::Whole))?;
     new.uid = new.uid.or(Some(uid));
@@ -98,7 +99,7 @@ pub async fn put(
 pub async fn patch(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<AppOut>, Problem> {
     require_admin(&caller)?;
     let id = api.app(&caller, &app).await?;
-    api.change_app(id, &body, Mode::Partial).await
+    api.change_app(id, &body, Mode::Partial, None).await
 }
 
 pub async fn delete(api: State, caller: Caller, Path(app): Path<String>) -> Result<StatusCode, Problem> {
@@ -132,11 +133,13 @@ impl Api {
         self.seams.directory.app(id).await.map_err(|fault| fail(&fault))?.ok_or_else(no_app)
     }
 
-    async fn change_app(&self, id: AppId, body: &Bytes, mode: Mode) -> Result<Json<AppOut>, Problem> {
+    /// Changes an application; one that was `named` by its uid keeps it unless the body brings another.
+    async fn change_app(&self, id: AppId, body: &Bytes, mode: Mode, named: Option<Uid>) -> Result<Json<AppOut>, Problem> {
         for _ in 0..WRITE_TRIES {
             let mut app = self.existing_app(id).await?;
             let (revision, uid) = (app.revision, app.uid.clone());
             read(&mut app, Fields::new(object(body)?, mode))?;
+            app.uid = app.uid.or_else(|| named.clone());
             if uid.as_ref().is_some_and(|uid| uid.as_str() == AppRef::DEFAULT_UID) && app.uid != uid {
                 return Err(Problem::invalid("uid", "the application `default` keeps its uid"));
             }
@@ -156,7 +159,7 @@ fn read(app: &mut Application, mut fields: Fields) -> Result<(), Problem> {
     fields.require("name", &mut app.name, fields::non_empty(NAME_BYTES));
     fields.read("uid", &mut app.uid, |value| fields::parsed(value).map(Some));
     fields.read("throttleRate", &mut app.throttle_rate, rate);
-    fields.read("metadata", &mut app.metadata, fields::texts);
+    fields.read("metadata", &mut app.metadata, fields::metadata);
     fields.read_if_present("disabled", &mut app.disabled, fields::boolean);
     fields.finish()
 }

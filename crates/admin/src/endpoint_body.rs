@@ -73,7 +73,7 @@ pub fn read(endpoint: &mut Endpoint, mut fields: Fields, allow: &AllowList) -> R
     fields.read("eventTypes", &mut endpoint.event_types, fields::list(limits::ENDPOINT_EVENT_TYPES));
     fields.read("channels", &mut endpoint.channels, fields::list(limits::ENDPOINT_CHANNELS));
     fields.read("disabled", &mut endpoint.disabled, fields::boolean);
-    fields.read("metadata", &mut endpoint.metadata, fields::texts);
+    fields.read("metadata", &mut endpoint.metadata, fields::metadata);
     // `rateLimit` is the older name for the same.
     fields.read("throttleRate", &mut endpoint.throttle_rate, rate);
     fields.read_if_present("rateLimit", &mut endpoint.throttle_rate, rate);

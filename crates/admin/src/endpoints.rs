@@ -56,13 +56,18 @@ pub async fn put(
     let named = endpoint_ref(&endpoint)?;
     let found = api.seams.directory.endpoint(app, &named).await.map_err(|fault| fail(&fault))?;
     match (found, named) {
-        (Some(found), _) => {
+        (Some(found), named) => {
             let changed = api.change_endpoint(app, found.id, |endpoint| {
                 let mut fields = Fields::new(object(&body)?, Mode::Whole);
                 // The secret of an existing endpoint changes by rotation only.
                 let mut ignored: Option<()> = None;
                 fields.read("secret", &mut ignored, |_| Ok(None));
-                endpoint_body::read(endpoint, fields, &api.seams.allow)
+                endpoint_body::read(endpoint, fields, &api.seams.allow)?;
+                // Named by its uid, it keeps that unless the body brings another.
+                if let (None, EndpointRef::Uid(uid)) = (&endpoint.uid, &named) {
+                    endpoint.uid = Some(uid.clone());
+                }
+                Ok(())
             });
             Ok((StatusCode::OK, Json(show(changed.await?))))
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use hookyard_core::limits;
 use hookyard_wire::problem::{Invalid, Problem};
 use serde_json::{Map, Value};
 
@@ -140,4 +141,14 @@ pub fn texts(value: &Value) -> Result<BTreeMap<String, String>, String> {
         Ok((name.clone(), value.to_owned()))
     };
     object.iter().map(pair).collect()
+}
+
+/// The caller's own notes.
+pub fn metadata(value: &Value) -> Result<BTreeMap<String, String>, String> {
+    let notes = texts(value)?;
+    let bytes: usize = notes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > limits::METADATA_BYTES {
+        return Err(format!("must not be more than {} bytes in all", limits::METADATA_BYTES));
+    }
+    Ok(notes)
 }

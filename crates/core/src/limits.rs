@@ -21,6 +21,8 @@ pub const ENDPOINT_EVENT_TYPES: usize = 500;
 pub const ENDPOINT_HEADERS: usize = 20;
 /// Longest value of one custom header, in bytes.
 pub const HEADER_VALUE_BYTES: usize = 1024;
+/// Metadata of one application or endpoint, names and values together: every reader of an endpoint reads it too.
+pub const METADATA_BYTES: usize = 16 * 1024;
 /// Longest endpoint URL: the compatible API's limit is 64 KiB; proxies refuse request lines far below it.
 pub const URL_BYTES: usize = 8 * 1024;
 

@@ -139,6 +139,14 @@ pub enum AppRef {
 impl AppRef {
     /// The uid of the application that always exists and takes events that name none.
     pub const DEFAULT_UID: &'static str = "default";
+
+    /// The uid, if it is one.
+    pub fn into_uid(self) -> Option<Uid> {
+        match self {
+            Self::Id(_) => None,
+            Self::Uid(uid) => Some(uid),
+        }
+    }
 }
 
 impl FromStr for AppRef {

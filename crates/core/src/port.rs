@@ -58,6 +58,10 @@ pub trait Events: Send + Sync {
     /// The event is done with.
     async fn finish(&self, event: FannedOut) -> Result<(), Fault>;
 
+    /// Gives the event back as it came: it comes again, after those that wait already. Unlike a claim that is dropped, this counts
+    /// as no failure of handling it, however often it happens.
+    async fn give_back(&self, claim: Claim<()>) -> Result<(), Fault>;
+
     /// Keeps the event, original bytes and all, among the rejected ones.
     async fn reject(&self, claim: Claim<()>, refusal: &Refusal) -> Result<(), Fault>;
 }
@@ -144,8 +148,8 @@ pub enum Freshness {
     },
     /// There is no such application: it was deleted, or never was.
     Gone,
-    /// Its version went backwards: the store lost changes, and what it says of this application is not to be trusted.
-    Regressed,
+    /// Its version went backwards, or a record of it cannot be read: what the store says of this application is not to be trusted.
+    Untrusted,
 }
 
 /// Ids behind names, in the order asked.

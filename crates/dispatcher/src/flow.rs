@@ -129,14 +129,19 @@ impl Dispatcher {
         let (delivery, at) = (&claim.item, self.seams.clock.now());
         let record = EndRecord { delivery: delivery.key(), run: delivery.run, number: delivery.attempt, outcome, at };
         self.seams.journal.record(Arc::from([Entry::End(record)])).await?;
-        self.count_outcome(&claim.item, outcome);
-        self.seams.deliveries.settle(claim, outcome).await
+        let delivery = claim.item.clone();
+        self.seams.deliveries.settle(claim, outcome).await?;
+        self.count_outcome(&delivery, outcome);
+        Ok(())
     }
 
     async fn settle(&self, claim: Claim<Delivery>, result: &AttemptResult, outcome: Outcome) -> Result<(), Fault> {
         let made = PastAttempt { class: result.class, status: result.status, at: result.started_at };
-        self.count_outcome(&claim.item, outcome);
-        self.seams.deliveries.settle(claim.map(|delivery| delivery.after(made)), outcome).await
+        let delivery = claim.item.clone();
+        self.seams.deliveries.settle(claim.map(|delivery| delivery.after(made)), outcome).await?;
+        // Not before: a settlement that fails is done again from the record, and would be counted again.
+        self.count_outcome(&delivery, outcome);
+        Ok(())
     }
 
     fn count_attempt(&self, delivery: &Delivery, result: &AttemptResult) {

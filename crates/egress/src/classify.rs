@@ -26,6 +26,22 @@ pub fn class_of(error: &reqwest::Error) -> AttemptClass {
     }
 }
 
+/// Errors of the system for "too many open files", in this process and in all (`errno.h` on Linux, macOS and the BSDs).
+const OUT_OF_DESCRIPTORS: [i32; 2] = [24, 23];
+
+/// Whether the request failed for want of something of ours, before it left.
+pub fn is_ours(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        let number = current.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        if number.is_some_and(|number| OUT_OF_DESCRIPTORS.contains(&number)) {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
+}
+
 fn class_of_cause(cause: &(dyn Error + 'static)) -> Option<AttemptClass> {
     if cause.is::<Refused>() {
         return Some(AttemptClass::Blocked);

@@ -8,10 +8,9 @@ use bytes::{Bytes, BytesMut};
 use hookyard_core::address::AllowList;
 use hookyard_core::port::{Request, Sender};
 use hookyard_core::{AttemptClass, AttemptResult, Clock, Directive, Fault, FaultKind, RetryAfter, limits};
-use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
-use crate::classify::class_of;
+use crate::classify::{class_of, is_ours};
 use crate::resolve::{LookUp, Vetting};
 
 /// A connection nobody used for this long is closed: receivers commonly close theirs after a minute.
@@ -19,6 +18,9 @@ const IDLE: Duration = Duration::from_secs(50);
 /// Idle connections kept per host: as many as a dispatcher's default of requests in flight, so that a steady stream to one receiver
 /// opens none anew.
 const IDLE_PER_HOST: usize = 512;
+
+/// Pause before a request is tried again that failed for want of a file descriptor of ours.
+const OURS_PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes *ring* the process's cryptography. Must run before the first client is built; a second call changes nothing.
 pub fn install_crypto() {
@@ -67,13 +69,19 @@ impl Sender for Egress {
             return without(AttemptClass::Blocked);
         }
         let Some(headers) = header_map(&request.headers) else { return without(AttemptClass::Protocol) };
-        let mut post = reqwest::Request::new(Method::POST, request.url);
-        *post.headers_mut() = headers;
-        *post.body_mut() = Some(request.body.into());
-        *post.timeout_mut() = Some(request.timeout);
-        let response = match self.client.execute(post).await {
-            Ok(response) => response,
-            Err(error) => return without(class_of(&error)),
+        let deadline = begun + request.timeout;
+        let response = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let post = self.client.post(request.url.clone()).headers(headers.clone()).body(request.body.clone()).timeout(left);
+            match post.send().await {
+                Ok(response) => break response,
+                // Nothing has left, and it is not the receiver's doing.
+                Err(error) if is_ours(&error) && left > OURS_PAUSE => {
+                    tracing::warn!("out of file descriptors; raise this process's limit");
+                    tokio::time::sleep(OURS_PAUSE).await;
+                }
+                Err(error) => return without(class_of(&error)),
+            }
         };
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());

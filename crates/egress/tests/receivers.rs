@@ -150,3 +150,22 @@ async fn a_name_that_changes_its_mind_cannot_win() {
     assert_eq!(post(&door, &url).await.class, AttemptClass::Success);
     assert_eq!(post(&door, &url).await.class, AttemptClass::Blocked);
 }
+
+#[tokio::test]
+async fn credentials_in_the_url_are_sent_as_basic_authorization() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let receiving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut head = vec![0; 4096];
+        let read = stream.read(&mut head).await.expect("a request");
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("answered");
+        String::from_utf8_lossy(&head[..read]).to_ascii_lowercase()
+    });
+    let door = door(loopback_allowed(), Arc::default());
+    let result = post(&door, &format!("http://user:pass@{address}/hook")).await;
+    assert_eq!(result.class, AttemptClass::Success);
+    let head = receiving.await.expect("received");
+    // base64 of user:pass, in lower case as the whole head is.
+    assert!(head.contains("authorization: basic dxnlcjpwyxnz") && !head.contains("user:pass"), "{head}");
+}

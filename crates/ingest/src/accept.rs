@@ -104,8 +104,10 @@ impl Intake {
         let validated = self.seams.directory.validate(&[], std::slice::from_ref(&claim)).await.map_err(NotAccepted::Fault)?;
         match validated.markers.into_iter().next().flatten() {
             None => Ok(Some(claim)),
-            Some(found) if found.state == MarkerState::Claimed && found.content == proposed.content => {
-                Ok(Some(MarkerClaim { proposed: found, ..claim }))
+            // Begun and never accepted: nobody was told that it was.
+            Some(found) if found.state == MarkerState::Claimed => {
+                let proposed = if found.content == proposed.content { found } else { proposed };
+                Ok(Some(MarkerClaim { proposed, ..claim }))
             }
             Some(_) => {
                 self.seams.metrics.events_duplicate_total.inc(Source::Http);

@@ -15,7 +15,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::accept::Intake;
+use crate::accept::{Intake, NotAccepted};
 
 /// The routes of publishing; the caller's [`Grant`] must be in the request's extensions.
 pub fn routes(intake: Arc<Intake>) -> Router {
@@ -69,7 +69,9 @@ async fn publish(
     match intake.accept(id, submission).await {
         Ok(message) => Ok((StatusCode::ACCEPTED, Json(show(&message))).into_response()),
         Err(error) => {
-            tracing::info!(?error, "not accepted");
+            if let NotAccepted::Fault(fault) = &error {
+                tracing::warn!(error = fault.chain(), "cannot accept");
+            }
             Err(Problem::from(&error))
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Entry, MessageRecord, Page, PageRequest};
@@ -13,6 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a journal that is away is asked whether it is back.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// Longest time a spilled group is held while the journal is away: a broker takes back what is held for half an hour, and the whole
+/// session with it.
+const HELD_MOST: Duration = Duration::from_secs(5 * 60);
 
 /// The journal, and where its entries go while it is away.
 pub struct SpillingJournal {
@@ -50,13 +54,16 @@ impl SpillingJournal {
                 continue;
             };
             let (entries, claim) = claim.detach();
-            let entries: Arc<[Entry]> = entries.into();
-            // Held until it is written: a claim given back would only come again.
-            while self.away.load(Ordering::Relaxed) || self.journal.record(Arc::clone(&entries)).await.is_err() {
-                if stop.is_cancelled() {
-                    return;
+            match self.write_back(entries.into(), &stop).await {
+                Some(Ok(())) => {}
+                Some(Err(fault)) => {
+                    tracing::error!(
+                        error = fault.chain(),
+                        "spilled entries can be neither written nor kept again; they come again"
+                    );
+                    continue;
                 }
-                pause(&stop).await;
+                None => return,
             }
             if let Err(fault) = self.spill.written(claim).await {
                 tracing::debug!(
@@ -64,6 +71,40 @@ impl SpillingJournal {
                     "a spilled entry was written and not acked; writing it again changes nothing"
                 );
             }
+        }
+    }
+}
+
+impl SpillingJournal {
+    /// Writes a spilled group, or puts it at the queue's end: when the journal refuses it, so that it stands in nobody's way, and
+    /// when it stays away for long. `None` when stopped.
+    async fn write_back(&self, entries: Arc<[Entry]>, stop: &CancellationToken) -> Option<Result<(), Fault>> {
+        let begun = Instant::now();
+        loop {
+            if !self.away.load(Ordering::Relaxed) {
+                match self.journal.record(Arc::clone(&entries)).await {
+                    Ok(()) => return Some(Ok(())),
+                    Err(fault) if fault.kind == FaultKind::Unavailable => self.note(&fault),
+                    Err(fault) => {
+                        tracing::error!(error = fault.chain(), "the journal refuses spilled entries; they wait");
+                        pause(stop).await;
+                        return Some(self.spill.keep(&entries).await);
+                    }
+                }
+            }
+            if begun.elapsed() > HELD_MOST {
+                return Some(self.spill.keep(&entries).await);
+            }
+            if stop.is_cancelled() {
+                return None;
+            }
+            pause(stop).await;
+        }
+    }
+
+    fn note(&self, fault: &Fault) {
+        if !self.away.swap(true, Ordering::Relaxed) {
+            tracing::warn!(error = fault.chain(), "the journal is away; its entries wait in the broker");
         }
     }
 }
@@ -81,12 +122,9 @@ impl Journal for SpillingJournal {
         if !self.away.load(Ordering::Relaxed) {
             match self.journal.record(Arc::clone(&entries)).await {
                 Ok(()) => return Ok(()),
-                Err(fault) if fault.kind == FaultKind::Unavailable => {
-                    if !self.away.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(error = fault.chain(), "the journal is away; its entries wait in the broker");
-                    }
-                }
-                Err(fault) => return Err(fault),
+                Err(fault) if fault.kind == FaultKind::Unavailable => self.note(&fault),
+                // What was done is done: its record must not be lost for a fault of ours.
+                Err(fault) => tracing::error!(error = fault.chain(), "the journal refuses entries; they wait in the broker"),
             }
         }
         self.spill.keep(&entries).await

@@ -108,6 +108,7 @@ impl Running {
     pub async fn drain(self) {
         let begun = Instant::now();
         self.state.draining.store(true, Ordering::Relaxed);
+        self.cluster.rabbit.stop_claiming();
         self.stop.cancel();
         self.services.close();
         if tokio::time::timeout(GRACE, self.services.wait()).await.is_err() {

@@ -1,6 +1,6 @@
 //! Which delivery tags of a channel may be acked, and how. Pure: time is passed in.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// An acknowledgement to send.
@@ -22,8 +22,10 @@ pub struct AckTracker {
     /// The smallest tag that is not finished.
     smallest: u64,
     since: Instant,
-    /// Finished tags behind it, and whether each was already acked by itself.
-    behind: BTreeMap<u64, bool>,
+    /// Finished tags behind it that the broker was not told of.
+    unacked: BTreeSet<u64>,
+    /// Finished tags behind it that were acked by themselves.
+    acked: BTreeSet<u64>,
     /// How many unacked finished tags behind the smallest are too many to wait with.
     half_window: usize,
 }
@@ -31,21 +33,20 @@ pub struct AckTracker {
 impl AckTracker {
     /// For a channel with this prefetch window.
     pub fn new(window: usize, now: Instant) -> Self {
-        Self { smallest: 1, since: now, behind: BTreeMap::new(), half_window: (window / 2).max(1) }
+        Self { smallest: 1, since: now, unacked: BTreeSet::new(), acked: BTreeSet::new(), half_window: (window / 2).max(1) }
     }
 
-    /// A tag is finished; `acked` if the broker was already told.
-    pub fn finish(&mut self, tag: u64, acked: bool) {
-        if tag >= self.smallest {
-            let known = self.behind.entry(tag).or_insert(acked);
-            *known |= acked;
+    /// A tag is finished.
+    pub fn finish(&mut self, tag: u64) {
+        if tag >= self.smallest && !self.acked.contains(&tag) {
+            self.unacked.insert(tag);
         }
     }
 
     /// What to ack now.
     pub fn take(&mut self, now: Instant) -> Vec<Ack> {
         let mut acks = self.take_contiguous(now);
-        let waiting = self.behind.values().filter(|acked| !**acked).count();
+        let waiting = self.unacked.len();
         if waiting > 0 && (now.duration_since(self.since) > PATIENCE || waiting >= self.half_window) {
             self.take_behind(&mut acks);
         }
@@ -63,10 +64,12 @@ impl AckTracker {
         let mut acks = Vec::new();
         let mut last_unacked = None;
         let mut count = 0_u32;
-        while let Some(acked) = self.behind.remove(&self.smallest) {
-            if !acked {
+        loop {
+            if self.unacked.remove(&self.smallest) {
                 last_unacked = Some(self.smallest);
                 count += 1;
+            } else if !self.acked.remove(&self.smallest) {
+                break;
             }
             self.smallest += 1;
             self.since = now;
@@ -78,22 +81,18 @@ impl AckTracker {
     }
 
     fn take_behind(&mut self, acks: &mut Vec<Ack>) {
-        for (tag, acked) in self.behind.iter_mut().filter(|(_, acked)| !**acked) {
-            *acked = true;
-            acks.push(Ack { tag: *tag, multiple: false });
-        }
+        acks.extend(self.unacked.iter().map(|tag| Ack { tag: *tag, multiple: false }));
+        self.acked.append(&mut self.unacked);
     }
 
     /// Whether finished tags wait behind an unfinished one.
     pub fn is_waiting(&self) -> bool {
-        self.behind.values().any(|acked| !acked)
+        !self.unacked.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -118,7 +117,7 @@ mod tests {
                 let (count, pause) = pauses.next().expect("a cycle");
                 for tag in queue.by_ref().take(count) {
                     finished.insert(tag);
-                    tracker.finish(tag, false);
+                    tracker.finish(tag);
                 }
                 now += Duration::from_millis(pause);
                 for ack in tracker.take(now) {
@@ -139,12 +138,12 @@ mod tests {
     fn what_waits_too_long_behind_the_smallest_is_acked_singly() {
         let start = Instant::now();
         let mut tracker = AckTracker::new(100, start);
-        tracker.finish(2, false);
-        tracker.finish(3, false);
+        tracker.finish(2);
+        tracker.finish(3);
         assert_eq!(tracker.take(start), []);
         let later = start + Duration::from_millis(501);
         assert_eq!(tracker.take(later), [Ack { tag: 2, multiple: false }, Ack { tag: 3, multiple: false }]);
-        tracker.finish(1, false);
+        tracker.finish(1);
         assert_eq!(tracker.take(later), [Ack { tag: 1, multiple: false }]);
     }
 
@@ -153,7 +152,7 @@ mod tests {
         let start = Instant::now();
         let mut tracker = AckTracker::new(100, start);
         for tag in [1, 2, 4] {
-            tracker.finish(tag, false);
+            tracker.finish(tag);
         }
         assert_eq!(tracker.take_all(start), [Ack { tag: 2, multiple: true }, Ack { tag: 4, multiple: false }]);
         assert!(!tracker.is_waiting());

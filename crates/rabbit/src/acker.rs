@@ -67,7 +67,7 @@ async fn run(channel: Channel, window: usize, mut told: mpsc::UnboundedReceiver<
         }
         for word in words.drain(..) {
             match word {
-                Word::Finished(tag) => tracker.finish(tag, false),
+                Word::Finished(tag) => tracker.finish(tag),
                 Word::Flush(answer) => flushed.push(answer),
             }
         }

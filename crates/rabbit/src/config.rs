@@ -29,7 +29,7 @@ impl Consumes {
 }
 
 /// How to reach the broker and what to do there.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RabbitConfig {
     /// `amqp://user:password@host:port/vhost`, or `amqps://`.
     pub url: String,

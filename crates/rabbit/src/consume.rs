@@ -10,7 +10,7 @@ use lapin::{Channel, Connection};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::acker::Acker;
-use crate::message::failures;
+use crate::message::{failures, first_published};
 use crate::receipt::{Receipt, Taken};
 use crate::session::Session;
 use crate::topology::short;
@@ -70,15 +70,17 @@ async fn feed(
             session.dead.cancel();
             return;
         };
-        // What failed in our hands was published again: for the broker that is a new message.
-        let failed_before = failures(&delivery.properties) > 0;
+        // What was given back was published again: for the broker that is a new message.
+        let had_before = failures(&delivery.properties).is_some();
+        let (exchange, routing_key) =
+            first_published(&delivery.properties, delivery.exchange.as_str(), delivery.routing_key.as_str());
         let taken = Taken {
             queue: Arc::clone(&queue),
-            exchange: delivery.exchange.to_string(),
-            routing_key: delivery.routing_key.to_string(),
+            exchange,
+            routing_key,
             properties: delivery.properties,
             body: Bytes::from(delivery.data),
-            redelivered: delivery.redelivered || failed_before,
+            redelivered: delivery.redelivered || had_before,
         };
         let receipt = Receipt::new(Arc::clone(&session), taken, delivery.delivery_tag, acker.clone());
         if inbox.send(Box::new(receipt)).is_err() {

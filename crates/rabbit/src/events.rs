@@ -86,6 +86,15 @@ impl Events for Rabbit {
         receipt.ok_or_else(foreign)?.settle("finish an event")
     }
 
+    async fn give_back(&self, claim: Claim<()>) -> Result<(), Fault> {
+        let ((), receipt) = claim.split::<Box<Receipt>>();
+        let receipt = receipt.ok_or_else(foreign)?;
+        let session = receipt.live_session("give an event back")?;
+        let failures = message::failures(&receipt.taken.properties).unwrap_or(0);
+        session.returns.publish(intake::given_back(&receipt.taken, failures)).await?;
+        receipt.settle("give an event back")
+    }
+
     async fn reject(&self, claim: Claim<()>, refusal: &Refusal) -> Result<(), Fault> {
         let ((), receipt) = claim.split::<Box<Receipt>>();
         let receipt = receipt.ok_or_else(foreign)?;

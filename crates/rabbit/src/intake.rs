@@ -54,25 +54,35 @@ pub fn rejected(session: &Session, taken: &Taken, refusal: &Refusal) -> Outgoing
     }
 }
 
-/// A claim that failed in our hands: back into its queue with one more failure counted, or, after too many, among the rejected.
-fn after_failure(session: &Session, taken: &Taken) -> Outgoing {
-    let failures = message::failures(&taken.properties) + 1;
-    if failures >= limits::CRASH_LOOP {
-        let detail = format!("handling it failed {failures} times");
-        return rejected(session, taken, &Refusal::new(RefusalReason::CrashLoop, detail));
-    }
+/// The message back into its queue, at the end. Where it was first published goes with it: its key may be all that tells its type.
+pub fn given_back(taken: &Taken, failures: u32) -> Outgoing {
+    let added = vec![
+        (FAILURES_HEADER, AMQPValue::LongLongInt(i64::from(failures))),
+        (EXCHANGE_HEADER, text(&taken.exchange)),
+        (KEY_HEADER, text(&taken.routing_key)),
+    ];
     Outgoing {
         kind: Exchange::Default,
         exchange: short(""),
         routing_key: short(&taken.queue),
-        properties: message::with_headers(&taken.properties, vec![(FAILURES_HEADER, AMQPValue::LongInt(failures.cast_signed()))]),
+        properties: message::with_headers(&taken.properties, added),
         body: taken.body.clone(),
     }
 }
 
+/// A claim that failed in our hands: back into its queue with one more failure counted, or, after too many, among the rejected.
+fn after_failure(session: &Session, taken: &Taken) -> Outgoing {
+    let failures = message::failures(&taken.properties).unwrap_or(0).saturating_add(1);
+    if failures >= limits::CRASH_LOOP {
+        let detail = format!("handling it failed {failures} times");
+        return rejected(session, taken, &Refusal::new(RefusalReason::CrashLoop, detail));
+    }
+    given_back(taken, failures)
+}
+
 impl Session {
     /// Gives a dropped claim back, counted, so that what fails for ever ends in quarantine and not in a loop.
-    pub(crate) fn give_back(&self, taken: &Taken, tag: u64, acker: Acker) {
+    pub(crate) fn return_failed(&self, taken: &Taken, tag: u64, acker: Acker) {
         let again = after_failure(self, taken);
         let returns = self.returns.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };

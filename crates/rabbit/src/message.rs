@@ -123,9 +123,18 @@ pub fn scalar_text(value: &AMQPValue) -> Option<String> {
     }
 }
 
-/// How often handling a message failed so far.
-pub fn failures(properties: &BasicProperties) -> u32 {
-    let headers = properties.headers().as_ref();
-    let count = headers.and_then(|table| table.inner().get(FAILURES_HEADER)).and_then(scalar_text);
-    count.and_then(|text| text.parse().ok()).unwrap_or(0)
+/// How often handling a message failed so far, if it was given back to its queue before.
+pub fn failures(properties: &BasicProperties) -> Option<u32> {
+    header(properties, FAILURES_HEADER)?.parse().ok()
+}
+
+/// The exchange and the key a message was first published with: its own, unless it was given back to its queue.
+pub fn first_published(properties: &BasicProperties, exchange: &str, routing_key: &str) -> (String, String) {
+    let given_back =
+        failures(properties).and_then(|_| Some((header(properties, EXCHANGE_HEADER)?, header(properties, KEY_HEADER)?)));
+    given_back.unwrap_or_else(|| (exchange.to_owned(), routing_key.to_owned()))
+}
+
+fn header(properties: &BasicProperties, name: &str) -> Option<String> {
+    properties.headers().as_ref().and_then(|table| table.inner().get(name)).and_then(scalar_text)
 }

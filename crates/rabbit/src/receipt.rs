@@ -14,9 +14,9 @@ use crate::session::Session;
 pub struct Taken {
     /// The queue it came from.
     pub queue: Arc<str>,
-    /// The exchange it was published to.
+    /// The exchange it was first published to.
     pub exchange: String,
-    /// The routing key it was published with.
+    /// The routing key it was first published with.
     pub routing_key: String,
     /// Its properties.
     pub properties: BasicProperties,
@@ -57,9 +57,9 @@ impl Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if !self.settled && !self.session.dead.is_cancelled() {
+        if !self.settled && !self.session.dead.is_cancelled() && !self.session.draining.is_cancelled() {
             self.session.metrics.claims_dropped_total.inc();
-            self.session.give_back(&self.taken, self.tag, self.acker.clone());
+            self.session.return_failed(&self.taken, self.tag, self.acker.clone());
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct Rabbit {
     entropy: Arc<dyn Entropy>,
     shards: AtomicU64,
     current: watch::Sender<Option<Arc<Session>>>,
+    /// Nothing more is claimed.
+    draining: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -65,6 +67,7 @@ pub struct Session {
     pub(crate) deliveries: Publisher,
     pub(crate) returns: Publisher,
     pub(crate) blocked: Arc<AtomicBool>,
+    pub(crate) draining: CancellationToken,
     inboxes: Inboxes,
     ackers: Mutex<Vec<Acker>>,
     connections: Mutex<Vec<Connection>>,
@@ -97,9 +100,10 @@ impl Rabbit {
         tripwire: Arc<dyn Tripwire>,
     ) -> Arc<Self> {
         let names = Names::new(&config.prefix);
-        let (current, stop) = (watch::Sender::new(None), CancellationToken::new());
+        let current = watch::Sender::new(None);
+        let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
         let shards = AtomicU64::new(pack(shards));
-        let rabbit = Arc::new(Self { config, names, metrics, clock, tripwire, entropy, shards, current, stop });
+        let rabbit = Arc::new(Self { config, names, metrics, clock, tripwire, entropy, shards, current, draining, stop });
         tokio::spawn(supervise(Arc::clone(&rabbit)));
         rabbit
     }
@@ -127,8 +131,15 @@ impl Rabbit {
         self.current.borrow().as_ref().is_some_and(|session| !session.dead.is_cancelled())
     }
 
+    /// The first part of a stop: nothing more is claimed, and what is dropped unsettled goes back with the session's end. Giving
+    /// it back by a publish of its own, as otherwise, would race with that end and make two of it.
+    pub fn stop_claiming(&self) {
+        self.draining.cancel();
+    }
+
     /// Ends the session for good: unsettled claims go back to the broker.
     pub async fn stop(&self) {
+        self.stop_claiming();
         self.stop.cancel();
         let session = self.current.borrow().clone();
         if let Some(session) = session {
@@ -170,6 +181,7 @@ impl Rabbit {
                 let mut inbox = inbox.lock().await;
                 let received = tokio::select! {
                     biased;
+                    () = self.draining.cancelled() => 0,
                     () = session.dead.cancelled() => 0,
                     count = inbox.recv_many(&mut taken, max) => count,
                 };
@@ -182,7 +194,7 @@ impl Rabbit {
                 }
             }
             tokio::select! {
-                () = self.stop.cancelled() => return Err(Fault::new(FaultKind::Unavailable, "claim")),
+                () = self.draining.cancelled() => return Err(Fault::new(FaultKind::Unavailable, "claim")),
                 changed = sessions.changed() => changed.map_err(|error| Fault::unavailable("claim", error))?,
             }
         }
@@ -252,6 +264,7 @@ impl Session {
         join_all(connections.into_iter().map(close)).await;
         self.metrics.set_connected(label::Connection::Publish, false);
         self.metrics.set_connected(label::Connection::Consume, false);
+        self.metrics.amqp_blocked.set(0);
     }
 }
 
@@ -279,7 +292,11 @@ async fn supervise(rabbit: Arc<Rabbit>) {
                 sessions += 1;
                 tracing::info!(sessions, "connected to the broker");
                 rabbit.current.send_replace(Some(Arc::clone(&session)));
-                session.dead.cancelled().await;
+                tokio::select! {
+                    () = session.dead.cancelled() => {}
+                    // A stop that came while the session began did not know of it.
+                    () = rabbit.stop.cancelled() => session.flush().await,
+                }
                 session.end().await;
                 if begun.elapsed() > GOOD_SESSION {
                     reconnect.reset();
@@ -352,6 +369,7 @@ async fn begin(rabbit: &Rabbit) -> Result<Arc<Session>, Fault> {
         deliveries,
         returns,
         blocked,
+        draining: rabbit.draining.clone(),
         inboxes,
         ackers: Mutex::default(),
         connections: Mutex::new(connections),

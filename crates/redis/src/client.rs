@@ -19,7 +19,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How to reach the store and what it needs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RedisConfig {
     /// `redis://…`: the directory, and the journal unless that has its own.
     pub url: String,
@@ -131,8 +131,7 @@ impl Server {
 fn fault(operation: &'static str, error: RedisError) -> Fault {
     let lasting = match error.kind() {
         ErrorKind::UnexpectedReturnType | ErrorKind::Parse | ErrorKind::InvalidClientConfig => true,
-        ErrorKind::Server(ServerErrorKind::ResponseError) => error.code() == Some("WRONGTYPE"),
-        _ => false,
+        _ => error.code() == Some("WRONGTYPE"),
     };
     let kind = if lasting { FaultKind::Refused } else { FaultKind::Unavailable };
     Fault::caused(kind, operation, error)

@@ -106,9 +106,14 @@ impl Directory for RedisStore {
                 found[*index] = match record {
                     _ if app_deleted => Looked::Deleted,
                     None => Looked::Absent,
-                    Some(record) => match self.read_endpoint(record)? {
-                        StoredEndpoint::Deleted(_) => Looked::Deleted,
-                        StoredEndpoint::Present(endpoint) => Looked::Found { endpoint: Arc::from(endpoint), app_disabled },
+                    Some(record) => match self.read_endpoint(record) {
+                        Ok(StoredEndpoint::Deleted(_)) => Looked::Deleted,
+                        Ok(StoredEndpoint::Present(endpoint)) => Looked::Found { endpoint: Arc::from(endpoint), app_disabled },
+                        // One that cannot be read stops its own deliveries alone.
+                        Err(fault) => {
+                            tracing::error!(endpoint = %endpoints[*index].1, error = fault.chain(), "an endpoint cannot be read");
+                            Looked::Absent
+                        }
                     },
                 };
             }

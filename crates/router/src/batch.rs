@@ -14,6 +14,8 @@ use crate::router::Seams;
 
 /// Pause before asking a backend again that was away.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Longest wait for a backend with claims in hand. A broker takes back what is held for half an hour, and the whole session with it.
+const HELD_MOST: Duration = Duration::from_secs(5 * 60);
 
 /// One event, routed.
 pub struct RoutedEvent {
@@ -42,10 +44,10 @@ pub async fn complete(seams: &Seams, events: Vec<RoutedEvent>) {
     seams.tripwire.reached(Step::FanOutDone);
     let done: Vec<(FannedOut, Finished)> = fanned_out.into_iter().flatten().collect();
     let markers: Vec<MarkerClaim> = done.iter().filter_map(|(_, finished)| finished.marker.clone()).collect();
-    if persistently("mark events", || seams.directory.mark(&markers, MarkerState::Routed)).await.is_err() {
-        return;
+    // A marker that stays as it was only costs the suppression of a duplicate: that one then repeats the same ids.
+    if persistently("mark events", || seams.directory.mark(&markers, MarkerState::Routed)).await.is_ok() {
+        seams.tripwire.reached(Step::EventRouted);
     }
-    seams.tripwire.reached(Step::EventRouted);
     for (event, finished) in done {
         match seams.events.finish(event).await {
             Ok(()) => count(seams, &finished),
@@ -81,23 +83,47 @@ fn count(seams: &Seams, finished: &Finished) {
     metrics.router_duration_seconds.observe(finished.claimed_at.elapsed().as_secs_f64());
 }
 
-/// Repeats a step while its backend is away; any other fault ends it.
-pub async fn persistently<T, F: Future<Output = Result<T, Fault>>>(what: &str, mut step: impl FnMut() -> F) -> Result<T, Fault> {
-    let mut told = false;
+/// How long a backend that is away is waited for.
+pub struct Patience {
+    what: &'static str,
+    since: Instant,
+    told: bool,
+}
+
+impl Patience {
+    /// For this step, from now on.
+    pub fn new(what: &'static str) -> Self {
+        Self { what, since: Instant::now(), told: false }
+    }
+
+    /// A moment's wait after a fault of a backend that is away or wrong, for as long as claims may be held; any other fault is
+    /// the caller's.
+    pub async fn after(&mut self, fault: Fault) -> Result<(), Fault> {
+        let what = self.what;
+        let away = matches!(fault.kind, FaultKind::Unavailable | FaultKind::WrongDataset);
+        if !away || self.since.elapsed() > HELD_MOST {
+            tracing::error!(error = fault.chain(), "cannot {what}");
+            return Err(fault);
+        }
+        if !self.told {
+            tracing::warn!(error = fault.chain(), "cannot {what}; waiting");
+            self.told = true;
+        }
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
+    }
+}
+
+/// Repeats a step while its backend is away.
+pub async fn persistently<T, F: Future<Output = Result<T, Fault>>>(
+    what: &'static str,
+    mut step: impl FnMut() -> F,
+) -> Result<T, Fault> {
+    let mut patience = Patience::new(what);
     loop {
         match step().await {
-            Err(fault) if matches!(fault.kind, FaultKind::Unavailable | FaultKind::WrongDataset) => {
-                if !told {
-                    tracing::warn!(error = fault.chain(), "cannot {what}; waiting");
-                    told = true;
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(fault) => {
-                tracing::error!(error = fault.chain(), "cannot {what}");
-                return Err(fault);
-            }
             Ok(value) => return Ok(value),
+            Err(fault) => patience.after(fault).await?,
         }
     }
 }

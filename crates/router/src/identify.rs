@@ -21,6 +21,10 @@ pub enum Identity {
 pub fn identify(proposed: &Marker, found: Option<&Marker>) -> Identity {
     match found {
         None => Identity::First(proposed.message),
+        // Begun with other content and never finished: nobody was told that it is known.
+        Some(found) if found.content != proposed.content && found.state == MarkerState::Claimed => {
+            Identity::First(proposed.message)
+        }
         Some(found) if found.content != proposed.content => Identity::Conflict,
         Some(Marker { state: MarkerState::Routed, .. }) => Identity::Duplicate,
         Some(found) if found.state == MarkerState::Accepted && found.message == proposed.message => {
@@ -39,14 +43,15 @@ mod tests {
     }
 
     #[test]
-    fn only_routed_suppresses_and_other_content_conflicts() {
+    fn only_routed_suppresses_and_other_content_conflicts_with_what_is_known() {
         let ours = marker(1, 1, MarkerState::Claimed);
         let (first, theirs) = (MessageId::from_bytes([1; 20]), MessageId::from_bytes([2; 20]));
         assert_eq!(identify(&ours, None), Identity::First(first));
         assert_eq!(identify(&ours, Some(&marker(2, 1, MarkerState::Claimed))), Identity::Again(theirs));
         assert_eq!(identify(&ours, Some(&marker(2, 1, MarkerState::Accepted))), Identity::Again(theirs));
         assert_eq!(identify(&ours, Some(&marker(2, 1, MarkerState::Routed))), Identity::Duplicate);
-        for state in [MarkerState::Claimed, MarkerState::Accepted, MarkerState::Routed] {
+        assert_eq!(identify(&ours, Some(&marker(2, 2, MarkerState::Claimed))), Identity::First(first));
+        for state in [MarkerState::Accepted, MarkerState::Routed] {
             assert_eq!(identify(&ours, Some(&marker(2, 2, state))), Identity::Conflict);
         }
     }

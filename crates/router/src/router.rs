@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::batch::{self, RoutedEvent, persistently};
+use crate::batch::{self, Patience, RoutedEvent, persistently};
 use crate::identify::{Identity, identify};
 use crate::resolve::Names;
 use crate::snapshots::{Snapshots, Standing};
@@ -26,8 +26,8 @@ const BATCH: usize = 256;
 const BATCHES_IN_FLIGHT: usize = 2;
 /// An event for more endpoints than this is completed beside its batch, so that the batch does not wait for it.
 const LARGE_FAN_OUT: usize = 100;
-/// How long the events of an application wait whose version went backwards, each time.
-const REGRESSED_PAUSE: Duration = Duration::from_secs(1);
+/// How long events wait, each time, that cannot be routed now.
+const LATER: Duration = Duration::from_secs(1);
 
 /// What the router works with.
 #[derive(Clone)]
@@ -117,14 +117,11 @@ impl Router {
                 Ok(claims) => {
                     let mut events = std::mem::take(&mut held);
                     events.extend(self.receive(claims));
-                    let batch = tokio::select! {
+                    held = tokio::select! {
                         () = stop.cancelled() => break,
-                        batch = self.batch(events, permit) => batch,
+                        waiting = self.batch(events, permit) => waiting,
                     };
-                    match batch {
-                        Ok(waiting) => held = waiting,
-                        Err(fault) => tracing::error!(error = fault.chain(), "a batch was given back"),
-                    }
+                    self.snapshots.shrink();
                 }
                 Err(fault) => {
                     tracing::debug!(error = fault.chain(), "nothing to claim from");
@@ -157,38 +154,48 @@ impl Router {
     }
 
     /// Routes one batch; what must wait for another event in flight is handed back.
-    async fn batch(
-        &mut self,
-        mut events: Vec<Claim<Event>>,
-        mut permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<Vec<Claim<Event>>, Fault> {
+    async fn batch(&mut self, mut events: Vec<Claim<Event>>, mut permit: Option<OwnedSemaphorePermit>) -> Vec<Claim<Event>> {
         let claimed_at = Instant::now();
         let mut waiting = Vec::new();
         while !events.is_empty() {
-            let candidates = self.candidates(std::mem::take(&mut events), claimed_at, &mut waiting).await?;
+            let apps = match self.resolve(&events).await {
+                Ok(apps) => apps,
+                Err(fault) => {
+                    tracing::error!(error = fault.chain(), "a batch is given back");
+                    self.give_back(events, Vec::new());
+                    break;
+                }
+            };
+            let candidates = self.candidates(std::mem::take(&mut events), apps, claimed_at, &mut waiting);
             let ids = event_ids(&candidates);
-            let validated = self.validate(&candidates).await.inspect_err(|_| self.in_flight.release(&ids))?;
+            let validated = self.validate(&candidates).await;
             self.seams.tripwire.reached(Step::EventIdentified);
-            if let Some((standings, found)) = validated {
-                self.dispose(candidates, &standings, found, permit.take());
-            } else {
+            let claims = |candidates: Vec<Candidate>| candidates.into_iter().map(|candidate| candidate.claim).collect();
+            match validated {
+                Ok(Some((standings, found))) => self.dispose(candidates, &standings, found, permit.take()),
                 // The name of an application moved since it was resolved: what was published after that goes by the new name.
-                self.in_flight.release(&ids);
-                events = candidates.into_iter().map(|candidate| candidate.claim).collect();
+                Ok(None) => {
+                    self.in_flight.release(&ids);
+                    events = claims(candidates);
+                }
+                Err(fault) => {
+                    tracing::error!(error = fault.chain(), "a batch is given back");
+                    self.give_back(claims(candidates), ids);
+                }
             }
         }
-        Ok(waiting)
+        waiting
     }
 
-    async fn candidates(
-        &mut self,
+    fn candidates(
+        &self,
         events: Vec<Claim<Event>>,
+        apps: Vec<Option<AppId>>,
         claimed_at: Instant,
         waiting: &mut Vec<Claim<Event>>,
-    ) -> Result<Vec<Candidate>, Fault> {
-        let ids = self.resolve(&events).await?;
+    ) -> Vec<Candidate> {
         let mut candidates = Vec::with_capacity(events.len());
-        for (claim, app) in events.into_iter().zip(ids) {
+        for (claim, app) in events.into_iter().zip(apps) {
             let Some(app) = app else {
                 self.reject(claim.map(drop), Refusal::new(RefusalReason::UnknownApp, "there is no such application"));
                 continue;
@@ -200,16 +207,17 @@ impl Router {
             let marker = self.propose(&claim.item, app);
             candidates.push(Candidate { claim, app, marker, claimed_at });
         }
-        Ok(candidates)
+        candidates
     }
 
     async fn resolve(&mut self, events: &[Claim<Event>]) -> Result<Vec<Option<AppId>>, Fault> {
         let directory = Arc::clone(&self.seams.directory);
+        let mut patience = Patience::new("resolve applications");
         loop {
             let names: Vec<_> = events.iter().map(|claim| &claim.item.app).collect();
             match self.names.resolve(&*directory, &names).await {
                 Ok(ids) => return Ok(ids),
-                Err(fault) => wait_or_fail("resolve applications", fault).await?,
+                Err(fault) => patience.after(fault).await?,
             }
         }
     }
@@ -245,13 +253,8 @@ impl Router {
             let ids = event_ids(std::slice::from_ref(&candidate));
             match standings.get(&candidate.app) {
                 Some(Standing::Current) => {}
-                Some(Standing::Regressed) => {
-                    let in_flight = Arc::clone(&self.in_flight);
-                    self.tasks.spawn(async move {
-                        tokio::time::sleep(REGRESSED_PAUSE).await;
-                        drop(candidate);
-                        in_flight.release(&ids);
-                    });
+                Some(Standing::Untrusted) => {
+                    self.give_back(vec![candidate.claim], ids);
                     continue;
                 }
                 Some(Standing::Gone) | None => {
@@ -294,7 +297,11 @@ impl Router {
                 return None;
             }
         };
-        let endpoints = self.snapshots.route(app, &claim.item);
+        let Some(endpoints) = self.snapshots.route(app, &claim.item) else {
+            tracing::error!(%app, "there is no snapshot of an application; its events wait");
+            self.give_back(vec![claim], Vec::new());
+            return None;
+        };
         let (event, claim) = claim.detach();
         // The moment of acceptance is the message id's: it stays the same when the fan-out is repeated, and so do the ids of attempts.
         let event = Arc::new(Event { accepted_at: id.time(), ..event });
@@ -311,6 +318,20 @@ impl Router {
             batch::complete(&seams, events).await;
             in_flight.release(&ids);
             drop(permit);
+        });
+    }
+
+    /// Gives events back that cannot be routed now, a moment later; they are not being routed here until then.
+    fn give_back(&self, claims: Vec<Claim<Event>>, ids: Vec<(AppId, EventId)>) {
+        let (events, in_flight) = (Arc::clone(&self.seams.events), Arc::clone(&self.in_flight));
+        self.tasks.spawn(async move {
+            tokio::time::sleep(LATER).await;
+            for claim in claims {
+                if let Err(fault) = events.give_back(claim.map(drop)).await {
+                    tracing::debug!(error = fault.chain(), "an event was not given back; it comes again by itself");
+                }
+            }
+            in_flight.release(&ids);
         });
     }
 
@@ -357,14 +378,4 @@ const EMPTY_MARKER: Marker = Marker { message: MessageId::from_bytes([0; 20]), c
 
 fn event_ids(candidates: &[Candidate]) -> Vec<(AppId, EventId)> {
     candidates.iter().filter_map(|candidate| Some((candidate.app, candidate.claim.item.id.clone()?))).collect()
-}
-
-/// A directory that is away or wrong is waited for; any other fault is the caller's.
-async fn wait_or_fail(what: &'static str, fault: Fault) -> Result<(), Fault> {
-    let mut first = Some(fault);
-    persistently(what, || {
-        let fault = first.take();
-        async move { fault.map_or(Ok(()), Err) }
-    })
-    .await
 }

@@ -30,8 +30,8 @@ pub enum Standing {
     Current,
     /// There is no such application.
     Gone,
-    /// Its version went backwards: wait.
-    Regressed,
+    /// What the directory says of it is not to be trusted: wait.
+    Untrusted,
 }
 
 impl Snapshots {
@@ -72,7 +72,6 @@ impl Snapshots {
                 if let Some(old) = self.by_app.put(app, snapshot) {
                     self.endpoints -= old.subscriptions.len();
                 }
-                self.shrink();
             }
             Freshness::Gone => {
                 if let Some(old) = self.by_app.pop(&app) {
@@ -80,21 +79,19 @@ impl Snapshots {
                 }
                 return Standing::Gone;
             }
-            Freshness::Regressed => return Standing::Regressed,
+            Freshness::Untrusted => return Standing::Untrusted,
         }
         Standing::Current
     }
 
-    /// The endpoints an event of `app` goes to. Its snapshot must have been refreshed for this batch.
-    pub fn route(&self, app: AppId, event: &Event) -> Vec<EndpointId> {
-        match self.by_app.peek(&app) {
-            Some(snapshot) if !snapshot.disabled => snapshot.subscriptions.route(event),
-            _ => Vec::new(),
-        }
+    /// The endpoints an event of `app` goes to. `None` if there is no snapshot of it: nobody knows then, which is not nobody.
+    pub fn route(&self, app: AppId, event: &Event) -> Option<Vec<EndpointId>> {
+        let snapshot = self.by_app.peek(&app)?;
+        Some(if snapshot.disabled { Vec::new() } else { snapshot.subscriptions.route(event) })
     }
 
-    fn shrink(&mut self) {
-        // The one just put stays, however large it is: its event is about to be routed.
+    /// Forgets what was not used for longest, down to the limit. Only after a batch was routed: until then it needs all of its own.
+    pub fn shrink(&mut self) {
         while self.endpoints > ENDPOINTS_MOST && self.by_app.len() > 1 {
             if let Some((_, old)) = self.by_app.pop_lru() {
                 self.endpoints -= old.subscriptions.len();

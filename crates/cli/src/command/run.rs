@@ -7,6 +7,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::talk;
 
+/// Open files asked for: connections kept to some thousands of receivers. The system may allow fewer.
+const FILES_WANTED: u64 = 65_536;
+
 /// Run one or more roles until told to stop.
 #[derive(Args)]
 pub struct Run {
@@ -18,6 +21,7 @@ pub struct Run {
 impl Run {
     pub async fn run(self, config: Config) -> anyhow::Result<()> {
         hookyard_telemetry::logs::begin(&config.log);
+        raise_file_limit();
         let settings = config.judge().context("the configuration is wrong")?;
         let running = hookyard_node::start(&settings, Roles::of(&self.roles), Seams::default()).await?;
         if let Some(api) = running.api {
@@ -26,6 +30,13 @@ impl Run {
             talk(&format!("operations on http://{}", running.ops));
         }
         until_told(running).await
+    }
+}
+
+/// Every receiver that is talked to holds a descriptor, and the usual limit of 1,024 is for programs that talk to few.
+fn raise_file_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(FILES_WANTED) {
+        talk(&format!("the limit of open files stays as it is: {error}"));
     }
 }
 

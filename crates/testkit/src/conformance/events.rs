@@ -21,6 +21,7 @@ const PROMISES: &[Promise<dyn QueueBackend>] = promises![
     events_are_claimed_once_each_and_at_most_as_many_as_asked,
     a_claim_dropped_unsettled_comes_again,
     what_is_dropped_again_and_again_is_set_aside,
+    what_is_given_back_comes_again_and_never_counts_as_a_failure,
     what_was_settled_is_gone_after_a_restart_and_what_was_not_comes_again,
     a_claim_of_the_past_settles_nothing,
     what_cannot_be_read_is_claimed_with_its_refusal,
@@ -144,6 +145,22 @@ async fn what_is_dropped_again_and_again_is_set_aside(backend: &dyn QueueBackend
     assert_eq!(rejected.len(), 1);
     assert_eq!(rejected[0].reason, RefusalReason::CrashLoop);
     assert!(holds(&rejected[0].body, &event.data), "with its bytes");
+    no_event_is_left(backend).await;
+}
+
+async fn what_is_given_back_comes_again_and_never_counts_as_a_failure(backend: &dyn QueueBackend) {
+    let events = backend.events();
+    let event = make(backend).event();
+    events.accept(&event).await.expect("accepted");
+    for _ in 0..limits::CRASH_LOOP + 2 {
+        let claim = claim_event(backend).await;
+        assert_eq!(claim.item, event);
+        events.give_back(claim.map(drop)).await.expect("given back");
+    }
+    let claim = claim_event(backend).await;
+    assert_eq!(claim.item, event);
+    finish(backend, claim).await;
+    assert!(backend.rejected().await.is_empty());
     no_event_is_left(backend).await;
 }
 

@@ -291,6 +291,15 @@ impl Events for MemoryBroker {
         self.end(event.into_claim(), "finish an event", |_, (), _| {})
     }
 
+    async fn give_back(&self, claim: Claim<()>) -> Result<(), Fault> {
+        let now = self.0.clock.now();
+        self.end(claim, "give an event back", |state, (), receipt| {
+            if let Some(submitted) = state.events.held(receipt.claim).cloned() {
+                state.events.put(submitted, now);
+            }
+        })
+    }
+
     async fn reject(&self, claim: Claim<()>, refusal: &Refusal) -> Result<(), Fault> {
         self.end(claim, "reject an event", |state, (), receipt| {
             let body = state.events.held(receipt.claim).map(|submitted| submitted.body.clone()).unwrap_or_default();

@@ -48,7 +48,7 @@ impl Follower {
                 "replaced"
             }
             Freshness::Gone => "gone",
-            Freshness::Regressed => "regressed",
+            Freshness::Untrusted => "untrusted",
         }
     }
 
@@ -173,7 +173,7 @@ pub async fn a_version_that_went_backwards_is_told(backend: &dyn DirectoryBacken
     // What a router remembers that saw changes which the store has lost since.
     for lost in 1..=3 {
         follower.version = Some(Version { counter: known.counter + lost, ..known.clone() });
-        assert_eq!(follower.follow(&*directory).await, "regressed", "{lost} changes lost");
+        assert_eq!(follower.follow(&*directory).await, "untrusted", "{lost} changes lost");
     }
     follower.version = Some(known);
     assert_eq!(follower.follow(&*directory).await, "current");
