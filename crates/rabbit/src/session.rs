@@ -457,6 +457,14 @@ fn watch_connection(connection: &Connection, metrics: Metrics, blocked: Arc<Atom
                     blocked.store(false, Ordering::Relaxed);
                     metrics.amqp_blocked.set(0);
                 }
+                Some(lapin::Event::Error(error)) if matches!(error.kind(), lapin::ErrorKind::ParsingError(_)) => {
+                    tracing::error!(
+                        %error,
+                        "a message cannot be parsed, and no session lasts while it is first in its queue: somebody published text that \
+                         is not UTF-8 in a property or a header's name; take it out of the queue (operating guide: text that is not UTF-8)"
+                    );
+                    dead.cancel();
+                }
                 Some(lapin::Event::Error(error)) => {
                     tracing::warn!(%error, "the connection to the broker broke");
                     dead.cancel();
