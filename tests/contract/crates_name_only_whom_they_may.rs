@@ -6,27 +6,32 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Crate, and the workspace's crates it may name. Anything absent is forbidden.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("hookyard-core", &[]),
     ("hookyard-wire", &["core"]),
     ("hookyard-telemetry", &["core"]),
     ("hookyard-egress", &["core", "telemetry"]),
     ("hookyard-rabbit", &["core", "wire", "telemetry"]),
     ("hookyard-redis", &["core", "wire", "telemetry"]),
+    ("hookyard-embedded", &["core", "wire", "telemetry"]),
     ("hookyard-ingest", &["core", "wire", "telemetry"]),
     ("hookyard-router", &["core", "wire", "telemetry"]),
     ("hookyard-dispatcher", &["core", "wire", "telemetry"]),
     ("hookyard-admin", &["core", "wire", "telemetry"]),
-    ("hookyard-node", &["core", "wire", "telemetry", "egress", "rabbit", "redis", "ingest", "router", "dispatcher", "admin"]),
+    (
+        "hookyard-node",
+        &["core", "wire", "telemetry", "egress", "rabbit", "redis", "embedded", "ingest", "router", "dispatcher", "admin"],
+    ),
     ("hookyard", &["node", "telemetry"]),
     ("hookyard-testkit", &["core"]),
 ];
 
 /// A third-party crate, and the only crates that may name it (the tests aside).
-const ONE_HOME: [(&str, &[&str]); 6] = [
+const ONE_HOME: [(&str, &[&str]); 7] = [
     ("lapin", &["hookyard-rabbit"]),
     ("backoff", &["hookyard-rabbit"]),
     ("redis", &["hookyard-redis"]),
+    ("rusqlite", &["hookyard-embedded"]),
     ("prometheus", &["hookyard-telemetry", "hookyard-node"]),
     ("reqwest", &["hookyard-egress", "hookyard"]),
     ("jsonwebtoken", &["hookyard-node"]),

@@ -93,9 +93,15 @@ pub(crate) fn delivery_without_message(delivery: &Delivery) -> v1::Delivery {
     }
 }
 
-pub(crate) fn delivery_from_proto(delivery: v1::Delivery) -> Result<Delivery, Unreadable> {
+pub(crate) fn delivery_from_proto(mut delivery: v1::Delivery) -> Result<Delivery, Unreadable> {
+    let message = Arc::new(message_from_proto(delivery.message.take())?);
+    delivery_of(message, delivery)
+}
+
+/// A delivery of `message`, from everything else.
+pub(crate) fn delivery_of(message: Arc<Message>, delivery: v1::Delivery) -> Result<Delivery, Unreadable> {
     Ok(Delivery {
-        message: Arc::new(message_from_proto(delivery.message)?),
+        message,
         endpoint: EndpointId::from_slice(&delivery.endpoint).ok_or(Unreadable::Field("endpoint"))?,
         run: delivery.run,
         trigger: trigger_from_proto(delivery.trigger)?,

@@ -1,5 +1,7 @@
 //! Messages between our own roles: accepted events, deliveries, spilled journal entries.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use hookyard_core::journal::Entry;
 use hookyard_core::{DeadReason, Delivery, Event, Message, MessageId, Submission, Timestamp};
@@ -7,7 +9,8 @@ use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 use crate::convert::{
-    Unreadable, delivery_from_proto, delivery_without_message, entry_from_proto, entry_to_proto, event_to_proto, message_to_proto,
+    Unreadable, delivery_from_proto, delivery_of, delivery_without_message, entry_from_proto, entry_to_proto, event_to_proto,
+    message_from_proto, message_to_proto,
 };
 use crate::form::submission_of;
 use crate::v1;
@@ -59,17 +62,41 @@ impl DeliveryWriter {
         Self { message: bytes.freeze() }
     }
 
+    /// The message alone, for [`read_message_part`].
+    pub fn message(&self) -> &Bytes {
+        &self.message
+    }
+
     /// Writes one delivery of this writer's message.
     pub fn write(&self, delivery: &Delivery, dead: Option<DeadReason>) -> Bytes {
-        let rest = v1::Delivery {
-            dead_reason: dead.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
-            ..delivery_without_message(delivery)
-        };
+        let rest = without_message(delivery, dead);
         let mut bytes = BytesMut::with_capacity(self.message.len() + rest.encoded_len());
         bytes.put_slice(&self.message);
         rest.encode_raw(&mut bytes);
         bytes.freeze()
     }
+}
+
+/// Writes everything of a delivery but its message, for a store that keeps that once.
+pub fn write_progress(delivery: &Delivery, dead: Option<DeadReason>) -> Vec<u8> {
+    without_message(delivery, dead).encode_to_vec()
+}
+
+/// Reads what [`DeliveryWriter::message`] holds.
+pub fn read_message_part(part: Bytes) -> Result<Message, Unreadable> {
+    message_from_proto(v1::Delivery::decode(part)?.message)
+}
+
+/// Reads what [`write_progress`] wrote of a delivery of `message`.
+pub fn read_progress(message: Arc<Message>, progress: &[u8]) -> Result<(Delivery, Option<DeadReason>), Unreadable> {
+    let proto = v1::Delivery::decode(progress)?;
+    let dead = DeadReason::from_name(&proto.dead_reason);
+    delivery_of(message, proto).map(|delivery| (delivery, dead))
+}
+
+fn without_message(delivery: &Delivery, dead: Option<DeadReason>) -> v1::Delivery {
+    let dead_reason = dead.map(|reason| reason.as_str().to_owned()).unwrap_or_default();
+    v1::Delivery { dead_reason, ..delivery_without_message(delivery) }
 }
 
 /// Writes one delivery, alone.

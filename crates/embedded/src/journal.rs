@@ -1,0 +1,183 @@
+//! The journal on SQLite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest};
+use hookyard_core::port::Journal;
+use hookyard_core::{AppId, AttemptId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId, Outcome, Timestamp};
+use hookyard_wire::queue::{DeliveryWriter, read_message_part};
+use hookyard_wire::record::{read_attempt, write_attempt};
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::directory::{beyond, bounds, cursor_bytes, limit_of, paged};
+use crate::events::keep_message;
+use crate::store::Store;
+
+/// Entries of a list looked at for one page: what a filter leaves out costs time too.
+const EXAMINED_MOST: usize = 10_000;
+/// Entries read at once.
+const CHUNK: usize = 250;
+
+/// A message's row: its body and the endpoints it was routed to.
+type MessageRow = (Vec<u8>, Option<Vec<u8>>);
+
+#[async_trait]
+impl Journal for Store {
+    async fn record(&self, entries: Arc<[Entry]>) -> Result<(), Fault> {
+        let now = self.0.seams.clock.now();
+        let record = move |connection: &Connection| entries.iter().try_for_each(|entry| write(connection, entry, now));
+        self.0.write("write the journal", record, |_| {}).await
+    }
+
+    async fn recorded(&self, delivery: DeliveryKey, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault> {
+        let read = move |_: &_, connection: &Connection| {
+            let query = "SELECT record FROM attempts WHERE id = ?1 AND message = ?2";
+            let row = (&attempt.as_bytes()[..], &delivery.message.as_bytes()[..]);
+            connection.prepare_cached(query)?.query_row(row, |row| row.get::<_, Vec<u8>>(0)).optional()
+        };
+        self.0.read("look for an attempt", read).await?.map(attempt_of).transpose()
+    }
+
+    async fn message(&self, app: AppId, message: MessageId) -> Result<Option<MessageRecord>, Fault> {
+        let read = move |_: &_, connection: &Connection| {
+            let query = "SELECT body, routed FROM messages WHERE id = ?1 AND app = ?2 AND body IS NOT NULL";
+            let row = (&message.as_bytes()[..], &app.as_bytes()[..]);
+            connection.prepare_cached(query)?.query_row(row, |row| Ok((row.get(0)?, row.get(1)?))).optional()
+        };
+        self.0.read("read a message", read).await?.map(message_of).transpose()
+    }
+
+    async fn messages(&self, app: AppId, page: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault> {
+        let (newer, from) = bounds(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())));
+        let query = format!("SELECT body, routed FROM messages WHERE app = ?3 AND body IS NOT NULL AND id {}", beyond(newer));
+        let limit = page.limit;
+        let read = move |_: &_, connection: &Connection| {
+            let mut query = connection.prepare_cached(&query)?;
+            let rows = query.query_map((from, limit_of(limit), &app.as_bytes()[..]), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<rusqlite::Result<Vec<MessageRow>>>()
+        };
+        paged(self.0.read("list messages", read).await?, newer, limit, message_of)
+    }
+
+    async fn attempts(
+        &self,
+        app: AppId,
+        of: AttemptsOf,
+        filter: &AttemptFilter,
+        page: PageRequest<AttemptId>,
+    ) -> Result<Page<AttemptRecord>, Fault> {
+        let (newer, mut from) = bounds(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())));
+        let (mut items, mut examined, mut done) = (Vec::new(), 0, false);
+        while items.len() <= page.limit && examined < EXAMINED_MOST && !done {
+            let records = self.next_attempts(app, of, newer, from.clone()).await?;
+            examined += records.len();
+            done = records.len() < CHUNK;
+            from = records.last().map_or(from, |last| last.id.as_bytes().to_vec());
+            items.extend(records.into_iter().filter(|record| filter.passes(record)));
+        }
+        let done = done && items.len() <= page.limit;
+        items.truncate(page.limit);
+        if newer {
+            items.reverse();
+        }
+        Ok(Page { items, done })
+    }
+}
+
+impl Store {
+    async fn next_attempts(&self, app: AppId, of: AttemptsOf, newer: bool, from: Vec<u8>) -> Result<Vec<AttemptRecord>, Fault> {
+        let (column, value) = match of {
+            AttemptsOf::Message(message) => ("message", message.as_bytes().to_vec()),
+            AttemptsOf::Endpoint(endpoint) => ("endpoint", endpoint.as_bytes().to_vec()),
+        };
+        let query = format!("SELECT record FROM attempts WHERE app = ?3 AND {column} = ?4 AND id {}", beyond(newer));
+        let read = move |_: &_, connection: &Connection| {
+            let mut query = connection.prepare_cached(&query)?;
+            let row = (from, i64::try_from(CHUNK).unwrap_or(i64::MAX), &app.as_bytes()[..], value);
+            query.query_map(row, |row| row.get(0))?.collect::<rusqlite::Result<Vec<Vec<u8>>>>()
+        };
+        self.0.read("list attempts", read).await?.into_iter().map(attempt_of).collect()
+    }
+}
+
+fn attempt_of(record: Vec<u8>) -> Result<AttemptRecord, Fault> {
+    read_attempt(Bytes::from(record)).map_err(|error| Fault::corrupt("read an attempt", error))
+}
+
+fn message_of((body, routed): MessageRow) -> Result<MessageRecord, Fault> {
+    const OPERATION: &str = "read a message";
+    let message = read_message_part(Bytes::from(body)).map_err(|error| Fault::corrupt(OPERATION, error))?;
+    let ids = |routed: Vec<u8>| routed.chunks(20).map(EndpointId::from_slice).collect::<Option<Vec<_>>>();
+    let routed_to = match routed.map(ids) {
+        None => None,
+        Some(Some(ids)) => Some(Arc::from(ids)),
+        Some(None) => return Err(Fault::new(FaultKind::Corrupt, OPERATION)),
+    };
+    Ok(MessageRecord { message: Arc::new(message), routed_to })
+}
+
+fn write(connection: &Connection, entry: &Entry, now: Timestamp) -> rusqlite::Result<()> {
+    match entry {
+        Entry::Message(record) => write_message(connection, record, now),
+        Entry::Attempt(record) => {
+            let put = "INSERT OR REPLACE INTO attempts (id, app, message, endpoint, record) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let key = record.delivery;
+            let (id, app) = (&record.id.as_bytes()[..], &key.app.as_bytes()[..]);
+            let row = (id, app, &key.message.as_bytes()[..], &key.endpoint.as_bytes()[..], write_attempt(record));
+            connection.prepare_cached(put)?.execute(row)?;
+            merge(connection, key, &record.state(), now)
+        }
+        Entry::End(record) => {
+            let state = DeliveryState { run: record.run, attempt: record.number, outcome: record.outcome };
+            merge(connection, record.delivery, &state, now)
+        }
+    }
+}
+
+fn write_message(connection: &Connection, record: &MessageRecord, now: Timestamp) -> rusqlite::Result<()> {
+    let message = &*record.message;
+    keep_message(connection, message, DeliveryWriter::new(message).message())?;
+    // An acceptance that comes late does not undo the routing.
+    let Some(endpoints) = &record.routed_to else { return Ok(()) };
+    let routed: Vec<u8> = endpoints.iter().flat_map(|endpoint| *endpoint.as_bytes()).collect();
+    let update = "UPDATE messages SET routed = ?2, wanted = ?3 WHERE id = ?1";
+    let wanted = i64::try_from(endpoints.len()).unwrap_or(i64::MAX);
+    connection.prepare_cached(update)?.execute((&message.id.as_bytes()[..], routed, wanted))?;
+    judge_end(connection, message.id, now)
+}
+
+/// Merges a delivery's state: a lower rank never overwrites a higher one.
+fn merge(connection: &Connection, key: DeliveryKey, state: &DeliveryState, now: Timestamp) -> rusqlite::Result<()> {
+    let (message, endpoint) = (&key.message.as_bytes()[..], &key.endpoint.as_bytes()[..]);
+    let query = "SELECT rank, ended, dead FROM states WHERE message = ?1 AND endpoint = ?2";
+    let known = connection
+        .prepare_cached(query)?
+        .query_row((message, endpoint), |row| Ok((row.get::<_, u64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+    let known = known.optional()?;
+    if known.is_some_and(|(rank, ..)| rank >= state.rank()) {
+        return Ok(());
+    }
+    let (_, old_ended, old_dead) = known.unwrap_or_default();
+    let ended = i64::from(state.outcome.is_terminal());
+    let dead = i64::from(matches!(state.outcome, Outcome::Dead(_)));
+    let text = match state.outcome {
+        Outcome::Delivered => "delivered".to_owned(),
+        Outcome::Retry { at } => format!("retry:{}", at.as_millis()),
+        Outcome::Dead(reason) => format!("dead:{}", reason.as_str()),
+        Outcome::Discarded(_) => "discarded".to_owned(),
+    };
+    let put = "INSERT OR REPLACE INTO states (message, endpoint, rank, ended, dead, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    connection.prepare_cached(put)?.execute((message, endpoint, state.rank(), ended, dead, text))?;
+    let count = "INSERT INTO messages (id, app, ended, dead) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (id) DO UPDATE SET ended = ended + ?3, dead = dead + ?4";
+    connection.prepare_cached(count)?.execute((message, &key.app.as_bytes()[..], ended - old_ended, dead - old_dead))?;
+    judge_end(connection, key.message, now)
+}
+
+/// The retention begins with the last end; what may still happen, or is dead, stays.
+fn judge_end(connection: &Connection, message: MessageId, now: Timestamp) -> rusqlite::Result<()> {
+    let judge = "UPDATE messages SET finished_at = CASE WHEN ended >= wanted AND dead = 0 THEN ?2 END WHERE id = ?1";
+    connection.prepare_cached(judge)?.execute((&message.as_bytes()[..], now.as_millis())).map(drop)
+}

@@ -1,0 +1,181 @@
+//! Leases: which rows of a queue are claimed by this process. In memory only.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hookyard_core::{Claim, Fault, FaultKind, RefusalReason, limits};
+use rusqlite::Connection;
+
+use crate::fault::closed;
+use crate::store::Inner;
+
+/// The leases of one queue.
+pub struct Leases {
+    held: Mutex<HashSet<i64>>,
+    /// What has an id not above this was there before this process, and somebody may have held it.
+    before: i64,
+}
+
+impl Leases {
+    pub fn new(before: i64) -> Self {
+        Self { held: Mutex::default(), before }
+    }
+
+    /// The rows held now. While this is locked none is let go: what a query begun since finds, and nobody holds, is really there.
+    pub fn lock(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a row may have been held by an earlier process.
+    pub fn is_of_the_past(&self, id: i64) -> bool {
+        id <= self.before
+    }
+}
+
+/// Which queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    Events,
+    Deliveries,
+}
+
+/// A row taken and not yet claimed by anybody. Dropped, it is as if it had not been taken.
+pub struct Taken {
+    inner: Arc<Inner>,
+    queue: Queue,
+    pub id: i64,
+    claimed: bool,
+}
+
+/// Takes the first rows of `query` that nobody holds, at most `max`.
+pub fn take(inner: &Arc<Inner>, queue: Queue, query: &mut rusqlite::Rows<'_>, max: usize) -> rusqlite::Result<Vec<Taken>> {
+    let mut held = inner.leases(queue).lock();
+    let mut ids: Vec<i64> = Vec::new();
+    while ids.len() < max
+        && let Some(row) = query.next()?
+    {
+        let id = row.get(0)?;
+        if !held.contains(&id) {
+            ids.push(id);
+        }
+    }
+    held.extend(&ids);
+    drop(held);
+    Ok(ids.into_iter().map(|id| Taken { inner: Arc::clone(inner), queue, id, claimed: false }).collect())
+}
+
+impl Taken {
+    /// Now somebody has it.
+    pub fn claim(mut self) -> Receipt {
+        self.claimed = true;
+        Receipt { inner: Arc::clone(&self.inner), id: self.id, queue: self.queue, settled: false }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.claimed {
+            self.inner.let_go(self.queue, self.id);
+        }
+    }
+}
+
+/// The right to a row. Dropped unsettled, it gives the row back and counts that.
+pub struct Receipt {
+    inner: Arc<Inner>,
+    id: i64,
+    queue: Queue,
+    settled: bool,
+}
+
+impl Receipt {
+    /// Does the step that ends the claim. If it cannot be done the row is as it was, and claimable again without a failure counted:
+    /// the fault is ours.
+    pub async fn settle(
+        mut self: Box<Self>,
+        operation: &'static str,
+        work: impl FnMut(&Connection, i64) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<(), Fault> {
+        self.settled = true;
+        let (id, mut work) = (self.id, work);
+        let result = self.inner.write(operation, move |connection| work(connection, id), |_| {}).await;
+        self.inner.let_go(self.queue, id);
+        result
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if self.settled || self.inner.is_draining() {
+            return;
+        }
+        let (queue, id, inner) = (self.queue, self.id, Arc::clone(&self.inner));
+        let now = self.inner.seams.clock.now().as_millis();
+        let returned = self.inner.submit(
+            "give a claim back",
+            move |connection| give_back(connection, queue, id, now),
+            |_| {},
+            move |result| {
+                if let Err(fault) = result {
+                    tracing::error!(error = fault.chain(), "a claim was given back without being counted");
+                }
+                inner.let_go(queue, id);
+            },
+        );
+        if returned.is_err() {
+            tracing::trace!("the store is closed; the claim comes again with the next process");
+        }
+    }
+}
+
+impl Inner {
+    pub fn leases(&self, queue: Queue) -> &Leases {
+        match queue {
+            Queue::Events => &self.events,
+            Queue::Deliveries => &self.deliveries,
+        }
+    }
+
+    fn let_go(&self, queue: Queue, id: i64) {
+        self.leases(queue).lock().remove(&id);
+        self.news.notify_waiters();
+    }
+}
+
+/// The receipt of a claim of this store.
+pub fn receipt_of<T>(inner: &Arc<Inner>, claim: Claim<T>, operation: &'static str) -> Result<(T, Box<Receipt>), Fault> {
+    let (item, receipt) = claim.split::<Receipt>();
+    let receipt = receipt.ok_or_else(|| Fault::new(FaultKind::Refused, operation))?;
+    if Arc::ptr_eq(&receipt.inner, inner) && !inner.is_closed() { Ok((item, receipt)) } else { Err(closed(operation)) }
+}
+
+/// One more failure of handling a row; after too many it is set aside.
+fn give_back(connection: &Connection, queue: Queue, id: i64, now: i64) -> rusqlite::Result<()> {
+    let (count, move_away) = match queue {
+        Queue::Events => (
+            "UPDATE events SET failures = failures + 1, seen = 1 WHERE id = ?1 RETURNING failures",
+            "INSERT INTO rejected (at, reason, detail, body) SELECT ?2, ?3, ?4, body FROM events WHERE id = ?1",
+        ),
+        Queue::Deliveries => (
+            "UPDATE deliveries SET failures = failures + 1 WHERE id = ?1 RETURNING failures",
+            "INSERT INTO rejected (at, reason, detail, body)
+             SELECT ?2, ?3, ?4, CAST(m.body || d.progress AS BLOB) FROM deliveries d JOIN messages m ON m.id = d.message WHERE d.id = ?1",
+        ),
+    };
+    let failures: u32 = connection.prepare_cached(count)?.query_row([id], |row| row.get(0))?;
+    if failures >= limits::CRASH_LOOP {
+        let detail = format!("handling it failed {failures} times");
+        connection.prepare_cached(move_away)?.execute((id, now, RefusalReason::CrashLoop.as_str(), detail))?;
+        delete(connection, queue, id)?;
+    }
+    Ok(())
+}
+
+/// Lets go of a row for good.
+pub fn delete(connection: &Connection, queue: Queue, id: i64) -> rusqlite::Result<()> {
+    let delete = match queue {
+        Queue::Events => "DELETE FROM events WHERE id = ?1",
+        Queue::Deliveries => "DELETE FROM deliveries WHERE id = ?1",
+    };
+    connection.prepare_cached(delete)?.execute([id]).map(drop)
+}

@@ -1,0 +1,17 @@
+//! Every durable port on one SQLite file, for a process that runs whole.
+//!
+//! One thread writes: whatever waits for it goes into one transaction (`synchronous = FULL`), and nobody hears of success before
+//! that is on disk. A step of a port is a part of one transaction. Claims are leases in memory: the next process claims everything
+//! again that this one did not settle.
+
+mod deliveries;
+mod directory;
+mod events;
+mod fault;
+mod freshness;
+mod journal;
+mod lease;
+mod store;
+mod writer;
+
+pub use store::{OpenError, Seams, Store};

@@ -1,0 +1,328 @@
+//! The file: opening it, reading from it, and handing steps to its writer.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hookyard_core::event::Admission;
+use hookyard_core::seal::SealingKeys;
+use hookyard_core::step::Tripwire;
+use hookyard_core::{Clock, Entropy, Fault, limits};
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{Notify, oneshot};
+
+use crate::fault::{closed, fault};
+use crate::lease::Leases;
+use crate::writer::Writer;
+
+/// The database in the data folder.
+const FILE: &str = "hookyard.db";
+/// Held as long as a process uses the folder.
+const LOCK: &str = "hookyard.lock";
+/// Of the schema below; a file with a higher one is a newer program's.
+const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA: &str = include_str!("schema.sql");
+/// Readers and the writer never wait for one another in WAL mode; a checkpoint may, for a moment.
+const BUSY: Duration = Duration::from_secs(5);
+/// Messages deleted in one transaction: the writer is held for some milliseconds.
+const SWEEP_STEP: usize = 200;
+/// Pages kept in memory per connection, in KiB.
+const CACHE_KIB: i64 = 16 * 1024;
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("another process is using the data folder {0}")]
+    InUse(PathBuf),
+    /// The file is of a newer program.
+    #[error("the data folder {folder} was written by a newer version (schema {found}, this program knows {SCHEMA_VERSION})")]
+    Newer {
+        /// The folder.
+        folder: PathBuf,
+        /// Its schema.
+        found: i64,
+    },
+    /// The folder cannot be made or written.
+    #[error("cannot use the data folder {folder}")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file cannot be opened.
+    #[error("cannot open the database in {folder}")]
+    Database {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+/// What the adapter needs beside the folder.
+pub struct Seams {
+    /// How events are admitted.
+    pub admission: Admission,
+    /// What secrets are sealed with.
+    pub keys: SealingKeys,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Told of every step.
+    pub tripwire: Arc<dyn Tripwire>,
+}
+
+/// The adapter: every durable port on one file. Clones are the same file.
+#[derive(Clone)]
+pub struct Store(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub seams: Seams,
+    pub events: Leases,
+    pub deliveries: Leases,
+    path: PathBuf,
+    writer: Mutex<Option<Writer>>,
+    readers: Mutex<Vec<Connection>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    draining: AtomicBool,
+    closed: AtomicBool,
+    /// The file was found without what every file has.
+    pub emptied: AtomicBool,
+    /// Something may have become claimable.
+    pub news: Notify,
+    lock: File,
+}
+
+impl Store {
+    /// Opens the file in `folder`, or makes it.
+    ///
+    /// # Errors
+    /// When the folder is in use, of a newer program, or cannot be written.
+    pub fn open(folder: &Path, seams: Seams) -> Result<Self, OpenError> {
+        let unusable = |source| OpenError::Folder { folder: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(unusable)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK)).map_err(unusable)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::InUse(folder.to_owned()),
+            TryLockError::Error(source) => unusable(source),
+        })?;
+        let broken = |source| OpenError::Database { folder: folder.to_owned(), source };
+        let path = folder.join(FILE);
+        let mut connection = connect(&path, OpenFlags::default()).map_err(broken)?;
+        let found = migrate(&mut connection).map_err(broken)?;
+        if found > SCHEMA_VERSION {
+            return Err(OpenError::Newer { folder: folder.to_owned(), found });
+        }
+        let (events, deliveries) = (last_id(&connection, "events"), last_id(&connection, "deliveries"));
+        let (writer, thread) = Writer::start(connection).map_err(unusable)?;
+        Ok(Self(Arc::new(Inner {
+            seams,
+            events: Leases::new(events.map_err(broken)?),
+            deliveries: Leases::new(deliveries.map_err(broken)?),
+            path,
+            writer: Mutex::new(Some(writer)),
+            readers: Mutex::default(),
+            thread: Mutex::new(Some(thread)),
+            draining: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            emptied: AtomicBool::new(false),
+            news: Notify::new(),
+            lock,
+        })))
+    }
+
+    /// The first part of a stop: nothing more is claimed, and what is dropped unsettled counts as no failure.
+    pub fn stop_claiming(&self) {
+        self.0.draining.store(true, Ordering::SeqCst);
+        self.0.news.notify_waiters();
+    }
+
+    /// Deletes what nobody needs any more, in small steps: messages that finished longer ago than `retention`, markers and tombstones
+    /// past their time.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn sweep(&self, retention: Duration) -> Result<(), Fault> {
+        let now = self.0.seams.clock.now();
+        let before = |age: Duration| now.as_millis().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let (finished, tombstones) = (before(retention), before(limits::TOMBSTONE_TTL));
+        loop {
+            let swept = self.0.write("sweep", move |connection| sweep(connection, finished, tombstones, now.as_millis()), |_| {});
+            if swept.await? < SWEEP_STEP {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finishes what is being written and lets go of the file. Every claim of this store is void from now on.
+    pub async fn close(&self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+        self.0.news.notify_waiters();
+        drop(self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let inner = Arc::clone(&self.0);
+        let closing = tokio::task::spawn_blocking(move || {
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("the writer of the database panicked");
+            }
+            inner.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            // Dropping the file would do, but somebody may hold a port of the past.
+            if let Err(error) = inner.lock.unlock() {
+                tracing::warn!(%error, "the data folder's lock was not released");
+            }
+        });
+        if closing.await.is_err() {
+            tracing::error!("closing the database was cut short");
+        }
+    }
+}
+
+impl Inner {
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst) || self.is_closed()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Does a step; returns when it is on disk. `then` runs before anybody hears of it, and only if it happened.
+    pub async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(&Self) + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (sender, receiver) = oneshot::channel();
+        self.submit(operation, work, then, move |result| {
+            if sender.send(result).is_err() {
+                tracing::trace!("nobody waits for this write any more");
+            }
+        })?;
+        receiver.await.map_err(|_| closed(operation))?
+    }
+
+    /// Enqueues a step.
+    pub fn submit<T: Send + 'static>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        mut work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(&Self) + Send + 'static,
+        done: impl FnOnce(Result<T, Fault>) + Send + 'static,
+    ) -> Result<(), Fault> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = writer.as_ref().ok_or_else(|| closed(operation))?;
+        let slot = Arc::new(Mutex::new(None));
+        let (filled, this) = (Arc::clone(&slot), Arc::clone(self));
+        let submitted = writer.submit(
+            move |connection| {
+                let value = work(connection)?;
+                *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+                Ok(())
+            },
+            move |result| {
+                let value = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                done(match (result, value) {
+                    (Ok(()), Some(value)) => {
+                        then(&this);
+                        Ok(value)
+                    }
+                    (Ok(()), None) => Err(closed(operation)),
+                    (Err(error), _) => Err(fault(operation, error)),
+                });
+            },
+        );
+        if submitted { Ok(()) } else { Err(closed(operation)) }
+    }
+
+    /// Reads on a connection of its own, beside the writer.
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        read: impl FnOnce(&Arc<Self>, &Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let this = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            if this.is_closed() {
+                return Err(closed(operation));
+            }
+            let idle = this.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => connect(&this.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                    .map_err(|error| fault(operation, error))?,
+            };
+            let result = read(&this, &connection).map_err(|error| fault(operation, error));
+            if !this.is_closed() {
+                this.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
+            result
+        });
+        reading.await.map_err(|error| Fault::unavailable(operation, error))?
+    }
+}
+
+/// Deletes one step's worth; how many messages were among it.
+fn sweep(connection: &Connection, finished: i64, tombstones: i64, now: i64) -> rusqlite::Result<usize> {
+    let query = "SELECT id FROM messages WHERE finished_at <= ?1
+                 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id) LIMIT ?2";
+    let step = i64::try_from(SWEEP_STEP).unwrap_or(i64::MAX);
+    let mut query = connection.prepare_cached(query)?;
+    let ids = query.query_map((finished, step), |row| row.get(0))?.collect::<rusqlite::Result<Vec<Vec<u8>>>>()?;
+    for id in &ids {
+        for table in [
+            "DELETE FROM attempts WHERE message = ?1",
+            "DELETE FROM states WHERE message = ?1",
+            "DELETE FROM messages WHERE id = ?1",
+        ] {
+            connection.prepare_cached(table)?.execute([id])?;
+        }
+    }
+    connection.execute("DELETE FROM markers WHERE expires_at <= ?1", [now])?;
+    // A router that was away for all that time asks for everything anew.
+    let raise = "UPDATE applications SET floor = max(floor, (SELECT max(changed) FROM endpoints
+                 WHERE app = applications.id AND deleted_at <= ?1))
+                 WHERE id IN (SELECT app FROM endpoints WHERE deleted_at <= ?1)";
+    connection.execute(raise, [tombstones])?;
+    connection.execute("DELETE FROM endpoints WHERE deleted_at <= ?1", [tombstones])?;
+    connection.execute("DELETE FROM applications WHERE deleted_at <= ?1", [tombstones])?;
+    Ok(ids.len())
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    Ok(connection)
+}
+
+/// Brings the schema up to date; the version that was found.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > SCHEMA_VERSION {
+        return Ok(found);
+    }
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // Every commit is on disk before anybody hears of it.
+    connection.pragma_update(None, "synchronous", "full")?;
+    if found == 0 {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        transaction.commit()?;
+    }
+    Ok(found)
+}
+
+/// The highest id there ever was in a queue: what is not above it was there before this process.
+fn last_id(connection: &Connection, table: &str) -> rusqlite::Result<i64> {
+    let query = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?1), 0)";
+    connection.query_row(query, [table], |row| row.get(0))
+}

@@ -1,0 +1,204 @@
+//! The conformance suites of every port, on SQLite.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookyard_core::event::Admission;
+use hookyard_core::port::{Deliveries, Directory, Events, Journal};
+use hookyard_core::seal::SealingKeys;
+use hookyard_core::step::NoTripwire;
+use hookyard_core::{Clock, Entropy, RefusalReason, Timestamp, limits};
+use hookyard_embedded::{Seams, Store};
+use hookyard_testkit::conformance::directory::DirectoryBackend;
+use hookyard_testkit::conformance::journal::JournalBackend;
+use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, deliveries, directory, events, journal};
+use hookyard_wire::queue::{read_message_part, read_progress};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+/// The system's time: what the suites wait for, they wait for really.
+struct RealClock;
+impl Clock for RealClock {
+    #[expect(clippy::disallowed_methods, reason = "a test in real time")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        Timestamp::from_millis(i64::try_from(since.as_millis()).expect("in range"))
+    }
+}
+
+/// Different bytes each time; nothing here is secret.
+#[derive(Default)]
+struct Counting(Mutex<u64>);
+impl Entropy for Counting {
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut count = self.0.lock().expect("unpoisoned");
+        for chunk in bytes.chunks_mut(8) {
+            *count += 1;
+            let next = count.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+            chunk.copy_from_slice(&next[..chunk.len()]);
+        }
+    }
+}
+
+/// A folder, and the store of this moment in it.
+struct Embedded {
+    folder: TempDir,
+    store: Mutex<Store>,
+}
+
+fn open(folder: &Path) -> Store {
+    Store::open(folder, seams()).expect("opened")
+}
+
+fn seams() -> Seams {
+    Seams {
+        admission: Admission { max_bytes: limits::EVENT_BYTES, require_id: false },
+        keys: SealingKeys::parse("dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=").expect("a key"),
+        clock: Arc::new(RealClock),
+        entropy: Arc::new(Counting::default()),
+        tripwire: Arc::new(NoTripwire),
+    }
+}
+
+impl Embedded {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Mutex::new(open(folder.path()));
+        Self { folder, store }
+    }
+
+    fn store(&self) -> Store {
+        self.store.lock().expect("unpoisoned").clone()
+    }
+
+    /// As an operator would with `sqlite3`.
+    fn by_hand(&self) -> Connection {
+        let connection = Connection::open(self.folder.path().join("hookyard.db")).expect("opened");
+        connection.busy_timeout(Duration::from_secs(5)).expect("set");
+        connection
+    }
+}
+
+#[async_trait]
+impl QueueBackend for Embedded {
+    fn events(&self) -> Arc<dyn Events> {
+        Arc::new(self.store())
+    }
+
+    fn deliveries(&self) -> Arc<dyn Deliveries> {
+        Arc::new(self.store())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(RealClock)
+    }
+
+    async fn pass(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    async fn restart(&self) {
+        self.store().close().await;
+        *self.store.lock().expect("unpoisoned") = open(self.folder.path());
+    }
+
+    async fn publish_unreadable(&self, body: Bytes) {
+        self.by_hand().execute("INSERT INTO events (body) VALUES (?1)", [&body[..]]).expect("inserted");
+    }
+
+    async fn dead(&self) -> Vec<DeadLetter> {
+        let connection = self.by_hand();
+        let query = "SELECT m.body, d.progress FROM deliveries d JOIN messages m ON m.id = d.message WHERE d.state = 'dead'";
+        let mut query = connection.prepare(query).expect("prepared");
+        let rows = query.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))).expect("found");
+        let letter = |(body, progress): (Vec<u8>, Vec<u8>)| {
+            let message = Arc::new(read_message_part(Bytes::from(body)).expect("a message"));
+            let (delivery, reason) = read_progress(message, &progress).expect("a delivery");
+            DeadLetter { delivery, reason: reason.expect("a reason") }
+        };
+        let dead = rows.map(|row| letter(row.expect("read"))).collect();
+        connection.execute("DELETE FROM deliveries WHERE state = 'dead'", []).expect("taken out");
+        dead
+    }
+
+    async fn rejected(&self) -> Vec<Rejected> {
+        let connection = self.by_hand();
+        let mut query = connection.prepare("DELETE FROM rejected RETURNING reason, body").expect("prepared");
+        let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))).expect("found");
+        let rejected = |(named, body): (String, Vec<u8>)| {
+            let reason = RefusalReason::ALL.into_iter().find(|reason| reason.as_str() == named).expect("a reason we know");
+            Rejected { reason, body: Bytes::from(body) }
+        };
+        rows.map(|row| rejected(row.expect("read"))).collect()
+    }
+}
+
+#[async_trait]
+impl DirectoryBackend for Embedded {
+    fn directory(&self) -> Arc<dyn Directory> {
+        Arc::new(self.store())
+    }
+
+    async fn empty(&self) {
+        let empty = "DELETE FROM applications; DELETE FROM endpoints; DELETE FROM markers; DELETE FROM counters";
+        self.by_hand().execute_batch(empty).expect("emptied");
+    }
+}
+
+impl JournalBackend for Embedded {
+    fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(self.store())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(RealClock)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_keep_their_promises() {
+    events::run_all(async || Box::new(Embedded::new()) as Box<dyn QueueBackend>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_keep_their_promises() {
+    deliveries::run_all(async || Box::new(Embedded::new()) as Box<dyn QueueBackend>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_directory_keeps_its_promises() {
+    directory::run_all(async || Box::new(Embedded::new()) as Box<dyn DirectoryBackend>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_keeps_its_promises() {
+    journal::run_all(async || Box::new(Embedded::new()) as Box<dyn JournalBackend>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_one_process_s_and_not_a_newer_programs() {
+    let embedded = Embedded::new();
+    let again = |folder: &Path| Store::open(folder, seams()).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(again(embedded.folder.path()).contains("another process"));
+    embedded.store().close().await;
+    embedded.by_hand().pragma_update(None, "user_version", 99).expect("set");
+    assert!(again(embedded.folder.path()).contains("newer version"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_finished_long_ago_is_swept_and_nothing_else() {
+    let embedded = Embedded::new();
+    let connection = embedded.by_hand();
+    let message = "INSERT INTO messages (id, app, body, finished_at) VALUES (?1, x'00', x'00', ?2)";
+    let now = RealClock.now().as_millis();
+    for (id, finished) in [(1_u8, Some(now - 10_000)), (2, Some(now - 1_000)), (3, None)] {
+        connection.execute(message, ([id], finished)).expect("inserted");
+    }
+    embedded.store().sweep(Duration::from_secs(5)).await.expect("swept");
+    let mut left = connection.prepare("SELECT id FROM messages ORDER BY id").expect("prepared");
+    let left: Vec<Vec<u8>> = left.query_map([], |row| row.get(0)).expect("found").map(|id| id.expect("read")).collect();
+    assert_eq!(left, [[2], [3]]);
+}
