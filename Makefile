@@ -9,12 +9,16 @@ NEXTEST_VERSION := 0.9
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run test lint fmt bench chaos build python tools
+.PHONY: help run run-cluster test lint fmt bench chaos build python tools
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: ## start everything, print a token and one line to try it
+run: ## start everything in one process, print a token and one line to try it
+	cargo build --release -p hookyard
+	$(TARGET)/release/hookyard demo --keep
+
+run-cluster: ## the same on RabbitMQ and Redis, private ones unless URLs are given
 	cargo build --release -p hookyard -p hookyard-e2e --bins
 	$(TARGET)/release/with-services --state .services $(TARGET)/release/hookyard demo --keep --amqp {amqp} --redis {redis}
 

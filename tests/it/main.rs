@@ -6,6 +6,7 @@ mod conformance_redis;
 mod events_reach_exactly_the_endpoints_the_rule_names;
 mod faults_lose_nothing;
 mod management;
+mod one_process_is_a_whole_service;
 mod retries_end_in_delivery_or_dead_letter;
 mod the_dataset_is_never_taken_for_empty;
 mod the_journal_survives_the_store;

@@ -59,9 +59,9 @@ async fn an_emptied_store_stops_everything_until_an_operator_accepts() -> Result
     nothing_moves(&world, &running, &amqp, "after-restart").await?;
 
     let settings = world.settings()?;
-    let report = tools::show_dataset(&settings).await.map_err(|fault| anyhow::anyhow!(fault.chain()))?;
+    let report = tools::show_dataset(&settings).await?;
     ensure!(!report.good && report.dataset.is_none() && report.explanation.contains("dataset accept"), "{report:?}");
-    let report = tools::accept_dataset(&settings).await.map_err(|fault| anyhow::anyhow!(fault.chain()))?;
+    let report = tools::accept_dataset(&settings).await?;
     ensure!(report.good && report.anchor == "same", "{report:?}");
     eventually("ready again", async || running.is_ready().await).await?;
     // The endpoints are gone with the store; what the administrator creates anew works.
@@ -84,7 +84,7 @@ async fn a_store_of_another_installation_is_not_used() -> Result<()> {
     let running = world.start_unready(Roles::ALL, config.clone()).await?;
     eventually("the alarm", async || metric(&running, "hookyard_dataset_wrong 1")).await?;
     ensure!(!running.is_ready().await);
-    let report = tools::show_dataset(&config.judge()?).await.map_err(|fault| anyhow::anyhow!(fault.chain()))?;
+    let report = tools::show_dataset(&config.judge()?).await?;
     ensure!(!report.good && report.anchor == "other", "{report:?}");
     running.close().await;
     Ok(())

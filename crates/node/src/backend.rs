@@ -1,17 +1,42 @@
-//! The adapters of this configuration, built.
+//! The adapters of this configuration, built, and the ports they offer.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use hookyard_core::Fault;
+use hookyard_core::port::{Deliveries, Directory, Events, Journal};
+use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
 use hookyard_telemetry::Metrics;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
+use crate::config::{BackendSettings, ClusterSettings, Settings};
+use crate::default_app;
 use crate::roles::Roles;
 use crate::seams::Seams;
 use crate::spill::SpillingJournal;
+
+/// How often the file is swept.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Every port of the flow, whatever is behind it.
+#[derive(Clone)]
+pub struct Ports {
+    pub events: Arc<dyn Events>,
+    pub deliveries: Arc<dyn Deliveries>,
+    pub directory: Arc<dyn Directory>,
+    pub journal: Arc<dyn Journal>,
+}
+
+/// What everything is kept in.
+#[derive(Clone)]
+pub enum Backend {
+    Cluster(Arc<Cluster>),
+    Embedded(Embedded),
+}
 
 /// Broker and store, ready to be used; neither need be reachable yet.
 pub struct Cluster {
@@ -21,10 +46,103 @@ pub struct Cluster {
     pub journal: Arc<SpillingJournal>,
 }
 
-impl Cluster {
+/// One file, open.
+#[derive(Clone)]
+pub struct Embedded {
+    store: Store,
+    retention: Duration,
+}
+
+impl Backend {
     pub fn build(settings: &Settings, roles: Roles, metrics: &Metrics, seams: &Seams) -> anyhow::Result<Self> {
-        let rabbit_config = rabbit_config(settings, roles);
-        let store = store(settings, metrics, seams).context("the store's URL cannot be read")?;
+        match &settings.backend {
+            BackendSettings::Cluster(cluster) => {
+                Ok(Self::Cluster(Arc::new(Cluster::build(settings, cluster, roles, metrics, seams)?)))
+            }
+            BackendSettings::Embedded(folder) => {
+                ensure!(
+                    roles == Roles::ALL,
+                    "without HOOKYARD_AMQP_URL and HOOKYARD_REDIS_URL one process plays every role: leave out --role"
+                );
+                Ok(Self::Embedded(Embedded::open(settings, folder, seams)?))
+            }
+        }
+    }
+
+    pub fn ports(&self) -> Ports {
+        match self {
+            Self::Cluster(cluster) => Ports {
+                events: Arc::clone(&cluster.rabbit) as _,
+                deliveries: Arc::clone(&cluster.rabbit) as _,
+                directory: Arc::new(cluster.store.clone()),
+                journal: Arc::clone(&cluster.journal) as _,
+            },
+            Self::Embedded(embedded) => {
+                let store = Arc::new(embedded.store.clone());
+                Ports {
+                    events: Arc::clone(&store) as _,
+                    deliveries: Arc::clone(&store) as _,
+                    directory: Arc::clone(&store) as _,
+                    journal: store,
+                }
+            }
+        }
+    }
+
+    /// The first part of a stop.
+    pub fn stop_claiming(&self) {
+        match self {
+            Self::Cluster(cluster) => cluster.rabbit.stop_claiming(),
+            Self::Embedded(embedded) => embedded.store.stop_claiming(),
+        }
+    }
+
+    /// Ends everything: what is claimed and not settled is claimable again.
+    pub async fn stop(&self) {
+        match self {
+            Self::Cluster(cluster) => cluster.rabbit.stop().await,
+            Self::Embedded(embedded) => embedded.store.close().await,
+        }
+    }
+}
+
+impl Embedded {
+    fn open(settings: &Settings, folder: &Path, seams: &Seams) -> anyhow::Result<Self> {
+        let seams = hookyard_embedded::Seams {
+            admission: settings.admission,
+            keys: settings.keys.clone(),
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            tripwire: Arc::clone(&seams.tripwire),
+        };
+        Ok(Self { store: Store::open(folder, seams)?, retention: settings.config.journal.retention })
+    }
+
+    /// Makes what must be there, and keeps the file in order until `stop`.
+    pub async fn keep_house(self, seams: Seams, stop: CancellationToken) -> Result<(), Fault> {
+        default_app::ensure(&self.store, &*seams.clock, &*seams.entropy).await?;
+        loop {
+            if let Err(fault) = self.store.sweep(self.retention).await {
+                tracing::warn!(error = fault.chain(), "the file was not swept");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(SWEEP) => {}
+            }
+        }
+    }
+}
+
+impl Cluster {
+    fn build(
+        settings: &Settings,
+        cluster: &ClusterSettings,
+        roles: Roles,
+        metrics: &Metrics,
+        seams: &Seams,
+    ) -> anyhow::Result<Self> {
+        let rabbit_config = rabbit_config(settings, cluster, roles);
+        let store = store(settings, cluster, metrics, seams).context("the store's URL cannot be read")?;
         let shards = Shards { fast: settings.config.amqp.shards, slow: settings.config.amqp.slow_shards };
         let (clock, entropy) = (Arc::clone(&seams.clock), Arc::clone(&seams.entropy));
         let rabbit = Rabbit::start(rabbit_config.clone(), shards, metrics.clone(), clock, entropy, Arc::clone(&seams.tripwire));
@@ -34,9 +152,9 @@ impl Cluster {
 }
 
 /// The store alone, for the command line.
-pub fn store(settings: &Settings, metrics: &Metrics, seams: &Seams) -> Result<RedisStore, Fault> {
+pub fn store(settings: &Settings, cluster: &ClusterSettings, metrics: &Metrics, seams: &Seams) -> Result<RedisStore, Fault> {
     let config = RedisConfig {
-        url: settings.redis_url.clone(),
+        url: cluster.redis_url.clone(),
         journal_url: settings.config.redis_journal_url.clone(),
         retention: settings.config.journal.retention,
     };
@@ -45,9 +163,9 @@ pub fn store(settings: &Settings, metrics: &Metrics, seams: &Seams) -> Result<Re
 }
 
 /// The broker's details for these roles.
-pub fn rabbit_config(settings: &Settings, roles: Roles) -> RabbitConfig {
+pub fn rabbit_config(settings: &Settings, cluster: &ClusterSettings, roles: Roles) -> RabbitConfig {
     RabbitConfig {
-        url: settings.amqp_url.clone(),
+        url: cluster.amqp_url.clone(),
         prefix: settings.config.amqp.prefix.clone(),
         declare: settings.config.amqp.declare,
         consumes: Consumes { events: roles.router, deliveries: roles.dispatcher, spill: roles.router || roles.dispatcher },

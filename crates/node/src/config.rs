@@ -18,7 +18,7 @@ use hookyard_dispatcher::SignatureHeaders;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::units;
+use crate::{local, units};
 
 /// Shards of the fast and the slow lane unless configured: measured on two cores, more queues cost more than they bring.
 const SHARDS: (u32, u32) = (2, 1);
@@ -35,6 +35,8 @@ pub struct Config {
     pub redis_url: Option<String>,
     /// Another store for journal and markers.
     pub redis_journal_url: Option<String>,
+    /// Where everything is kept when there is neither broker nor store.
+    pub data_dir: PathBuf,
     /// Where the API listens.
     pub listen: SocketAddr,
     /// Where `/metrics`, `/livez` and `/readyz` listen.
@@ -132,6 +134,7 @@ impl Default for Config {
             amqp_url: None,
             redis_url: None,
             redis_journal_url: None,
+            data_dir: PathBuf::from("hookyard-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             ops_listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
             secret_key: None,
@@ -183,15 +186,31 @@ impl Default for JournalConfig {
     }
 }
 
+/// Which backend.
+#[derive(Clone)]
+pub enum BackendSettings {
+    /// RabbitMQ and Redis.
+    Cluster(ClusterSettings),
+    /// One file in this folder.
+    Embedded(PathBuf),
+}
+
+/// Where broker and store are.
+#[derive(Clone)]
+pub struct ClusterSettings {
+    /// The broker.
+    pub amqp_url: String,
+    /// The store.
+    pub redis_url: String,
+}
+
 /// A configuration that was judged: nothing in it is wrong or missing.
 #[derive(Clone)]
 pub struct Settings {
     /// As read.
     pub config: Config,
-    /// The broker.
-    pub amqp_url: String,
-    /// The store.
-    pub redis_url: String,
+    /// What everything is kept in.
+    pub backend: BackendSettings,
     /// What seals.
     pub keys: SealingKeys,
     /// What tokens are signed with.
@@ -218,7 +237,13 @@ impl Config {
         let env = Env::prefixed("HOOKYARD_").ignore(&["url", "token", "config", "test_amqp_url", "test_redis_url"]).split("__");
         let mut config: Self = figment.merge(env).extract().context("the configuration is wrong")?;
         config.read_files()?;
+        local::fill_in(&mut config)?;
         Ok(config)
+    }
+
+    /// Whether everything is kept in one file, with neither broker nor store.
+    pub fn is_embedded(&self) -> bool {
+        self.amqp_url.is_none() && self.redis_url.is_none()
     }
 
     fn read_files(&mut self) -> anyhow::Result<()> {
@@ -240,9 +265,11 @@ impl Config {
 
     /// Judges everything at once, before anything is started.
     pub fn judge(self) -> anyhow::Result<Settings> {
-        let (amqp_url, redis_url) = match (&self.amqp_url, &self.redis_url) {
-            (Some(amqp), Some(redis)) => (amqp.clone(), redis.clone()),
-            (None, None) => bail!("set HOOKYARD_AMQP_URL and HOOKYARD_REDIS_URL; running without them is not possible yet"),
+        let backend = match (&self.amqp_url, &self.redis_url) {
+            (Some(amqp), Some(redis)) => {
+                BackendSettings::Cluster(ClusterSettings { amqp_url: amqp.clone(), redis_url: redis.clone() })
+            }
+            (None, None) => BackendSettings::Embedded(self.data_dir.clone()),
             _ => bail!("HOOKYARD_AMQP_URL and HOOKYARD_REDIS_URL go together: one of them is missing"),
         };
         let keys =
@@ -290,7 +317,19 @@ impl Config {
             body_format: delivery.body_format,
         };
         let admission = Admission { max_bytes: self.events.max_bytes, require_id: self.events.require_id };
-        Ok(Settings { amqp_url, redis_url, keys, jwt_secret, allow, signature_headers, policy, admission, config: self })
+        Ok(Settings { backend, keys, jwt_secret, allow, signature_headers, policy, admission, config: self })
+    }
+}
+
+impl Settings {
+    /// Broker and store, for what only makes sense with them.
+    pub fn cluster(&self) -> anyhow::Result<&ClusterSettings> {
+        match &self.backend {
+            BackendSettings::Cluster(cluster) => Ok(cluster),
+            BackendSettings::Embedded(_) => {
+                bail!("this is about RabbitMQ and Redis: set HOOKYARD_AMQP_URL and HOOKYARD_REDIS_URL")
+            }
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use hookyard_core::port::{Directory, Expect, Written};
-use hookyard_core::{AppId, AppRef, Application, Clock, Entropy, Fault, FaultKind};
+use hookyard_core::{Clock, Entropy, Fault, FaultKind};
 use hookyard_rabbit::{Anchor, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{Meta, RedisStore, ShardCounts};
 use tokio_util::sync::CancellationToken;
+
+use crate::default_app;
 
 /// How often the sentinel is looked at, beside every read that looks at it anyway.
 const WATCH: Duration = Duration::from_secs(2);
@@ -91,7 +92,7 @@ impl Guard {
                 self.store.check_seal().await?;
                 tracing::info!(dataset = meta.dataset, epoch = meta.epoch, "dataset verified");
                 self.store.adopt(Some(meta));
-                self.ensure_default_app().await?;
+                default_app::ensure(&self.store, &*self.clock, &*self.entropy).await?;
                 self.refresh_shards().await
             }
             standing => {
@@ -125,33 +126,6 @@ impl Guard {
         let counts = self.store.grow_shards(ShardCounts { fast: known.fast, slow: known.slow }).await?;
         self.rabbit.grow_shards(Shards { fast: counts.fast, slow: counts.slow });
         Ok(())
-    }
-
-    async fn ensure_default_app(&self) -> Result<(), Fault> {
-        let uid = AppRef::DEFAULT_UID
-            .parse()
-            .map_err(|error| Fault::caused(FaultKind::Refused, "name the default application", error))?;
-        let named = AppRef::Uid(uid);
-        let AppRef::Uid(uid) = &named else { return Ok(()) };
-        if self.store.resolve(std::slice::from_ref(&named)).await?.apps.first().copied().flatten().is_some() {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        let app = Application {
-            id: AppId::new(now, &*self.entropy),
-            uid: Some(uid.clone()),
-            name: "Default".to_owned(),
-            disabled: false,
-            throttle_rate: None,
-            metadata: std::collections::BTreeMap::new(),
-            created_at: now,
-            updated_at: now,
-            revision: 0,
-        };
-        match self.store.put_app(&app, Expect::New).await? {
-            Written::Done(_) | Written::UidTaken => Ok(()),
-            Written::Conflict | Written::NoApp => Err(Fault::new(FaultKind::Contended, "create the default application")),
-        }
     }
 }
 

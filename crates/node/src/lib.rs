@@ -9,7 +9,9 @@ pub mod token;
 pub mod tools;
 
 mod backend;
+mod default_app;
 mod http;
+pub mod local;
 mod ops;
 mod spill;
 mod start;

@@ -7,41 +7,46 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use hookyard_rabbit::Rabbit;
-use hookyard_redis::RedisStore;
 use hookyard_telemetry::Metrics;
 use http::{StatusCode, header};
 use serde::Serialize;
 
+use crate::backend::Backend;
+
 /// What readiness is judged by.
 pub struct Ops {
     pub metrics: Metrics,
-    pub rabbit: Arc<Rabbit>,
-    pub store: RedisStore,
+    pub backend: Backend,
     pub draining: AtomicBool,
 }
 
 /// Whether this process can do its work, and what is missing.
-#[expect(clippy::struct_excessive_bools, reason = "an answer in JSON, one field per question")]
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Readiness {
     ready: bool,
-    broker: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broker: Option<bool>,
     store: bool,
-    dataset: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataset: Option<bool>,
     draining: bool,
 }
 
 impl Ops {
     /// Asks everything that is needed.
     pub async fn readiness(&self) -> Readiness {
-        let (broker, draining) = (self.rabbit.is_connected(), self.draining.load(Ordering::Relaxed));
-        let found = self.store.meta().await;
-        let adopted = self.store.adopted();
-        let dataset = matches!((&found, &adopted), (Ok(Some(found)), Some(adopted)) if found.dataset == adopted.dataset);
-        let ready = broker && dataset && !draining;
+        let draining = self.draining.load(Ordering::Relaxed);
+        let (broker, store, dataset) = match &self.backend {
+            Backend::Cluster(cluster) => {
+                let (found, adopted) = (cluster.store.meta().await, cluster.store.adopted());
+                let dataset = matches!((&found, &adopted), (Ok(Some(found)), Some(adopted)) if found.dataset == adopted.dataset);
+                (Some(cluster.rabbit.is_connected()), found.is_ok(), Some(dataset))
+            }
+            Backend::Embedded(_) => (None, self.backend.ports().directory.resolve(&[]).await.is_ok(), None),
+        };
+        let ready = broker.unwrap_or(true) && store && dataset.unwrap_or(true) && !draining;
         self.metrics.ready.set(i64::from(ready));
-        Readiness { ready, broker, store: found.is_ok(), dataset, draining }
+        Readiness { ready, broker, store, dataset, draining }
     }
 }
 

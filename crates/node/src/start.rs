@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backend::Cluster;
+use crate::backend::{Backend, Cluster, Ports};
 use crate::config::Settings;
 use crate::dataset::Guard;
 use crate::http::{self, Front};
@@ -39,7 +39,7 @@ pub struct Running {
     /// Metrics.
     pub metrics: Metrics,
     state: Arc<Ops>,
-    cluster: Cluster,
+    backend: Backend,
     /// Ends claiming and accepting.
     stop: CancellationToken,
     /// Ends everything else, when the services are done.
@@ -49,45 +49,33 @@ pub struct Running {
     guard: JoinHandle<Result<(), Fault>>,
 }
 
-/// Starts the roles of this configuration. Broker and store need not be there yet: what needs them waits.
+/// Starts the roles of this configuration. Broker and store need not be there yet: what needs them waits. One file must be usable.
 pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::Result<Running> {
     install_crypto();
     let metrics = Metrics::declare(seams.registry.clone()).context("metrics were declared twice")?;
-    let cluster = Cluster::build(settings, roles, &metrics, &seams)?;
+    let backend = Backend::build(settings, roles, &metrics, &seams)?;
+    let ports = backend.ports();
     let (stop, close) = (CancellationToken::new(), CancellationToken::new());
     let (services, background) = (TaskTracker::new(), TaskTracker::new());
-    let guard = Guard {
-        store: cluster.store.clone(),
-        broker: cluster.rabbit_config.clone(),
-        rabbit: Arc::clone(&cluster.rabbit),
-        clock: Arc::clone(&seams.clock),
-        entropy: Arc::clone(&seams.entropy),
+    let guard = match &backend {
+        Backend::Cluster(cluster) => keep_cluster(cluster, &seams, &background, &stop, &close),
+        Backend::Embedded(embedded) => tokio::spawn(embedded.clone().keep_house(seams.clone(), close.clone())),
     };
-    let guard = tokio::spawn(guard.run(close.clone()));
-    background.spawn(Arc::clone(&cluster.journal).watch(close.clone()));
-    if cluster.rabbit_config.consumes.spill {
-        background.spawn(Arc::clone(&cluster.journal).drain(stop.clone()));
-    }
     if roles.router {
-        services.spawn(router(&cluster, &metrics, &seams).run(stop.clone()));
+        services.spawn(router(&ports, &metrics, &seams).run(stop.clone()));
     }
     if roles.dispatcher {
-        services.spawn(dispatcher(settings, &cluster, &metrics, &seams)?.run(stop.clone()));
+        services.spawn(dispatcher(settings, &ports, &metrics, &seams)?.run(stop.clone()));
     }
-    let state = Arc::new(Ops {
-        metrics: metrics.clone(),
-        rabbit: Arc::clone(&cluster.rabbit),
-        store: cluster.store.clone(),
-        draining: AtomicBool::new(false),
-    });
+    let state = Arc::new(Ops { metrics: metrics.clone(), backend: backend.clone(), draining: AtomicBool::new(false) });
     let ops = listen(settings.config.ops_listen, ops::routes(Arc::clone(&state)), &background, close.clone()).await?;
     let api = if roles.serves_http() {
-        let app = api(settings, roles, &cluster, &metrics, &seams);
+        let app = api(settings, roles, &ports, &metrics, &seams);
         Some(listen(settings.config.listen, app, &services, stop.clone()).await?)
     } else {
         None
     };
-    Ok(Running { api, ops, metrics, state, cluster, stop, close, services, background, guard })
+    Ok(Running { api, ops, metrics, state, backend, stop, close, services, background, guard })
 }
 
 impl Running {
@@ -108,7 +96,7 @@ impl Running {
     pub async fn drain(self) {
         let begun = Instant::now();
         self.state.draining.store(true, Ordering::Relaxed);
-        self.cluster.rabbit.stop_claiming();
+        self.backend.stop_claiming();
         self.stop.cancel();
         self.services.close();
         if tokio::time::timeout(GRACE, self.services.wait()).await.is_err() {
@@ -123,7 +111,7 @@ impl Running {
         let begun = Instant::now();
         self.stop.cancel();
         self.close.cancel();
-        self.cluster.rabbit.stop().await;
+        self.backend.stop().await;
         self.background.close();
         if tokio::time::timeout(Duration::from_secs(2), self.background.wait()).await.is_err() {
             tracing::debug!("left some background work behind");
@@ -132,11 +120,33 @@ impl Running {
     }
 }
 
-fn router(cluster: &Cluster, metrics: &Metrics, seams: &Seams) -> hookyard_router::Router {
+/// What goes on beside the roles of a cluster: the guard of the dataset, and the journal's way back from its spill.
+fn keep_cluster(
+    cluster: &Arc<Cluster>,
+    seams: &Seams,
+    background: &TaskTracker,
+    stop: &CancellationToken,
+    close: &CancellationToken,
+) -> JoinHandle<Result<(), Fault>> {
+    background.spawn(Arc::clone(&cluster.journal).watch(close.clone()));
+    if cluster.rabbit_config.consumes.spill {
+        background.spawn(Arc::clone(&cluster.journal).drain(stop.clone()));
+    }
+    let guard = Guard {
+        store: cluster.store.clone(),
+        broker: cluster.rabbit_config.clone(),
+        rabbit: Arc::clone(&cluster.rabbit),
+        clock: Arc::clone(&seams.clock),
+        entropy: Arc::clone(&seams.entropy),
+    };
+    tokio::spawn(guard.run(close.clone()))
+}
+
+fn router(ports: &Ports, metrics: &Metrics, seams: &Seams) -> hookyard_router::Router {
     hookyard_router::Router::new(hookyard_router::Seams {
-        events: Arc::clone(&cluster.rabbit) as _,
-        directory: Arc::new(cluster.store.clone()),
-        journal: Arc::clone(&cluster.journal) as _,
+        events: Arc::clone(&ports.events),
+        directory: Arc::clone(&ports.directory),
+        journal: Arc::clone(&ports.journal),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),
@@ -144,7 +154,7 @@ fn router(cluster: &Cluster, metrics: &Metrics, seams: &Seams) -> hookyard_route
     })
 }
 
-fn dispatcher(settings: &Settings, cluster: &Cluster, metrics: &Metrics, seams: &Seams) -> anyhow::Result<Arc<Dispatcher>> {
+fn dispatcher(settings: &Settings, ports: &Ports, metrics: &Metrics, seams: &Seams) -> anyhow::Result<Arc<Dispatcher>> {
     let clock = Arc::clone(&seams.clock);
     let egress =
         Egress::new(settings.allow.clone(), Arc::clone(&seams.look_up), clock).context("the HTTP client cannot be built")?;
@@ -156,9 +166,9 @@ fn dispatcher(settings: &Settings, cluster: &Cluster, metrics: &Metrics, seams: 
         endpoint_memory: settings.config.delivery.endpoint_memory,
     };
     let seams = hookyard_dispatcher::Seams {
-        deliveries: Arc::clone(&cluster.rabbit) as _,
-        directory: Arc::new(cluster.store.clone()),
-        journal: Arc::clone(&cluster.journal) as _,
+        deliveries: Arc::clone(&ports.deliveries),
+        directory: Arc::clone(&ports.directory),
+        journal: Arc::clone(&ports.journal),
         sender: Arc::new(egress),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
@@ -168,11 +178,11 @@ fn dispatcher(settings: &Settings, cluster: &Cluster, metrics: &Metrics, seams: 
     Ok(Dispatcher::new(seams, config))
 }
 
-fn api(settings: &Settings, roles: Roles, cluster: &Cluster, metrics: &Metrics, seams: &Seams) -> Router {
+fn api(settings: &Settings, roles: Roles, ports: &Ports, metrics: &Metrics, seams: &Seams) -> Router {
     let intake = hookyard_ingest::Seams {
-        events: Arc::clone(&cluster.rabbit) as _,
-        directory: Arc::new(cluster.store.clone()),
-        journal: Arc::clone(&cluster.journal) as _,
+        events: Arc::clone(&ports.events),
+        directory: Arc::clone(&ports.directory),
+        journal: Arc::clone(&ports.journal),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),
@@ -181,8 +191,8 @@ fn api(settings: &Settings, roles: Roles, cluster: &Cluster, metrics: &Metrics, 
     let mut routes = hookyard_ingest::routes(Intake::new(intake, settings.admission));
     if roles.admin {
         routes = routes.merge(hookyard_admin::routes(hookyard_admin::Seams {
-            directory: Arc::new(cluster.store.clone()),
-            journal: Arc::clone(&cluster.journal) as _,
+            directory: Arc::clone(&ports.directory),
+            journal: Arc::clone(&ports.journal),
             clock: Arc::clone(&seams.clock),
             entropy: Arc::clone(&seams.entropy),
             allow: Arc::new(settings.allow.clone()),

@@ -1,6 +1,5 @@
 //! What an operator does without a running process: topology and dataset.
 
-use hookyard_core::Fault;
 use hookyard_core::seal::SealingKeys;
 use hookyard_rabbit::{Anchor, Rabbit, Shards};
 use hookyard_telemetry::Metrics;
@@ -28,15 +27,16 @@ pub struct DatasetReport {
 }
 
 /// Declares exchanges, queues and bindings.
-pub async fn declare_topology(settings: &Settings) -> Result<(), Fault> {
+pub async fn declare_topology(settings: &Settings) -> anyhow::Result<()> {
     let shards = Shards { fast: settings.config.amqp.shards, slow: settings.config.amqp.slow_shards };
-    Rabbit::declare_topology(&rabbit_config(settings, Roles::default()), shards).await
+    Ok(Rabbit::declare_topology(&rabbit_config(settings, settings.cluster()?, Roles::default()), shards).await?)
 }
 
 /// Looks at the dataset and its anchor.
-pub async fn show_dataset(settings: &Settings) -> Result<DatasetReport, Fault> {
-    let (store, broker) =
-        (store(settings, &Metrics::unregistered(), &Seams::default())?, rabbit_config(settings, Roles::default()));
+pub async fn show_dataset(settings: &Settings) -> anyhow::Result<DatasetReport> {
+    let cluster = settings.cluster()?;
+    let store = store(settings, cluster, &Metrics::unregistered(), &Seams::default())?;
+    let broker = rabbit_config(settings, cluster, Roles::default());
     let (meta, anchor) = dataset::look(&store, &broker).await?;
     let (good, explanation) = match (&meta, anchor) {
         (None, Anchor::None) => (true, "nothing was started yet: the first start creates the dataset"),
@@ -63,9 +63,10 @@ pub async fn show_dataset(settings: &Settings) -> Result<DatasetReport, Fault> {
 }
 
 /// Accepts what the store holds now; running roles follow within seconds.
-pub async fn accept_dataset(settings: &Settings) -> Result<DatasetReport, Fault> {
-    let seams = Seams::default();
-    let (store, broker) = (store(settings, &Metrics::unregistered(), &seams)?, rabbit_config(settings, Roles::default()));
+pub async fn accept_dataset(settings: &Settings) -> anyhow::Result<DatasetReport> {
+    let (seams, cluster) = (Seams::default(), settings.cluster()?);
+    let store = store(settings, cluster, &Metrics::unregistered(), &seams)?;
+    let broker = rabbit_config(settings, cluster, Roles::default());
     dataset::accept(&store, &broker, &*seams.entropy).await?;
     show_dataset(settings).await
 }

@@ -2,7 +2,7 @@
 
 use std::io::BufRead as _;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use hookyard_node::config::Settings;
 use hookyard_node::tools::{self, DatasetReport};
@@ -25,7 +25,7 @@ pub enum Dataset {
 
 impl Dataset {
     pub async fn run(self, settings: &Settings, format: Option<Format>) -> anyhow::Result<()> {
-        let report = tools::show_dataset(settings).await.map_err(|fault| anyhow!(fault.chain()))?;
+        let report = tools::show_dataset(settings).await?;
         match self {
             Self::Show => print_report(&report, format),
             Self::Accept { .. } if report.good => {
@@ -37,7 +37,7 @@ impl Dataset {
                 if !yes {
                     confirm()?;
                 }
-                let report = tools::accept_dataset(settings).await.map_err(|fault| anyhow!(fault.chain()))?;
+                let report = tools::accept_dataset(settings).await?;
                 print_report(&report, format);
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
-use hookyard_node::{Config, Roles, Running, Seams, token};
+use hookyard_node::{Config, Roles, Running, Seams, local, token};
 use reqwest::Method;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -26,24 +26,28 @@ pub struct Demo {
     /// Keep running afterwards, and print what the receiver gets.
     #[arg(long)]
     keep: bool,
-    /// The broker.
-    #[arg(long, env = "HOOKYARD_AMQP_URL", hide_env_values = true)]
-    amqp: String,
+    /// The broker; without it and the store everything is in this process and one file.
+    #[arg(long, env = "HOOKYARD_AMQP_URL", hide_env_values = true, requires = "redis")]
+    amqp: Option<String>,
     /// The store.
-    #[arg(long, env = "HOOKYARD_REDIS_URL", hide_env_values = true)]
-    redis: String,
+    #[arg(long, env = "HOOKYARD_REDIS_URL", hide_env_values = true, requires = "amqp")]
+    redis: Option<String>,
 }
 
 impl Demo {
     pub async fn run(self, config: Config) -> anyhow::Result<()> {
-        let mut config = Config { amqp_url: Some(self.amqp.clone()), redis_url: Some(self.redis.clone()), ..config };
+        let mut config = Config { amqp_url: self.amqp.clone(), redis_url: self.redis.clone(), ..config };
         if config.log == Config::default().log {
             "error".clone_into(&mut config.log);
         }
         hookyard_telemetry::logs::begin(&config.log);
-        // Fixed, so that a second demonstration can read what the first one stored. Never for anything that matters.
-        config.secret_key.get_or_insert_with(|| "ZGVtb25zdHJhdGlvbi1rZXktbm90LWZvci1yZWFsISE=".to_owned());
-        config.jwt_secret.get_or_insert_with(|| "demonstration-secret-not-for-real-use".to_owned());
+        if config.is_embedded() {
+            local::create(&mut config, &SystemEntropy::default())?;
+        } else {
+            // Fixed, so that a second demonstration can read what the first one stored. Never for anything that matters.
+            config.secret_key.get_or_insert_with(|| "ZGVtb25zdHJhdGlvbi1rZXktbm90LWZvci1yZWFsISE=".to_owned());
+            config.jwt_secret.get_or_insert_with(|| "demonstration-secret-not-for-real-use".to_owned());
+        }
         config.delivery.allow_networks.push("127.0.0.0/8".to_owned());
         let secret = config.jwt_secret.clone().unwrap_or_default();
         let settings = config.judge().context("the configuration is wrong")?;

@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use hookyard_node::{Config, Role, Roles, Running, Seams};
+use hookyard_node::config::BackendSettings;
+use hookyard_node::seams::SystemEntropy;
+use hookyard_node::{Config, Role, Roles, Running, Seams, local};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::talk;
@@ -19,8 +21,9 @@ pub struct Run {
 }
 
 impl Run {
-    pub async fn run(self, config: Config) -> anyhow::Result<()> {
+    pub async fn run(self, mut config: Config) -> anyhow::Result<()> {
         hookyard_telemetry::logs::begin(&config.log);
+        local::create(&mut config, &SystemEntropy::default())?;
         raise_file_limit();
         let settings = config.judge().context("the configuration is wrong")?;
         let running = hookyard_node::start(&settings, Roles::of(&self.roles), Seams::default()).await?;
@@ -28,6 +31,9 @@ impl Run {
             talk(&format!("API on http://{api}, operations on http://{}", running.ops));
         } else {
             talk(&format!("operations on http://{}", running.ops));
+        }
+        if let BackendSettings::Embedded(folder) = &settings.backend {
+            talk(&format!("everything is kept in {}; a token: hookyard token create --scope admin", folder.display()));
         }
         until_told(running).await
     }

@@ -1,6 +1,5 @@
 //! `hookyard topology`.
 
-use anyhow::anyhow;
 use clap::Subcommand;
 use hookyard_node::config::Settings;
 use hookyard_node::tools;
@@ -18,7 +17,7 @@ impl Topology {
     pub async fn run(self, settings: &Settings) -> anyhow::Result<()> {
         match self {
             Self::Declare => {
-                tools::declare_topology(settings).await.map_err(|fault| anyhow!(fault.chain()))?;
+                tools::declare_topology(settings).await?;
                 talk("declared");
                 Ok(())
             }

@@ -1,0 +1,72 @@
+//! The data folder's own secrets: what a process without broker and store seals and signs with unless configured.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use hookyard_core::Entropy;
+use hookyard_core::seal::SealingKeys;
+
+use crate::config::Config;
+
+const SECRET_KEY: &str = "secret.key";
+const JWT_SECRET: &str = "jwt.secret";
+
+/// Fills in what the folder holds and the configuration does not.
+pub fn fill_in(config: &mut Config) -> Result<()> {
+    if config.is_embedded() {
+        let (secret_key, jwt_secret) = (config.data_dir.join(SECRET_KEY), config.data_dir.join(JWT_SECRET));
+        if config.secret_key.is_none() {
+            config.secret_key = read(&secret_key)?;
+        }
+        if config.jwt_secret.is_none() {
+            config.jwt_secret = read(&jwt_secret)?;
+        }
+    }
+    Ok(())
+}
+
+/// Fills in what is missing, and makes in the folder what it does not hold: readable by its owner alone.
+///
+/// # Errors
+/// When the folder cannot be made, read or written.
+pub fn create(config: &mut Config, entropy: &dyn Entropy) -> Result<()> {
+    fill_in(config)?;
+    if !config.is_embedded() || (config.secret_key.is_some() && config.jwt_secret.is_some()) {
+        return Ok(());
+    }
+    let folder = config.data_dir.clone();
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+    if config.secret_key.is_none() {
+        config.secret_key = Some(write(&folder.join(SECRET_KEY), SealingKeys::generate(entropy))?);
+    }
+    if config.jwt_secret.is_none() {
+        // 32 random bytes in base64, as a sealing key is.
+        config.jwt_secret = Some(write(&folder.join(JWT_SECRET), SealingKeys::generate(entropy))?);
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// Writes a secret that is not there yet; what another process wrote meanwhile stays.
+fn write(file: &Path, secret: String) -> Result<String> {
+    let context = || format!("cannot write {}", file.display());
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Ok(mut created) => {
+            writeln!(created, "{secret}").and_then(|()| created.sync_all()).with_context(context)?;
+            Ok(secret)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(read(file)?.unwrap_or(secret)),
+        Err(error) => Err(error).with_context(context),
+    }
+}
