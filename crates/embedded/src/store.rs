@@ -164,14 +164,15 @@ impl Store {
     pub async fn close(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
         self.0.news.notify_waiters();
-        drop(self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let inner = Arc::clone(&self.0);
         let closing = tokio::task::spawn_blocking(move || {
+            // Whoever closes last moves what is in the log beside the file into the file, and only the writer can.
+            inner.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            drop(inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
+            let thread = inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
             if thread.is_some_and(|thread| thread.join().is_err()) {
                 tracing::error!("the writer of the database panicked");
             }
-            inner.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
             // Dropping the file would do, but somebody may hold a port of the past.
             if let Err(error) = inner.lock.unlock() {
                 tracing::warn!(%error, "the data folder's lock was not released");
