@@ -42,9 +42,10 @@ bench: ## measure against the bare relay, side by side
 	cargo build --release -p hookyard -p hookyard-e2e --bins
 	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard
 
-chaos: tools ## the fault tests, ten times over
+chaos: tools ## the fault tests, ten times over, and 200 crashes
 	cargo build -p hookyard-e2e --all-targets
 	for round in $$(seq 10); do $(TARGET)/debug/with-services cargo nextest run -p hookyard-e2e -E 'test(/faults|dataset|journal/)' || exit 1; done
+	HOOKYARD_TEST_CRASHES=200 cargo nextest run -p hookyard-e2e -E 'test(/survives_crashes/)'
 
 # A Python with the official client libraries, where Python is there.
 python:

@@ -7,6 +7,7 @@ mod events_reach_exactly_the_endpoints_the_rule_names;
 mod faults_lose_nothing;
 mod management;
 mod one_process_is_a_whole_service;
+mod one_process_survives_crashes;
 mod retries_end_in_delivery_or_dead_letter;
 mod the_dataset_is_never_taken_for_empty;
 mod the_journal_survives_the_store;

@@ -22,8 +22,16 @@ impl RoleProcess {
     /// # Errors
     /// When the program does not start.
     pub fn start(world: &World, roles: &[&str], trip: Option<(Step, u32)>) -> Result<Self> {
+        Self::start_with(&world.environment(), roles, trip)
+    }
+
+    /// The same with a configuration of its own, as environment variables.
+    ///
+    /// # Errors
+    /// When the program does not start.
+    pub fn start_with(environment: &[(&'static str, String)], roles: &[&str], trip: Option<(Step, u32)>) -> Result<Self> {
         let mut command = Command::new(program()?);
-        command.args(roles).envs(world.environment()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(roles).envs(environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
         if let Some((step, count)) = trip {
             command.arg(format!("--trip={step:?}:{count}"));
         }

@@ -234,7 +234,9 @@ impl Config {
             figment = figment.merge(Toml::file_exact(file));
         }
         // These belong to the command line's client and to the tests.
-        let env = Env::prefixed("HOOKYARD_").ignore(&["url", "token", "config", "test_amqp_url", "test_redis_url"]).split("__");
+        let env = Env::prefixed("HOOKYARD_")
+            .ignore(&["url", "token", "config", "test_amqp_url", "test_redis_url", "test_crashes"])
+            .split("__");
         let mut config: Self = figment.merge(env).extract().context("the configuration is wrong")?;
         config.read_files()?;
         local::fill_in(&mut config)?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use hookyard_core::step::{Step, Tripwire};
-use hookyard_node::{Config, Role, Roles, Seams};
+use hookyard_node::{Config, Role, Roles, Seams, local};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Ends the process like a kill -9 would: nothing is flushed, nothing is dropped.
@@ -35,7 +35,9 @@ async fn main() -> Result<()> {
             }
         }
     }
-    let running = hookyard_node::start(&Config::load(None)?.judge()?, Roles::of(&roles), seams).await?;
+    let mut config = Config::load(None)?;
+    local::create(&mut config, &*seams.entropy)?;
+    let running = hookyard_node::start(&config.judge()?, Roles::of(&roles), seams).await?;
     signal(SignalKind::terminate())?.recv().await;
     running.drain().await;
     Ok(())
