@@ -29,8 +29,12 @@ pub const SCHEMA: &str = include_str!("schema.sql");
 const BUSY: Duration = Duration::from_secs(5);
 /// Messages deleted in one transaction: the writer is held for some milliseconds.
 const SWEEP_STEP: usize = 200;
-/// Pages kept in memory per connection, in KiB.
-const CACHE_KIB: i64 = 16 * 1024;
+/// Pages the writer keeps in memory, in KiB: the indexes' upper levels and the ends that grow.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+/// The same per reader; what they miss, the operating system has.
+const READER_CACHE_KIB: i64 = 2 * 1024;
+/// Readers kept open: more at once are rare, and opening one costs less than a millisecond.
+const READERS_KEPT: usize = 8;
 
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +118,7 @@ impl Store {
         })?;
         let broken = |source| OpenError::Database { folder: folder.to_owned(), source };
         let path = folder.join(FILE);
-        let mut connection = connect(&path, OpenFlags::default()).map_err(broken)?;
+        let mut connection = connect(&path, OpenFlags::default(), WRITER_CACHE_KIB).map_err(broken)?;
         let found = migrate(&mut connection).map_err(broken)?;
         if found > SCHEMA_VERSION {
             return Err(OpenError::Newer { folder: folder.to_owned(), found });
@@ -254,15 +258,18 @@ impl Inner {
                 return Err(closed(operation));
             }
             let idle = this.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match idle {
-                Some(connection) => connection,
-                None => connect(&this.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-                    .map_err(|error| fault(operation, error))?,
+            let connection = if let Some(connection) = idle {
+                connection
+            } else {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                connect(&this.path, flags, READER_CACHE_KIB).map_err(|error| fault(operation, error))?
             };
             let result = read(&this, &connection).map_err(|error| fault(operation, error));
-            if !this.is_closed() {
-                this.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            let mut idle = this.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < READERS_KEPT && !this.is_closed() {
+                idle.push(connection);
             }
+            drop(idle);
             result
         });
         reading.await.map_err(|error| Fault::unavailable(operation, error))?
@@ -296,11 +303,11 @@ fn sweep(connection: &Connection, finished: i64, tombstones: i64, now: i64) -> r
     Ok(ids.len())
 }
 
-fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, flags: OpenFlags, cache_kib: i64) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
     Ok(connection)
 }
 

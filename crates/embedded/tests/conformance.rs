@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,12 +10,13 @@ use hookyard_core::event::Admission;
 use hookyard_core::port::{Deliveries, Directory, Events, Journal};
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::NoTripwire;
-use hookyard_core::{Clock, Entropy, RefusalReason, Timestamp, limits};
+use hookyard_core::{Clock, Delivery, Entropy, Lane, Outcome, RefusalReason, Timestamp, limits};
 use hookyard_embedded::{Seams, Store};
+use hookyard_testkit::builders::Builders;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, deliveries, directory, events, journal};
-use hookyard_wire::queue::{read_message_part, read_progress};
+use hookyard_wire::queue::{DeliveryWriter, read_message_part, read_progress, write_progress};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -201,4 +202,53 @@ async fn what_finished_long_ago_is_swept_and_nothing_else() {
     let mut left = connection.prepare("SELECT id FROM messages ORDER BY id").expect("prepared");
     let left: Vec<Vec<u8>> = left.query_map([], |row| row.get(0)).expect("found").map(|id| id.expect("read")).collect();
     assert_eq!(left, [[2], [3]]);
+}
+
+/// Queues a delivery to `count` endpoints by hand; the last ones are due first.
+fn queue(connection: &Connection, make: &Builders, count: u32) {
+    let message = Arc::new(make.message(make.app().id));
+    let progress = write_progress(&Delivery::routed(Arc::clone(&message), make.endpoint_id(), false), None);
+    let body = DeliveryWriter::new(&message).message().clone();
+    let id = message.id.as_bytes().to_vec();
+    let app = message.app.as_bytes().to_vec();
+    connection.execute("INSERT INTO messages (id, app, body) VALUES (?1, ?2, ?3)", (&id, app, &body[..])).expect("inserted");
+    let fill = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?3)
+                INSERT INTO deliveries (message, endpoint, lane, due_at, progress) SELECT ?1, randomblob(20), 0, ?3 - i, ?2 FROM n";
+    connection.execute(fill, (&id, progress, count)).expect("filled");
+}
+
+/// The quickest of some claims that are settled at once.
+async fn claim_time(store: &Store) -> Duration {
+    let mut quickest = Duration::MAX;
+    for _ in 0..10 {
+        let begun = Instant::now();
+        let claims = Deliveries::claim(store, Lane::Fast, 256).await.expect("claimed");
+        quickest = quickest.min(begun.elapsed());
+        assert_eq!(claims.len(), 256);
+        for claim in claims {
+            store.settle(claim, Outcome::Delivered).await.expect("settled");
+        }
+    }
+    quickest
+}
+
+/// Resident memory of this process, in KiB, where the system tells.
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_million_queued_deliveries_cost_neither_time_nor_memory() {
+    let (embedded, make) = (Embedded::new(), Builders::new(Arc::new(RealClock), 1));
+    let store = embedded.store();
+    queue(&embedded.by_hand(), &make, 5_000);
+    let (few, before) = (claim_time(&store).await, resident_kib());
+    queue(&embedded.by_hand(), &make, 1_000_000);
+    let (many, after) = (claim_time(&store).await, resident_kib());
+    assert!(many < few * 5, "a claim took {few:?} among thousands and {many:?} among a million");
+    if let (Some(before), Some(after)) = (before, after) {
+        assert!(after < before + 32 * 1024, "{before} KiB became {after} KiB");
+    }
 }
