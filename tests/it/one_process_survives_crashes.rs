@@ -159,3 +159,32 @@ async fn a_crash_at_each_step_repeats_at_most_the_request_nobody_wrote_down() ->
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_accepts_nothing_it_cannot_keep() -> Result<()> {
+    let (site, receiver) = (Site::new()?, Receiver::start(|_, _| Answer::Status(204)).await?);
+    site.set_up(&receiver).await?;
+    let mut cramped = RoleProcess::start_on_a_small_disk(&site.environment, 8_000)?;
+    eventually("it serves", async || site.api.get("/app").await.is_ok()).await?;
+    let (mut accepted, mut refused) = (BTreeSet::new(), None);
+    for number in 0..10_000 {
+        let payload = json!({"number": number, "filling": "x".repeat(10_000)});
+        let message = json!({"eventType": "user.created", "eventId": format!("event-{number}"), "payload": payload});
+        let (status, answer) = site.api.try_call(Method::POST, "/app/acme/msg", Some(&message)).await?;
+        if status != 202 {
+            refused = Some((status, answer));
+            break;
+        }
+        accepted.insert(answer["id"].as_str().context("an id")?.to_owned());
+    }
+    let (status, answer) = refused.context("the disk never got full")?;
+    ensure!(status == 503 && answer["code"] == "unavailable", "{status} {answer}");
+    ensure!(cramped.is_alive(), "it still answers");
+    ensure!(accepted.len() > 20, "only {} were accepted", accepted.len());
+    cramped.kill9();
+    let _roomy = site.start(None).await?;
+    let arrived = || receiver.hits().into_iter().map(|hit| hit.id).collect::<BTreeSet<String>>();
+    eventually("every accepted event has arrived", async || accepted.is_subset(&arrived())).await?;
+    ensure!(site.publish("afterwards").await.is_some(), "with room again it accepts again");
+    Ok(())
+}

@@ -38,6 +38,19 @@ impl RoleProcess {
         Ok(Self(command.spawn().context("start roles")?))
     }
 
+    /// The same, with every role, where no file may grow beyond so many KiB: a disk that is full.
+    ///
+    /// # Errors
+    /// When the program does not start.
+    pub fn start_on_a_small_disk(environment: &[(&'static str, String)], kib: u64) -> Result<Self> {
+        // Blocks of 512 bytes (POSIX). The signal that comes with the limit is ignored: writing fails instead, as on a full disk.
+        let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\"", kib * 2);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(limited).arg(program()?).envs(environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(Self(command.spawn().context("start roles")?))
+    }
+
     /// Kills the process without warning.
     pub fn kill9(&mut self) {
         // Already dead is as good.
