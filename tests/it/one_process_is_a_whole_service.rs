@@ -123,3 +123,29 @@ async fn a_folder_that_cannot_be_used_and_a_role_alone_are_told_clearly() -> Res
     ensure!(mode & 0o777 == 0o600, "{mode:o}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_accepted_message_by_message() -> Result<()> {
+    let (folder, receiver) = (tempfile::tempdir()?, Receiver::start(|_, _| Answer::Status(204)).await?);
+    let running = start(folder.path()).await?;
+    let api = Api::of(&running)?;
+    api.call(Method::PUT, "/app/acme", Some(&json!({"name": "Acme"}))).await?;
+    api.endpoint("acme", &receiver.url("/hook"), json!({})).await?;
+    publish(&api, "known").await?;
+    let message = |id: &str| json!({"eventType": "user.created", "eventId": id, "payload": {"id": id}});
+    let messages = [message("one"), message("known"), json!({"eventType": "a b", "payload": {}}), message("two"), json!(7)];
+    let answer = api.post("/app/acme/msg/batch", &json!({"messages": messages})).await?;
+    let statuses: Vec<_> = answer["results"].as_array().context("results")?.iter().map(|one| one["status"].clone()).collect();
+    ensure!(statuses == [202, 409, 422, 202, 422], "{answer}");
+    ensure!(answer["results"][1]["error"]["code"] == "conflict", "{answer}");
+    let expected = [0, 3].map(|index: usize| answer["results"][index]["message"]["id"].as_str().map(str::to_owned));
+    eventually("both arrive", async || {
+        expected.iter().flatten().all(|id| receiver.hits().iter().any(|hit| hit.id == *id)) && receiver.hits().len() == 3
+    })
+    .await?;
+    let many: Vec<Value> = (0..101).map(|number| message(&number.to_string())).collect();
+    let (status, _) = api.try_call(Method::POST, "/app/acme/msg/batch", Some(&json!({"messages": many}))).await?;
+    ensure!(status == 422, "{status}");
+    running.drain().await;
+    Ok(())
+}

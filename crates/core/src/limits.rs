@@ -31,6 +31,11 @@ pub const EVENT_BYTES: usize = 256 * 1024;
 /// Largest event that configuration may allow: several copies live in memory during a fan-out.
 pub const EVENT_BYTES_MOST: usize = 8 * 1024 * 1024;
 
+/// Messages published in one request.
+pub const BATCH_MESSAGES: usize = 100;
+/// Largest request of several messages: some of the largest default size, or a hundred of a usual one.
+pub const BATCH_BYTES: usize = 16 * 1024 * 1024;
+
 /// An attempt's whole budget by default, response included: the field's usual 15 s.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest attempt an endpoint may ask for: a claim must be held for seconds, not minutes.

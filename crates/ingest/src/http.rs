@@ -1,14 +1,15 @@
-//! `POST /api/v1/app/{app}/msg`.
+//! `POST /api/v1/app/{app}/msg` and `…/msg/batch`.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use hookyard_core::grant::Grant;
-use hookyard_core::{AppRef, Message, Submission, limits};
+use hookyard_core::{AppId, AppRef, Message, Submission, limits};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::shown;
 use http::StatusCode;
@@ -19,7 +20,8 @@ use crate::accept::{Intake, NotAccepted};
 
 /// The routes of publishing; the caller's [`Grant`] must be in the request's extensions.
 pub fn routes(intake: Arc<Intake>) -> Router {
-    Router::new().route("/api/v1/app/{app}/msg", post(publish)).with_state(intake)
+    let batch = post(publish_batch).layer(DefaultBodyLimit::max(limits::BATCH_BYTES));
+    Router::new().route("/api/v1/app/{app}/msg", post(publish)).route("/api/v1/app/{app}/msg/batch", batch).with_state(intake)
 }
 
 /// What the target's clients send; what else they send is ignored.
@@ -48,12 +50,62 @@ struct MessageOut {
     timestamp: String,
 }
 
+/// Several of them.
+#[derive(Deserialize)]
+struct BatchIn<'a> {
+    #[serde(borrow)]
+    messages: Vec<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct BatchOut {
+    results: Vec<ResultOut>,
+}
+
+/// What became of one of them: the status it would have had alone, and its message or its error.
+#[derive(Serialize)]
+struct ResultOut {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<MessageOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Problem>,
+}
+
 async fn publish(
     State(intake): State<Arc<Intake>>,
     Extension(grant): Extension<Grant>,
     Path(app): Path<String>,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    let id = destination(&intake, &grant, &app).await?;
+    let message = accept(&intake, id, &body).await?;
+    Ok((StatusCode::ACCEPTED, Json(message)).into_response())
+}
+
+/// Each message is accepted or not by itself, in no order.
+async fn publish_batch(
+    State(intake): State<Arc<Intake>>,
+    Extension(grant): Extension<Grant>,
+    Path(app): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let id = destination(&intake, &grant, &app).await?;
+    let batch: BatchIn<'_> = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
+    if batch.messages.len() > limits::BATCH_MESSAGES {
+        return Err(Problem::invalid("messages", format!("at most {} messages", limits::BATCH_MESSAGES)));
+    }
+    let bodies: Vec<Bytes> = batch.messages.iter().map(|message| body.slice_ref(message.get().as_bytes())).collect();
+    let accepting = bodies.iter().map(|body| accept(&intake, id, body));
+    let results = join_all(accepting).await.into_iter().map(|accepted| match accepted {
+        Ok(message) => ResultOut { status: StatusCode::ACCEPTED.as_u16(), message: Some(message), error: None },
+        Err(problem) => ResultOut { status: problem.status().as_u16(), message: None, error: Some(problem) },
+    });
+    Ok((StatusCode::ACCEPTED, Json(BatchOut { results: results.collect() })).into_response())
+}
+
+/// The application to publish to, if the caller may.
+async fn destination(intake: &Intake, grant: &Grant, app: &str) -> Result<AppId, Problem> {
     let named: AppRef = app.parse().map_err(|_| Problem::not_found("there is no such application"))?;
     let resolved = intake.seams.directory.resolve(std::slice::from_ref(&named)).await;
     let resolved = resolved.map_err(|fault| {
@@ -64,10 +116,12 @@ async fn publish(
     if !grant.may_publish(&named, id) {
         return Err(Problem::forbidden());
     }
-    let id = id.ok_or_else(|| Problem::not_found("there is no such application"))?;
-    let submission = read(&body)?;
-    match intake.accept(id, submission).await {
-        Ok(message) => Ok((StatusCode::ACCEPTED, Json(show(&message))).into_response()),
+    id.ok_or_else(|| Problem::not_found("there is no such application"))
+}
+
+async fn accept(intake: &Intake, app: AppId, body: &Bytes) -> Result<MessageOut, Problem> {
+    match intake.accept(app, read(body)?).await {
+        Ok(message) => Ok(show(&message)),
         Err(error) => {
             if let NotAccepted::Fault(fault) = &error {
                 tracing::warn!(error = fault.chain(), "cannot accept");
@@ -78,14 +132,7 @@ async fn publish(
 }
 
 fn read(body: &Bytes) -> Result<Submission, Problem> {
-    let message: MessageIn<'_> = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        // A shape that is wrong names fields of ours, no payload.
-        serde_json::error::Category::Data => Problem::invalid("", error.to_string()),
-        category => {
-            let detail = format!("{category:?} error at line {} column {}", error.line(), error.column());
-            Problem::new(StatusCode::BAD_REQUEST, "invalid_json", detail)
-        }
-    })?;
+    let message: MessageIn<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
     let channels = message.channels.unwrap_or_default();
     if channels.len() > limits::HTTP_EVENT_CHANNELS {
         return Err(Problem::invalid("channels", format!("at most {} channels", limits::HTTP_EVENT_CHANNELS)));
@@ -97,6 +144,17 @@ fn read(body: &Bytes) -> Result<Submission, Problem> {
         data: body.slice_ref(message.payload.get().as_bytes()),
         ..Submission::default()
     })
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    match error.classify() {
+        // A shape that is wrong names fields of ours, no payload.
+        serde_json::error::Category::Data => Problem::invalid("", error.to_string()),
+        category => {
+            let detail = format!("{category:?} error at line {} column {}", error.line(), error.column());
+            Problem::new(StatusCode::BAD_REQUEST, "invalid_json", detail)
+        }
+    }
 }
 
 fn show(message: &Message) -> MessageOut {

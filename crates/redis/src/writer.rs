@@ -18,8 +18,10 @@ use crate::keys;
 const MAILBOX: usize = 4_096;
 /// Entries in one script call: it holds the server for well under a millisecond or two.
 const ENTRIES_PER_CALL: usize = 100;
-/// Entries in one pipeline.
-const ENTRIES_PER_PIPELINE: usize = 1_000;
+/// Groups taken from the mailbox at once.
+const GROUPS: usize = 1_000;
+/// Bytes of events and responses in one pipeline: a server takes as much well within the time it has to answer.
+const PIPELINE_BYTES: usize = 4 * 1024 * 1024;
 /// Lists live this much longer than what they list, so that a message's whole life is covered. A day's bucket begins with its
 /// first entry and ends a day later; a delivery may be retried for days before it ends.
 const LIST_MARGIN_S: u64 = 3 * 24 * 3600;
@@ -39,7 +41,7 @@ pub fn start(store: RedisStore) -> mpsc::Sender<Group> {
 
 async fn run(store: RedisStore, mut mailbox: mpsc::Receiver<Group>) {
     let mut groups: Vec<Group> = Vec::new();
-    while mailbox.recv_many(&mut groups, ENTRIES_PER_PIPELINE).await > 0 {
+    while mailbox.recv_many(&mut groups, GROUPS).await > 0 {
         let result = write(&store, groups.iter().flat_map(|group| group.entries.iter())).await;
         for group in groups.drain(..) {
             let result = match &result {
@@ -53,8 +55,31 @@ async fn run(store: RedisStore, mut mailbox: mpsc::Receiver<Group>) {
     }
 }
 
-/// Writes entries, one script call per application and [`ENTRIES_PER_CALL`].
+/// Writes entries, as many pipelines as their bytes ask for.
 pub async fn write(store: &RedisStore, entries: impl Iterator<Item = &Entry>) -> Result<(), Fault> {
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    for entry in entries {
+        part.push(entry);
+        bytes += weight(entry);
+        if bytes > PIPELINE_BYTES {
+            write_part(store, &part).await?;
+            (part, bytes) = (Vec::new(), 0);
+        }
+    }
+    write_part(store, &part).await
+}
+
+/// The bytes of an entry that differ by more than a few hundred.
+fn weight(entry: &Entry) -> usize {
+    match entry {
+        Entry::Message(record) => record.message.event.data.len() + record.routed_to.as_ref().map_or(0, |ids| ids.len() * 20),
+        Entry::Attempt(record) => record.result.response.len(),
+        Entry::End(_) => 0,
+    }
+}
+
+/// One pipeline, with one script call per application and [`ENTRIES_PER_CALL`].
+async fn write_part(store: &RedisStore, entries: &[&Entry]) -> Result<(), Fault> {
     let mut by_app: BTreeMap<AppId, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         by_app.entry(entry.app()).or_default().push(entry);

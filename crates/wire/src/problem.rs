@@ -3,7 +3,7 @@
 use axum_core::response::{IntoResponse, Response};
 use hookyard_core::{Fault, FaultKind, Refusal, RefusalReason};
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// One thing wrong with a request.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
@@ -33,6 +33,14 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Plain { status, .. } => *status,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+
     /// An error of this status and code.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self::Plain { status, code, detail: detail.into() }
@@ -108,14 +116,21 @@ enum Shape<'a> {
     Invalid { detail: &'a [Invalid] },
 }
 
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shape = match self {
+            Self::Plain { code, detail, .. } => Shape::Plain { code, detail },
+            Self::Invalid(detail) => Shape::Invalid { detail },
+        };
+        shape.serialize(serializer)
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, shape) = match &self {
-            Self::Plain { status, code, detail } => (*status, Shape::Plain { code, detail }),
-            Self::Invalid(detail) => (StatusCode::UNPROCESSABLE_ENTITY, Shape::Invalid { detail }),
-        };
+        let status = self.status();
         // Text always serialises.
-        let body = serde_json::to_vec(&shape).unwrap_or_default();
+        let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
