@@ -1,5 +1,23 @@
 //! The promises, end to end, on a real broker and a real store: one file per promise.
 
+/// Each of these promises as a test on both backends, by the same code.
+macro_rules! on_both_backends {
+    ($($test:ident;)*) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() -> anyhow::Result<()> {
+                super::$test(hookyard_e2e::Backend::Embedded).await
+            })*
+        }
+        mod on_rabbitmq_and_redis {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() -> anyhow::Result<()> {
+                super::$test(hookyard_e2e::Backend::Cluster).await
+            })*
+        }
+    };
+}
+
 mod bad_input_is_answered_and_nothing_is_lost;
 mod conformance_rabbit;
 mod conformance_redis;

@@ -5,18 +5,24 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hookyard_core::{AttemptClass, DeadReason};
 use hookyard_e2e::receiver::Answer;
-use hookyard_e2e::{Api, World, eventually};
-use hookyard_wire::queue::read_delivery;
+use hookyard_e2e::world::DeadLetter;
+use hookyard_e2e::{Api, Backend, World, eventually};
 use reqwest::Method;
 use serde_json::json;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_fails_twice_is_delivered_on_the_third_attempt() -> Result<()> {
-    let world = World::with(|_, before| Answer::Status(if before < 2 { 500 } else { 200 })).await?;
+on_both_backends! {
+    a_receiver_that_fails_twice_is_delivered_on_the_third_attempt;
+    a_receiver_that_always_fails_is_dead_after_exactly_three_attempts;
+    each_way_of_failing_has_its_end;
+    a_paused_endpoint_and_a_deleted_one_are_honoured_for_queued_deliveries;
+}
+
+async fn a_receiver_that_fails_twice_is_delivered_on_the_third_attempt(backend: Backend) -> Result<()> {
+    let world = World::on_with(backend, |_, before| Answer::Status(if before < 2 { 500 } else { 200 })).await?;
     let running = world.start().await?;
-    let (api, amqp) = (Api::of(&running)?, world.amqp().await?);
+    let api = Api::of(&running)?;
     let endpoint = api.endpoint("default", &world.receiver.url("/flaky"), json!({})).await?;
-    amqp.raw("a", "flaky", &[], b"{}").await?;
+    world.publish(&api, "a", "flaky", "{}").await?;
     eventually("three attempts", async || world.receiver.hits().len() == 3).await?;
     let hits = world.receiver.hits();
     ensure!(hits.iter().all(|hit| hit.id == hits[0].id), "one webhook-id");
@@ -33,24 +39,20 @@ async fn a_receiver_that_fails_twice_is_delivered_on_the_third_attempt() -> Resu
     let page = api.get(&path).await?;
     let statuses: Vec<_> = page["data"].as_array().context("a list")?.iter().map(|a| a["responseStatusCode"].as_u64()).collect();
     ensure!(statuses == [Some(200), Some(500), Some(500)], "newest first: {statuses:?}");
-    ensure!(amqp.depth("dead").await? == 0);
+    ensure!(world.dead_letters(0).await?.is_empty());
     running.drain().await;
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_always_fails_is_dead_after_exactly_three_attempts() -> Result<()> {
-    let world = World::with(|_, _| Answer::Full(503, vec![], "no")).await?;
+async fn a_receiver_that_always_fails_is_dead_after_exactly_three_attempts(backend: Backend) -> Result<()> {
+    let world = World::on_with(backend, |_, _| Answer::Full(503, vec![], "no")).await?;
     let running = world.start().await?;
-    let (api, amqp) = (Api::of(&running)?, world.amqp().await?);
+    let api = Api::of(&running)?;
     let endpoint = api.endpoint("default", &world.receiver.url("/down"), json!({})).await?;
-    amqp.raw("a.b", "down", &[], br#"{"keep":"me"}"#).await?;
-    eventually("a dead letter", async || amqp.depth("dead").await.is_ok_and(|depth| depth == 1)).await?;
-    let found = amqp.take_all("dead").await?.pop().context("a dead letter")?;
-    ensure!(found.header("hookyard-reason") == Some("attempts_exhausted"), "{found:?}");
-    ensure!(found.header("hookyard-event-type") == Some("a.b") && found.header("hookyard-endpoint") == Some(endpoint.as_str()));
-    let (delivery, reason) = read_delivery(found.body)?;
-    ensure!(reason == Some(DeadReason::AttemptsExhausted));
+    world.publish(&api, "a.b", "down", r#"{"keep":"me"}"#).await?;
+    let DeadLetter { delivery, reason } = world.dead_letters(1).await?.remove(0);
+    ensure!(reason == DeadReason::AttemptsExhausted);
+    ensure!(delivery.message.event.event_type.as_str() == "a.b" && delivery.endpoint.to_string() == endpoint);
     ensure!(&delivery.message.event.data[..] == br#"{"keep":"me"}"#, "the payload is in it");
     let history: Vec<_> = delivery.history.iter().map(|past| (past.class, past.status)).collect();
     ensure!(history == [(AttemptClass::Http5xx, Some(503)); 3], "{history:?}");
@@ -59,9 +61,8 @@ async fn a_receiver_that_always_fails_is_dead_after_exactly_three_attempts() -> 
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_way_of_failing_has_its_end() -> Result<()> {
-    let world = World::with(|hit, _| match hit.path.as_str() {
+async fn each_way_of_failing_has_its_end(backend: Backend) -> Result<()> {
+    let world = World::on_with(backend, |hit, _| match hit.path.as_str() {
         "/gone" => Answer::Status(410),
         "/abort" => Answer::Full(500, vec![("webhook-delivery", "abort-message")], ""),
         "/redirect" => Answer::Full(302, vec![("location", "http://127.0.0.1:1/")], ""),
@@ -70,7 +71,7 @@ async fn each_way_of_failing_has_its_end() -> Result<()> {
     })
     .await?;
     let running = world.start().await?;
-    let (api, amqp) = (Api::of(&running)?, world.amqp().await?);
+    let api = Api::of(&running)?;
     let once = json!({"retrySchedule": [], "timeoutMs": 1000});
     let gone = api.endpoint("default", &world.receiver.url("/gone"), json!({})).await?;
     api.endpoint("default", &world.receiver.url("/abort"), json!({})).await?;
@@ -81,13 +82,11 @@ async fn each_way_of_failing_has_its_end() -> Result<()> {
     api.endpoint("default", "http://127.0.0.1:9/", once.clone()).await.expect_err("port 9 is refused when saved");
     api.endpoint("default", "http://10.0.0.1/", once.clone()).await.expect_err("a private address is refused when saved");
     api.endpoint("default", "http://does-not-resolve.invalid/", once).await?;
-    amqp.raw("a", "ends", &[], b"{}").await?;
-    eventually("five dead letters", async || amqp.depth("dead").await.is_ok_and(|depth| depth == 5)).await?;
+    world.publish(&api, "a", "ends", "{}").await?;
     let mut ends = Vec::new();
-    for found in amqp.take_all("dead").await? {
-        let (delivery, reason) = read_delivery(found.body)?;
+    for DeadLetter { delivery, reason } in world.dead_letters(5).await? {
         let last = delivery.history.last().context("a history")?;
-        ends.push((reason.context("a reason")?.as_str(), last.class.as_str(), delivery.history.len()));
+        ends.push((reason.as_str(), last.class.as_str(), delivery.history.len()));
     }
     ends.sort_unstable();
     let expected = [
@@ -104,21 +103,19 @@ async fn each_way_of_failing_has_its_end() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_paused_endpoint_and_a_deleted_one_are_honoured_for_queued_deliveries() -> Result<()> {
-    let world = World::with(|_, _| Answer::Status(500)).await?;
+async fn a_paused_endpoint_and_a_deleted_one_are_honoured_for_queued_deliveries(backend: Backend) -> Result<()> {
+    let world = World::on_with(backend, |_, _| Answer::Status(500)).await?;
     let running = world.start().await?;
-    let (api, amqp) = (Api::of(&running)?, world.amqp().await?);
+    let api = Api::of(&running)?;
     let later = json!({"retrySchedule": [6]});
     let paused = api.endpoint("default", &world.receiver.url("/paused"), later.clone()).await?;
     let deleted = api.endpoint("default", &world.receiver.url("/deleted"), later).await?;
-    amqp.raw("a", "queued", &[], b"{}").await?;
+    world.publish(&api, "a", "queued", "{}").await?;
     eventually("both first attempts", async || world.receiver.hits().len() == 2).await?;
     api.call(Method::PATCH, &format!("/app/default/endpoint/{paused}"), Some(&json!({"disabled": true}))).await?;
     api.call(Method::DELETE, &format!("/app/default/endpoint/{deleted}"), None).await?;
-    eventually("the paused one's dead letter", async || amqp.depth("dead").await.is_ok_and(|depth| depth == 1)).await?;
-    let found = amqp.take_all("dead").await?.pop().context("a dead letter")?;
-    ensure!(found.header("hookyard-reason") == Some("endpoint_inactive"), "{found:?}");
+    let dead = world.dead_letters(1).await?;
+    ensure!(dead[0].reason == DeadReason::EndpointInactive, "{dead:?}");
     eventually("the discarded one is counted", async || {
         let text = String::from_utf8_lossy(&running.metrics.render()).into_owned();
         text.contains("hookyard_deliveries_completed_total{result=\"discarded\"} 1")

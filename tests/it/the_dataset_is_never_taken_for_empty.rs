@@ -12,7 +12,8 @@ use reqwest::Method;
 use serde_json::json;
 
 async fn empty_the_store(world: &World) -> Result<()> {
-    let mut store = redis::Client::open(world.redis.url())?.get_multiplexed_async_connection().await?;
+    let mut store =
+        redis::Client::open(world.redis.as_ref().context("a store")?.url())?.get_multiplexed_async_connection().await?;
     redis::cmd("FLUSHALL").query_async::<()>(&mut store).await?;
     Ok(())
 }
@@ -80,7 +81,7 @@ async fn a_store_of_another_installation_is_not_used() -> Result<()> {
         world.start().await?.drain().await;
     }
     let mut config = world.config();
-    config.redis_url = Some(other.redis.url());
+    config.redis_url = other.redis.as_ref().map(hookyard_e2e::services::PrivateRedis::url);
     let running = world.start_unready(Roles::ALL, config.clone()).await?;
     eventually("the alarm", async || metric(&running, "hookyard_dataset_wrong 1")).await?;
     ensure!(!running.is_ready().await);

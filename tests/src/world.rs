@@ -1,13 +1,16 @@
 //! A world of its own for each test: a prefix in the broker, a private store, a receiver, and roles started in this process.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use hookyard_core::{DeadReason, Delivery};
 use hookyard_node::config::Settings;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_node::{Config, Roles, Running, Seams, install_crypto, token};
+use hookyard_wire::queue::{read_delivery, read_message_part, read_progress};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -22,10 +25,28 @@ const SECRET_KEY: &str = "dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=";
 /// What tokens are signed with in tests.
 pub const JWT_SECRET: &str = "a secret for tests and nothing else";
 
+/// What a world keeps everything in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// RabbitMQ and Redis.
+    Cluster,
+    /// One SQLite file.
+    Embedded,
+}
+
+/// A delivery that will not be tried again, as an operator finds it.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// The delivery as it ended.
+    pub delivery: Delivery,
+    /// Why.
+    pub reason: DeadReason,
+}
+
 /// Everything one test needs.
 pub struct World {
-    /// The store.
-    pub redis: PrivateRedis,
+    /// The store; only in a cluster.
+    pub redis: Option<PrivateRedis>,
     /// The broker, where the test has its own.
     pub rabbit: Option<PrivateRabbit>,
     /// The receiver.
@@ -36,11 +57,34 @@ pub struct World {
     pub concurrency: usize,
     /// Where the API of roles that run as processes listens.
     pub listen: Option<SocketAddr>,
-    amqp_url: String,
-    _dir: TempDir,
+    /// The broker; only in a cluster.
+    amqp_url: Option<String>,
+    dir: TempDir,
 }
 
 impl World {
+    /// A world on this backend, with a receiver that answers 204.
+    ///
+    /// # Errors
+    /// When a server does not start.
+    pub async fn on(backend: Backend) -> Result<Self> {
+        Self::on_with(backend, |_, _| Answer::Status(204)).await
+    }
+
+    /// A world on this backend, with a scripted receiver.
+    ///
+    /// # Errors
+    /// When a server does not start.
+    pub async fn on_with(backend: Backend, script: impl Fn(&Hit, usize) -> Answer + Send + Sync + 'static) -> Result<Self> {
+        if backend == Backend::Cluster {
+            return Self::with(script).await;
+        }
+        install_crypto();
+        let (dir, receiver) = (tempfile::tempdir().context("a folder")?, Receiver::start(script).await?);
+        let (redis, rabbit, amqp_url, prefix) = (None, None, None, String::new());
+        Ok(Self { redis, rabbit, receiver, prefix, concurrency: 512, listen: None, amqp_url, dir })
+    }
+
     /// A world in the shared broker, with a receiver that answers 204.
     ///
     /// # Errors
@@ -86,21 +130,24 @@ impl World {
         };
         let prefix = format!("t{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let receiver = Receiver::start(script).await?;
-        Ok(Self { redis, rabbit, receiver, prefix, concurrency: 512, listen: None, amqp_url, _dir: dir })
+        Ok(Self { redis: Some(redis), rabbit, receiver, prefix, concurrency: 512, listen: None, amqp_url: Some(amqp_url), dir })
     }
 
     /// The configuration of this world: retries after one and two seconds, loopback allowed, any free port.
     pub fn config(&self) -> Config {
         let mut config = Config {
-            amqp_url: Some(self.amqp_url.clone()),
-            redis_url: Some(self.redis.url()),
+            amqp_url: self.amqp_url.clone(),
+            redis_url: self.redis.as_ref().map(PrivateRedis::url),
+            data_dir: self.dir.path().join("data"),
             listen: ([127, 0, 0, 1], 0).into(),
             ops_listen: ([127, 0, 0, 1], 0).into(),
             secret_key: Some(SECRET_KEY.to_owned()),
             jwt_secret: Some(JWT_SECRET.to_owned()),
             ..Config::default()
         };
-        config.amqp.prefix.clone_from(&self.prefix);
+        if self.amqp_url.is_some() {
+            config.amqp.prefix.clone_from(&self.prefix);
+        }
         config.delivery.retry_schedule = vec![Duration::from_secs(1), Duration::from_secs(2)];
         config.delivery.concurrency = u16::try_from(self.concurrency).unwrap_or(u16::MAX);
         config.delivery.timeout = Duration::from_secs(2);
@@ -110,9 +157,10 @@ impl World {
 
     /// The same as environment variables, for roles that run as processes.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("HOOKYARD_AMQP_URL", self.amqp_url.clone()),
-            ("HOOKYARD_REDIS_URL", self.redis.url()),
+        let config = self.config();
+        let cluster = [("HOOKYARD_AMQP_URL", config.amqp_url), ("HOOKYARD_REDIS_URL", config.redis_url)];
+        let cluster = cluster.into_iter().filter_map(|(name, url)| Some((name, url?)));
+        let rest = vec![
             ("HOOKYARD_LISTEN", self.listen.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string())),
             ("HOOKYARD_DELIVERY__CONCURRENCY", self.concurrency.to_string()),
             ("HOOKYARD_OPS_LISTEN", "127.0.0.1:0".to_owned()),
@@ -122,7 +170,8 @@ impl World {
             ("HOOKYARD_DELIVERY__RETRY_SCHEDULE", "1s,2s".to_owned()),
             ("HOOKYARD_DELIVERY__TIMEOUT", "2s".to_owned()),
             ("HOOKYARD_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8".to_owned()),
-        ]
+        ];
+        cluster.chain(rest).collect()
     }
 
     /// The judged configuration of this world.
@@ -164,8 +213,58 @@ impl World {
     /// # Errors
     /// When the broker does not answer.
     pub async fn amqp(&self) -> Result<Amqp> {
-        Amqp::connect(&self.amqp_url, &self.prefix).await
+        Amqp::connect(self.amqp_url.as_deref().context("this world has no broker")?, &self.prefix).await
     }
+
+    /// Publishes an event through the backend's main door: AMQP where there is a broker, else HTTP.
+    ///
+    /// # Errors
+    /// When it is not accepted.
+    pub async fn publish(&self, api: &Api, event_type: &str, id: &str, data: &str) -> Result<()> {
+        if self.amqp_url.is_some() {
+            return self.amqp().await?.raw(event_type, id, &[], data.as_bytes()).await;
+        }
+        // As text: the payload's bytes are to arrive as they are.
+        let body = format!(r#"{{"eventType": "{event_type}", "eventId": "{id}", "payload": {data}}}"#);
+        let (status, answer) = api.send_raw("/app/default/msg", body.into_bytes()).await?;
+        if status == StatusCode::ACCEPTED { Ok(()) } else { bail!("not accepted: {status} {answer}") }
+    }
+
+    /// Waits for this many dead letters and takes them out.
+    ///
+    /// # Errors
+    /// When there are not so many in time, or one cannot be read.
+    pub async fn dead_letters(&self, count: usize) -> Result<Vec<DeadLetter>> {
+        let (begun, mut dead) = (Instant::now(), self.take_dead().await?);
+        while dead.len() < count && begun.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            dead.extend(self.take_dead().await?);
+        }
+        if dead.len() == count { Ok(dead) } else { bail!("{} dead letters, not {count}", dead.len()) }
+    }
+
+    async fn take_dead(&self) -> Result<Vec<DeadLetter>> {
+        if self.amqp_url.is_some() {
+            let found = self.amqp().await?.take_all("dead").await?;
+            return found.into_iter().map(|found| dead_letter(read_delivery(found.body)?)).collect();
+        }
+        let connection = rusqlite::Connection::open(self.dir.path().join("data/hookyard.db"))?;
+        connection.busy_timeout(PATIENCE)?;
+        let query = "DELETE FROM deliveries WHERE state = 'dead'
+                     RETURNING (SELECT body FROM messages WHERE id = deliveries.message), progress";
+        let mut query = connection.prepare(query)?;
+        let rows = query.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = rows.collect::<rusqlite::Result<_>>()?;
+        let read = |(body, progress): (Vec<u8>, Vec<u8>)| {
+            let message = Arc::new(read_message_part(body.into())?);
+            dead_letter(read_progress(message, &progress)?)
+        };
+        rows.into_iter().map(read).collect()
+    }
+}
+
+fn dead_letter((delivery, reason): (Delivery, Option<DeadReason>)) -> Result<DeadLetter> {
+    Ok(DeadLetter { delivery, reason: reason.context("a reason")? })
 }
 
 /// The API as an administrator sees it.
