@@ -14,11 +14,13 @@ pub struct Leases {
     held: Mutex<HashSet<i64>>,
     /// What has an id not above this was there before this process, and somebody may have held it.
     before: i64,
+    /// Rows held at once, at most: whoever claims more than it can work on would have the whole queue in memory.
+    most: usize,
 }
 
 impl Leases {
-    pub fn new(before: i64) -> Self {
-        Self { held: Mutex::default(), before }
+    pub fn new(before: i64, most: usize) -> Self {
+        Self { held: Mutex::default(), before, most }
     }
 
     /// The rows held now. While this is locked none is let go: what a query begun since finds, and nobody holds, is really there.
@@ -47,9 +49,11 @@ pub struct Taken {
     claimed: bool,
 }
 
-/// Takes the first rows of `query` that nobody holds, at most `max`.
+/// Takes the first rows of `query` that nobody holds, at most `max`, and no more than may be held at once.
 pub fn take(inner: &Arc<Inner>, queue: Queue, query: &mut rusqlite::Rows<'_>, max: usize) -> rusqlite::Result<Vec<Taken>> {
-    let mut held = inner.leases(queue).lock();
+    let leases = inner.leases(queue);
+    let mut held = leases.lock();
+    let max = max.min(leases.most.saturating_sub(held.len()));
     let mut ids: Vec<i64> = Vec::new();
     while ids.len() < max
         && let Some(row) = query.next()?

@@ -27,6 +27,8 @@ const SCHEMA_VERSION: i64 = 1;
 pub const SCHEMA: &str = include_str!("schema.sql");
 /// Readers and the writer never wait for one another in WAL mode; a checkpoint may, for a moment.
 const BUSY: Duration = Duration::from_secs(5);
+/// Events a router holds at once: two batches on their way, and the next.
+const EVENTS_HELD: usize = 768;
 /// Messages deleted in one transaction: the writer is held for some milliseconds.
 const SWEEP_STEP: usize = 200;
 /// Pages the writer keeps in memory, in KiB: the indexes' upper levels and the ends that grow.
@@ -72,6 +74,8 @@ pub enum OpenError {
 pub struct Seams {
     /// How events are admitted.
     pub admission: Admission,
+    /// Requests the dispatcher may have in flight: how many deliveries are held at once follows from it.
+    pub concurrency: u16,
     /// What secrets are sealed with.
     pub keys: SealingKeys,
     /// Time.
@@ -125,10 +129,12 @@ impl Store {
         }
         let (events, deliveries) = (last_id(&connection, "events"), last_id(&connection, "deliveries"));
         let (writer, thread) = Writer::start(connection).map_err(unusable)?;
+        // A quarter more than can be in flight, so that the next claim is at hand when a request ends.
+        let deliveries_held = usize::from(seams.concurrency) * 5 / 4;
         Ok(Self(Arc::new(Inner {
             seams,
-            events: Leases::new(events.map_err(broken)?),
-            deliveries: Leases::new(deliveries.map_err(broken)?),
+            events: Leases::new(events.map_err(broken)?, EVENTS_HELD),
+            deliveries: Leases::new(deliveries.map_err(broken)?, deliveries_held),
             path,
             writer: Mutex::new(Some(writer)),
             readers: Mutex::default(),

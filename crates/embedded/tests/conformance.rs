@@ -56,6 +56,7 @@ fn open(folder: &Path) -> Store {
 
 fn seams() -> Seams {
     Seams {
+        concurrency: 512,
         admission: Admission { max_bytes: limits::EVENT_BYTES, require_id: false },
         keys: SealingKeys::parse("dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=").expect("a key"),
         clock: Arc::new(RealClock),
@@ -251,4 +252,19 @@ async fn a_million_queued_deliveries_cost_neither_time_nor_memory() {
     if let (Some(before), Some(after)) = (before, after) {
         assert!(after < before + 32 * 1024, "{before} KiB became {after} KiB");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_held_than_can_be_worked_on() {
+    let (embedded, make) = (Embedded::new(), Builders::new(Arc::new(RealClock), 1));
+    let store = embedded.store();
+    queue(&embedded.by_hand(), &make, 2_000);
+    let mut held = Vec::new();
+    while let Ok(claimed) = tokio::time::timeout(Duration::from_millis(300), Deliveries::claim(&store, Lane::Fast, 256)).await {
+        held.extend(claimed.expect("claimed"));
+    }
+    assert_eq!(held.len(), 640, "a quarter more than 512 requests");
+    let one = held.pop().expect("a claim");
+    store.settle(one, Outcome::Delivered).await.expect("settled");
+    assert_eq!(Deliveries::claim(&store, Lane::Fast, 256).await.expect("claimed").len(), 1, "room for one more");
 }

@@ -110,6 +110,7 @@ impl Embedded {
     fn open(settings: &Settings, folder: &Path, seams: &Seams) -> anyhow::Result<Self> {
         let seams = hookyard_embedded::Seams {
             admission: settings.admission,
+            concurrency: settings.config.delivery.concurrency,
             keys: settings.keys.clone(),
             clock: Arc::clone(&seams.clock),
             entropy: Arc::clone(&seams.entropy),
