@@ -181,6 +181,11 @@ async fn a_full_disk_accepts_nothing_it_cannot_keep() -> Result<()> {
     ensure!(status == 503 && answer["code"] == "unavailable", "{status} {answer}");
     ensure!(cramped.is_alive(), "it still answers");
     ensure!(accepted.len() > 20, "only {} were accepted", accepted.len());
+    // What must not happen is a storm of requests nobody can write down: that takes time to be seen.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let repeated = |counts: std::collections::HashMap<_, usize>| counts.values().sum::<usize>() - counts.len();
+    let (stormed, held) = (repeated(receiver.counts()), CONCURRENCY * 5 / 4);
+    ensure!(stormed <= held, "{stormed} requests were repeated on a full disk, where {held} can have been in hand");
     cramped.kill9();
     let _roomy = site.start(None).await?;
     let arrived = || receiver.hits().into_iter().map(|hit| hit.id).collect::<BTreeSet<String>>();

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,10 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::fault::closed;
 use crate::lease::{Queue, Receipt, Taken, delete, receipt_of, take};
-use crate::store::{Inner, Store};
-
-/// How long a claim sleeps at most before it looks again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+use crate::store::{Inner, LOOK_AGAIN, Store};
 
 /// A row of the queue.
 struct Row {
@@ -42,6 +38,7 @@ impl Deliveries for Store {
             let news = self.0.news.notified();
             tokio::pin!(news);
             news.as_mut().enable();
+            self.0.until_writable().await;
             if self.0.is_draining() {
                 return Err(closed(OPERATION));
             }
@@ -97,7 +94,7 @@ impl Store {
         let mut messages: HashMap<Vec<u8>, Arc<Message>> = HashMap::new();
         let mut claims = Vec::with_capacity(rows.len());
         for row in rows {
-            let redelivered = row.failures > 0 || self.0.deliveries.is_of_the_past(row.taken.id);
+            let redelivered = row.failures > 0 || row.taken.redelivered;
             match read(row.message, row.body, &row.progress, &mut messages) {
                 Ok(delivery) => claims.push(Claim::new(delivery, redelivered, row.taken.claim())),
                 Err(detail) => self.set_aside(row.taken.claim(), detail),

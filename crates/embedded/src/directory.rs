@@ -179,7 +179,7 @@ impl Store {
         mut change: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         let guarded = move |connection: &Connection| is_whole(connection)?.then(|| change(connection)).transpose();
-        self.unless_emptied(operation, self.0.write(operation, guarded, |_| {}).await?)
+        self.unless_emptied(operation, self.0.write(operation, guarded).await?)
     }
 
     fn unless_emptied<T>(&self, operation: &'static str, found: Option<T>) -> Result<T, Fault> {

@@ -1,7 +1,6 @@
 //! Events on SQLite.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,13 +14,10 @@ use rusqlite::Connection;
 use crate::deliveries::lane_number;
 use crate::fault::closed;
 use crate::lease::{Queue, Taken, delete, receipt_of, take};
-use crate::store::{Inner, Store};
+use crate::store::{Inner, LOOK_AGAIN, Store};
 
 /// Deliveries of one event in one transaction.
 const CHUNK: usize = 1_000;
-/// How long a claim sleeps at most before it looks again: what nobody announces.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
 /// A row of the queue.
 struct Row {
     taken: Taken,
@@ -36,7 +32,9 @@ impl Events for Store {
         let insert = move |connection: &Connection| {
             connection.prepare_cached("INSERT INTO events (body) VALUES (?1)")?.execute([&body[..]]).map(drop)
         };
-        self.0.write("accept an event", insert, |inner| inner.news.notify_waiters()).await
+        self.0.write("accept an event", insert).await?;
+        self.0.news.notify_waiters();
+        Ok(())
     }
 
     async fn claim(&self, max: usize) -> Result<Vec<Claim<Intake>>, Fault> {
@@ -45,6 +43,7 @@ impl Events for Store {
             let news = self.0.news.notified();
             tokio::pin!(news);
             news.as_mut().enable();
+            self.0.until_writable().await;
             if self.0.is_draining() {
                 return Err(closed(OPERATION));
             }
@@ -78,7 +77,11 @@ impl Events for Store {
             let (message, chunk, body) = (Arc::clone(&message), Arc::clone(&endpoints), body.clone());
             let insert =
                 move |connection: &Connection| insert_deliveries(connection, &message, &body, &chunk[from..to], maybe_repeat);
-            self.0.write(OPERATION, insert, |inner| inner.news.notify_waiters()).await?;
+            if let Err(fault) = self.0.write(OPERATION, insert).await {
+                receipt.release();
+                return Err(fault);
+            }
+            self.0.news.notify_waiters();
             if from == 0 && is_part {
                 self.0.seams.tripwire.reached(Step::FanOutBegun);
             }
@@ -125,7 +128,7 @@ impl Store {
         let submission = read_accepted(Bytes::from(row.body)).map_err(unreadable);
         let now = self.0.seams.clock.now();
         let intake = submission.and_then(|submission| admit(submission, &self.0.seams.admission, now));
-        let redelivered = row.seen || self.0.events.is_of_the_past(row.taken.id);
+        let redelivered = row.seen || row.taken.redelivered;
         Claim::new(intake, redelivered, row.taken.claim())
     }
 

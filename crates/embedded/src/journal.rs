@@ -28,7 +28,7 @@ impl Journal for Store {
     async fn record(&self, entries: Arc<[Entry]>) -> Result<(), Fault> {
         let now = self.0.seams.clock.now();
         let record = move |connection: &Connection| entries.iter().try_for_each(|entry| write(connection, entry, now));
-        self.0.write("write the journal", record, |_| {}).await
+        self.0.write("write the journal", record).await
     }
 
     async fn recorded(&self, delivery: DeliveryKey, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault> {

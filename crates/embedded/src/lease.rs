@@ -11,26 +11,28 @@ use crate::store::Inner;
 
 /// The leases of one queue.
 pub struct Leases {
-    held: Mutex<HashSet<i64>>,
+    rows: Mutex<Rows>,
     /// What has an id not above this was there before this process, and somebody may have held it.
     before: i64,
     /// Rows held at once, at most: whoever claims more than it can work on would have the whole queue in memory.
     most: usize,
 }
 
+#[derive(Default)]
+struct Rows {
+    held: HashSet<i64>,
+    /// Let go after a step that could not be done: what was made of them before is in the journal, or nowhere.
+    returned: HashSet<i64>,
+}
+
 impl Leases {
     pub fn new(before: i64, most: usize) -> Self {
-        Self { held: Mutex::default(), before, most }
+        Self { rows: Mutex::default(), before, most }
     }
 
-    /// The rows held now. While this is locked none is let go: what a query begun since finds, and nobody holds, is really there.
-    pub fn lock(&self) -> MutexGuard<'_, HashSet<i64>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a row may have been held by an earlier process.
-    pub fn is_of_the_past(&self, id: i64) -> bool {
-        id <= self.before
+    /// While this is locked no row is let go: what a query begun since finds, and nobody holds, is really there.
+    fn lock(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -46,26 +48,31 @@ pub struct Taken {
     inner: Arc<Inner>,
     queue: Queue,
     pub id: i64,
+    /// Whether somebody may have held it before: an earlier process, or one whose step could not be done.
+    pub redelivered: bool,
     claimed: bool,
 }
 
 /// Takes the first rows of `query` that nobody holds, at most `max`, and no more than may be held at once.
 pub fn take(inner: &Arc<Inner>, queue: Queue, query: &mut rusqlite::Rows<'_>, max: usize) -> rusqlite::Result<Vec<Taken>> {
     let leases = inner.leases(queue);
-    let mut held = leases.lock();
-    let max = max.min(leases.most.saturating_sub(held.len()));
+    let mut rows = leases.lock();
+    let max = max.min(leases.most.saturating_sub(rows.held.len()));
     let mut ids: Vec<i64> = Vec::new();
     while ids.len() < max
         && let Some(row) = query.next()?
     {
         let id = row.get(0)?;
-        if !held.contains(&id) {
+        if !rows.held.contains(&id) {
             ids.push(id);
         }
     }
-    held.extend(&ids);
-    drop(held);
-    Ok(ids.into_iter().map(|id| Taken { inner: Arc::clone(inner), queue, id, claimed: false }).collect())
+    rows.held.extend(&ids);
+    let taken = ids.into_iter().map(|id| {
+        let redelivered = id <= leases.before || rows.returned.contains(&id);
+        Taken { inner: Arc::clone(inner), queue, id, redelivered, claimed: false }
+    });
+    Ok(taken.collect())
 }
 
 impl Taken {
@@ -79,7 +86,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         if !self.claimed {
-            self.inner.let_go(self.queue, self.id);
+            self.inner.let_go(self.queue, self.id, self.redelivered);
         }
     }
 }
@@ -102,9 +109,15 @@ impl Receipt {
     ) -> Result<(), Fault> {
         self.settled = true;
         let (id, mut work) = (self.id, work);
-        let result = self.inner.write(operation, move |connection| work(connection, id), |_| {}).await;
-        self.inner.let_go(self.queue, id);
+        let result = self.inner.write(operation, move |connection| work(connection, id)).await;
+        self.inner.let_go(self.queue, id, result.is_err());
         result
+    }
+
+    /// Lets go without a failure counted, after a step that could not be done.
+    pub fn release(mut self) {
+        self.settled = true;
+        self.inner.let_go(self.queue, self.id, true);
     }
 }
 
@@ -118,12 +131,11 @@ impl Drop for Receipt {
         let returned = self.inner.submit(
             "give a claim back",
             move |connection| give_back(connection, queue, id, now),
-            |_| {},
             move |result| {
                 if let Err(fault) = result {
                     tracing::error!(error = fault.chain(), "a claim was given back without being counted");
                 }
-                inner.let_go(queue, id);
+                inner.let_go(queue, id, true);
             },
         );
         if returned.is_err() {
@@ -140,8 +152,16 @@ impl Inner {
         }
     }
 
-    fn let_go(&self, queue: Queue, id: i64) {
-        self.leases(queue).lock().remove(&id);
+    /// A row is no longer held; `returned` if it may come again after somebody had it.
+    fn let_go(&self, queue: Queue, id: i64, returned: bool) {
+        let mut rows = self.leases(queue).lock();
+        rows.held.remove(&id);
+        if returned {
+            rows.returned.insert(id);
+        } else {
+            rows.returned.remove(&id);
+        }
+        drop(rows);
         self.news.notify_waiters();
     }
 }

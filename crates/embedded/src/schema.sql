@@ -109,6 +109,9 @@ CREATE TABLE markers (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX markers_expiry ON markers (expires_at);
 
+-- Filled and emptied to see whether there is room, after a write failed.
+CREATE TABLE room (filling BLOB NOT NULL) STRICT;
+
 -- `names`: moves whenever the uid of any application does.
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO counters VALUES ('names', 0);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hookyard_core::event::Admission;
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::Tripwire;
-use hookyard_core::{Clock, Entropy, Fault, limits};
+use hookyard_core::{Clock, Entropy, Fault, FaultKind, limits};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, oneshot};
 
@@ -29,6 +29,10 @@ pub const SCHEMA: &str = include_str!("schema.sql");
 const BUSY: Duration = Duration::from_secs(5);
 /// Events a router holds at once: two batches on their way, and the next.
 const EVENTS_HELD: usize = 768;
+/// How long a claim sleeps at most before it looks again: what nobody announces.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Room that must be there before claiming goes on after a write failed: a large group of records and settlements.
+const PROBE_BYTES: i64 = 1024 * 1024;
 /// Messages deleted in one transaction: the writer is held for some milliseconds.
 const SWEEP_STEP: usize = 200;
 /// Pages the writer keeps in memory, in KiB: the indexes' upper levels and the ends that grow.
@@ -100,6 +104,8 @@ pub(crate) struct Inner {
     thread: Mutex<Option<JoinHandle<()>>>,
     draining: AtomicBool,
     closed: AtomicBool,
+    /// The last write that mattered failed.
+    unwritable: AtomicBool,
     /// The file was found without what every file has.
     pub emptied: AtomicBool,
     /// Something may have become claimable.
@@ -141,6 +147,7 @@ impl Store {
             thread: Mutex::new(Some(thread)),
             draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            unwritable: AtomicBool::new(false),
             emptied: AtomicBool::new(false),
             news: Notify::new(),
             lock,
@@ -163,7 +170,7 @@ impl Store {
         let before = |age: Duration| now.as_millis().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         let (finished, tombstones) = (before(retention), before(limits::TOMBSTONE_TTL));
         loop {
-            let swept = self.0.write("sweep", move |connection| sweep(connection, finished, tombstones, now.as_millis()), |_| {});
+            let swept = self.0.write("sweep", move |connection| sweep(connection, finished, tombstones, now.as_millis()));
             if swept.await? < SWEEP_STEP {
                 return Ok(());
             }
@@ -203,15 +210,28 @@ impl Inner {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Does a step; returns when it is on disk. `then` runs before anybody hears of it, and only if it happened.
+    /// After a write failed, nothing is claimed until one is possible again: what is claimed could be neither recorded nor settled,
+    /// and a delivery would be sent again and again.
+    pub async fn until_writable(self: &Arc<Self>) {
+        while self.unwritable.load(Ordering::SeqCst) && !self.is_draining() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let fill = |connection: &Connection| connection.execute("INSERT INTO room VALUES (zeroblob(?1))", [PROBE_BYTES]);
+            let empty = |connection: &Connection| connection.execute("DELETE FROM room", []);
+            if self.write("look for room", fill).await.is_ok() && self.write("look for room", empty).await.is_ok() {
+                tracing::info!("the file can be written again");
+                self.unwritable.store(false, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Does a step; returns when it is on disk.
     pub async fn write<T: Send + 'static>(
         self: &Arc<Self>,
         operation: &'static str,
         work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        then: impl FnOnce(&Self) + Send + 'static,
     ) -> Result<T, Fault> {
         let (sender, receiver) = oneshot::channel();
-        self.submit(operation, work, then, move |result| {
+        self.submit(operation, work, move |result| {
             if sender.send(result).is_err() {
                 tracing::trace!("nobody waits for this write any more");
             }
@@ -224,7 +244,6 @@ impl Inner {
         self: &Arc<Self>,
         operation: &'static str,
         mut work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        then: impl FnOnce(&Self) + Send + 'static,
         done: impl FnOnce(Result<T, Fault>) + Send + 'static,
     ) -> Result<(), Fault> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,16 +259,20 @@ impl Inner {
             move |result| {
                 let value = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
                 done(match (result, value) {
-                    (Ok(()), Some(value)) => {
-                        then(&this);
-                        Ok(value)
-                    }
+                    (Ok(()), Some(value)) => Ok(value),
                     (Ok(()), None) => Err(closed(operation)),
-                    (Err(error), _) => Err(fault(operation, error)),
+                    (Err(error), _) => Err(this.failed(fault(operation, error))),
                 });
             },
         );
         if submitted { Ok(()) } else { Err(closed(operation)) }
+    }
+
+    fn failed(&self, fault: Fault) -> Fault {
+        if fault.kind == FaultKind::Unavailable && !self.unwritable.swap(true, Ordering::SeqCst) {
+            tracing::error!(error = fault.chain(), "the file cannot be written; nothing is claimed until it can");
+        }
+        fault
     }
 
     /// Reads on a connection of its own, beside the writer.
