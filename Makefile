@@ -16,11 +16,11 @@ help: ## this list
 
 run: ## start everything in one process, print a token and one line to try it
 	cargo build --release -p hookyard
-	$(TARGET)/release/hookyard demo --keep
+	$(TARGET)/release/hookyard run --try
 
 run-cluster: ## the same on RabbitMQ and Redis, private ones unless URLs are given
 	cargo build --release -p hookyard -p hookyard-e2e --bins
-	$(TARGET)/release/with-services --state .services $(TARGET)/release/hookyard demo --keep --amqp {amqp} --redis {redis}
+	$(TARGET)/release/with-services --state .services env HOOKYARD_AMQP_URL={amqp} HOOKYARD_REDIS_URL={redis} $(TARGET)/release/hookyard run --try
 
 build: ## the program, optimised: target/release/hookyard
 	cargo build --release -p hookyard

@@ -2,10 +2,14 @@
 
 use anyhow::{Context, Result, ensure};
 use hookyard_e2e::amqp::raw_properties;
-use hookyard_e2e::{Api, World, eventually};
+use hookyard_e2e::{Api, Backend, World, eventually};
 use lapin::BasicProperties;
 use reqwest::Method;
 use serde_json::{Value, json};
+
+on_both_backends! {
+    bad_requests_get_errors_that_say_what_to_do;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_messages_are_rejected_with_reason_and_original_bytes() -> Result<()> {
@@ -53,9 +57,8 @@ async fn bad_messages_are_rejected_with_reason_and_original_bytes() -> Result<()
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_requests_get_errors_that_say_what_to_do() -> Result<()> {
-    let world = World::new().await?;
+async fn bad_requests_get_errors_that_say_what_to_do(backend: Backend) -> Result<()> {
+    let world = World::on(backend).await?;
     let running = world.start().await?;
     let api = Api::of(&running)?;
     let endpoint = "/app/default/endpoint";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 use hookyard_core::Clock;
-use hookyard_core::port::{Directory, Journal};
+use hookyard_core::port::{Directory, Journal, Log};
 use hookyard_core::seal::SealingKeys;
 use hookyard_e2e::services::PrivateRedis;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
@@ -68,6 +68,10 @@ struct Book {
 
 impl JournalBackend for Book {
     fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(self.journal.clone())
+    }
+
+    fn log(&self) -> Arc<dyn Log> {
         Arc::new(self.journal.clone())
     }
 

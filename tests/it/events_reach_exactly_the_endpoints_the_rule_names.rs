@@ -6,10 +6,17 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use hookyard_core::name::EventPattern;
 use hookyard_core::{Channel, EndpointId, EventType, Subscription};
-use hookyard_e2e::{Api, World, eventually};
+use hookyard_e2e::{Api, Backend, World, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
+
+on_both_backends! {
+    events_reach_exactly_whom_the_rule_names;
+    an_event_published_over_http_arrives_and_a_known_id_is_refused;
+    an_event_published_after_a_change_is_routed_with_it;
+    one_event_for_5000_endpoints_reaches_each_once;
+}
 
 /// Endpoints over types × wildcards × channels × states: (path, fields).
 fn endpoints() -> Vec<(&'static str, Value)> {
@@ -46,13 +53,12 @@ const EVENTS: [(&str, &str); 6] = [
 ];
 
 /// Bytes that any re-encoding would change: spaces, key order, escapes, a number too precise for a double.
-fn body(number: usize) -> Vec<u8> {
-    format!("{{ \"z\":{number},  \"a\" : \"\\u00e9 é\", \"n\": 12345678901234567890.123456789 }}\n").into_bytes()
+fn body(number: usize) -> String {
+    format!("{{ \"z\":{number},  \"a\" : \"\\u00e9 é\", \"n\": 12345678901234567890.123456789 }}")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lapin_events_reach_exactly_whom_the_rule_names() -> Result<()> {
-    let world = World::new().await?;
+async fn events_reach_exactly_whom_the_rule_names(backend: Backend) -> Result<()> {
+    let world = World::on(backend).await?;
     let running = world.start().await?;
     let api = Api::of(&running)?;
     let mut secrets = BTreeMap::new();
@@ -60,23 +66,22 @@ async fn lapin_events_reach_exactly_whom_the_rule_names() -> Result<()> {
         let id = api.endpoint("default", &world.receiver.url(path), fields).await?;
         secrets.insert(path, api.secret("default", &id).await?);
     }
-    let amqp = world.amqp().await?;
     let mut expected = BTreeSet::new();
     for (number, (event_type, channels)) in EVENTS.into_iter().enumerate() {
         let event_id = format!("event-{number}");
-        let headers = if channels.is_empty() { vec![] } else { vec![("hookyard-channels", channels)] };
-        amqp.raw(event_type, &event_id, &headers, &body(number)).await?;
+        let channels: Vec<&str> = channels.split(',').filter(|channel| !channel.is_empty()).collect();
+        world.publish_on(&api, event_type, &event_id, &channels, &body(number)).await?;
         let parsed: EventType = event_type.parse()?;
-        let labels: Vec<Channel> = channels.split(',').filter(|c| !c.is_empty()).map(str::parse).collect::<Result<_, _>>()?;
+        let labels: Vec<Channel> = channels.iter().map(|channel| channel.parse()).collect::<Result<_, _>>()?;
         for ((path, fields), index) in endpoints().iter().zip(0..) {
             if subscription(fields, index).wants(&parsed, &labels) {
-                expected.insert(((*path).to_owned(), body(number)));
+                expected.insert(((*path).to_owned(), body(number).into_bytes()));
             }
         }
     }
     eventually("every expected delivery", async || world.receiver.hits().len() >= expected.len()).await?;
     // Whatever should not come would have come with the rest: let the queues run dry and look again.
-    eventually("the queues are empty", async || depths(&world, &amqp).await == 0).await?;
+    eventually("the queues are empty", async || world.is_drained().await.unwrap_or(false)).await?;
     let hits = world.receiver.hits();
     let arrived: BTreeSet<_> = hits.iter().map(|hit| (hit.path.clone(), hit.body.to_vec())).collect();
     ensure!(arrived == expected, "arrived {arrived:?}, expected {expected:?}");
@@ -89,14 +94,6 @@ async fn lapin_events_reach_exactly_whom_the_rule_names() -> Result<()> {
     }
     running.drain().await;
     Ok(())
-}
-
-async fn depths(world: &World, amqp: &hookyard_e2e::amqp::Amqp) -> u32 {
-    let mut sum = 0;
-    for queue in ["ingest", "dispatch.0", "dispatch.1"] {
-        sum += amqp.depth(queue).await.unwrap_or_else(|error| panic!("{}: {error}", world.prefix));
-    }
-    sum
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,9 +136,8 @@ fn pika_python() -> Result<String> {
     anyhow::bail!("none found")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_published_over_http_arrives_and_a_known_id_is_refused() -> Result<()> {
-    let world = World::new().await?;
+async fn an_event_published_over_http_arrives_and_a_known_id_is_refused(backend: Backend) -> Result<()> {
+    let world = World::on(backend).await?;
     let running = world.start().await?;
     let api = Api::of(&running)?;
     api.endpoint("default", &world.receiver.url("/all"), json!({})).await?;
@@ -156,32 +152,30 @@ async fn an_event_published_over_http_arrives_and_a_known_id_is_refused() -> Res
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_published_after_a_change_is_routed_with_it() -> Result<()> {
-    let world = World::new().await?;
+async fn an_event_published_after_a_change_is_routed_with_it(backend: Backend) -> Result<()> {
+    let world = World::on(backend).await?;
     let running = world.start().await?;
-    let (api, amqp) = (Api::of(&running)?, world.amqp().await?);
+    let api = Api::of(&running)?;
     for round in 0..30 {
         let path = format!("/round-{round}");
         // A type of its own: an event of the round before may still be on its way to the router.
         let event_type = format!("round.{round}");
         let id = api.endpoint("default", &world.receiver.url(&path), json!({ "eventTypes": [event_type] })).await?;
-        amqp.raw(&event_type, &format!("with-{round}"), &[], b"{}").await?;
+        world.publish(&api, &event_type, &format!("with-{round}"), "{}").await?;
         eventually("the new endpoint's event", async || world.receiver.at(&path).len() == 1).await?;
         api.call(Method::DELETE, &format!("/app/default/endpoint/{id}"), None).await?;
-        amqp.raw(&event_type, &format!("without-{round}"), &[], b"{}").await?;
+        world.publish(&api, &event_type, &format!("without-{round}"), "{}").await?;
     }
-    eventually("the queues are empty", async || depths(&world, &amqp).await == 0).await?;
+    eventually("the queues are empty", async || world.is_drained().await.unwrap_or(false)).await?;
     ensure!(world.receiver.hits().len() == 30, "a deleted endpoint got an event published after its deletion");
     running.drain().await;
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_event_for_5000_endpoints_reaches_each_once() -> Result<()> {
-    let world = World::new().await?;
+async fn one_event_for_5000_endpoints_reaches_each_once(backend: Backend) -> Result<()> {
+    let world = World::on(backend).await?;
     let running = world.start().await?;
-    let (api, amqp) = (Api::of(&running)?, world.amqp().await?);
+    let api = Api::of(&running)?;
     let mut creations = tokio::task::JoinSet::new();
     for part in 0..8 {
         let (api, receiver) = (api.clone(), world.receiver.clone());
@@ -195,7 +189,7 @@ async fn one_event_for_5000_endpoints_reaches_each_once() -> Result<()> {
     while let Some(created) = creations.join_next().await {
         created??;
     }
-    amqp.raw("wide", "one", &[], br#"{"wide":true}"#).await?;
+    world.publish(&api, "wide", "one", r#"{"wide":true}"#).await?;
     eventually("5,000 deliveries", async || world.receiver.counts().len() == 5_000).await?;
     ensure!(world.receiver.hits().len() == 5_000, "each once");
     running.drain().await;

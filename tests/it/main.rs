@@ -28,4 +28,5 @@ mod one_process_is_a_whole_service;
 mod one_process_survives_crashes;
 mod retries_end_in_delivery_or_dead_letter;
 mod the_dataset_is_never_taken_for_empty;
+mod the_demonstration_proves_itself;
 mod the_journal_survives_the_store;

@@ -30,7 +30,7 @@ impl RoleProcess {
     /// # Errors
     /// When the program does not start.
     pub fn start_with(environment: &[(&'static str, String)], roles: &[&str], trip: Option<(Step, u32)>) -> Result<Self> {
-        let mut command = Command::new(program()?);
+        let mut command = Command::new(program(PROGRAM)?);
         command.args(roles).envs(environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
         if let Some((step, count)) = trip {
             command.arg(format!("--trip={step:?}:{count}"));
@@ -46,7 +46,7 @@ impl RoleProcess {
         // Blocks of 512 bytes (POSIX). The signal that comes with the limit is ignored: writing fails instead, as on a full disk.
         let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\"", kib * 2);
         let mut command = Command::new("sh");
-        command.arg("-c").arg(limited).arg(program()?).envs(environment.iter().cloned());
+        command.arg("-c").arg(limited).arg(program(PROGRAM)?).envs(environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Ok(Self(command.spawn().context("start roles")?))
     }
@@ -96,10 +96,13 @@ impl Drop for RoleProcess {
     }
 }
 
-/// Binaries of this package lie two folders above the test's own file.
-fn program() -> Result<PathBuf> {
+/// A program of the workspace; they lie two folders above the test's own file.
+///
+/// # Errors
+/// When it was not built.
+pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("where this test lies")?;
     let folder = own.parent().and_then(|deps| deps.parent()).context("the folder of programs")?;
-    let program = folder.join(PROGRAM);
+    let program = folder.join(name);
     if program.exists() { Ok(program) } else { bail!("{} is not built", program.display()) }
 }

@@ -158,7 +158,9 @@ impl World {
     /// The same as environment variables, for roles that run as processes.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let config = self.config();
-        let cluster = [("HOOKYARD_AMQP_URL", config.amqp_url), ("HOOKYARD_REDIS_URL", config.redis_url)];
+        let prefix = config.amqp_url.is_some().then(|| self.prefix.clone());
+        let cluster =
+            [("HOOKYARD_AMQP_URL", config.amqp_url), ("HOOKYARD_REDIS_URL", config.redis_url), ("HOOKYARD_AMQP__PREFIX", prefix)];
         let cluster = cluster.into_iter().filter_map(|(name, url)| Some((name, url?)));
         let rest = vec![
             ("HOOKYARD_LISTEN", self.listen.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string())),
@@ -166,7 +168,6 @@ impl World {
             ("HOOKYARD_OPS_LISTEN", "127.0.0.1:0".to_owned()),
             ("HOOKYARD_SECRET_KEY", SECRET_KEY.to_owned()),
             ("HOOKYARD_JWT_SECRET", JWT_SECRET.to_owned()),
-            ("HOOKYARD_AMQP__PREFIX", self.prefix.clone()),
             ("HOOKYARD_DELIVERY__RETRY_SCHEDULE", "1s,2s".to_owned()),
             ("HOOKYARD_DELIVERY__TIMEOUT", "2s".to_owned()),
             ("HOOKYARD_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8".to_owned()),
@@ -221,13 +222,49 @@ impl World {
     /// # Errors
     /// When it is not accepted.
     pub async fn publish(&self, api: &Api, event_type: &str, id: &str, data: &str) -> Result<()> {
+        self.publish_on(api, event_type, id, &[], data).await
+    }
+
+    /// The same on channels.
+    ///
+    /// # Errors
+    /// When it is not accepted.
+    pub async fn publish_on(&self, api: &Api, event_type: &str, id: &str, channels: &[&str], data: &str) -> Result<()> {
         if self.amqp_url.is_some() {
-            return self.amqp().await?.raw(event_type, id, &[], data.as_bytes()).await;
+            let labels = channels.join(",");
+            let headers = if channels.is_empty() { vec![] } else { vec![("hookyard-channels", &*labels)] };
+            return self.amqp().await?.raw(event_type, id, &headers, data.as_bytes()).await;
         }
         // As text: the payload's bytes are to arrive as they are.
-        let body = format!(r#"{{"eventType": "{event_type}", "eventId": "{id}", "payload": {data}}}"#);
+        let channels = json!(channels);
+        let body = format!(r#"{{"eventType": "{event_type}", "eventId": "{id}", "channels": {channels}, "payload": {data}}}"#);
         let (status, answer) = api.send_raw("/app/default/msg", body.into_bytes()).await?;
         if status == StatusCode::ACCEPTED { Ok(()) } else { bail!("not accepted: {status} {answer}") }
+    }
+
+    /// Whether no event and no delivery waits.
+    ///
+    /// # Errors
+    /// When that cannot be said.
+    pub async fn is_drained(&self) -> Result<bool> {
+        if self.amqp_url.is_some() {
+            let amqp = self.amqp().await?;
+            for queue in ["ingest", "dispatch.0", "dispatch.1"] {
+                if amqp.depth(queue).await? > 0 {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        let waiting = "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM deliveries WHERE state = 'waiting')";
+        Ok(self.file()?.query_row(waiting, [], |row| row.get::<_, i64>(0))? == 0)
+    }
+
+    /// The file of a world without broker and store.
+    fn file(&self) -> Result<rusqlite::Connection> {
+        let connection = rusqlite::Connection::open(self.dir.path().join("data/hookyard.db"))?;
+        connection.busy_timeout(PATIENCE)?;
+        Ok(connection)
     }
 
     /// Waits for this many dead letters and takes them out.
@@ -248,8 +285,7 @@ impl World {
             let found = self.amqp().await?.take_all("dead").await?;
             return found.into_iter().map(|found| dead_letter(read_delivery(found.body)?)).collect();
         }
-        let connection = rusqlite::Connection::open(self.dir.path().join("data/hookyard.db"))?;
-        connection.busy_timeout(PATIENCE)?;
+        let connection = self.file()?;
         let query = "DELETE FROM deliveries WHERE state = 'dead'
                      RETURNING (SELECT body FROM messages WHERE id = deliveries.message), progress";
         let mut query = connection.prepare(query)?;

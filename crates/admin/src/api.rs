@@ -7,21 +7,25 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
 use hookyard_core::grant::Grant;
-use hookyard_core::port::{Directory, EndpointRef, Journal};
+use hookyard_core::port::{Deliveries, Directory, EndpointRef, Journal, Log};
 use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind};
 use hookyard_wire::problem::Problem;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use crate::{apps, attempts, endpoints, headers, messages, secrets};
+use crate::{apps, attempts, dead_letters, endpoints, headers, messages, secrets};
 
 /// What the API works with.
 #[derive(Clone)]
 pub struct Seams {
     /// Applications and endpoints.
     pub directory: Arc<dyn Directory>,
-    /// Messages and attempts.
+    /// Where further runs are begun.
+    pub deliveries: Arc<dyn Deliveries>,
+    /// Where they are written down.
     pub journal: Arc<dyn Journal>,
+    /// Messages, attempts and dead letters.
+    pub log: Arc<dyn Log>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and secrets.
@@ -56,6 +60,8 @@ pub fn routes(seams: Seams) -> Router {
         .route("/api/v1/app/{app}/msg/{message}", get(messages::get))
         .route("/api/v1/app/{app}/attempt/msg/{message}", get(attempts::of_message))
         .route("/api/v1/app/{app}/attempt/endpoint/{endpoint}", get(attempts::to_endpoint))
+        .route("/api/v1/app/{app}/dead-letter", get(dead_letters::list))
+        .route("/api/v1/app/{app}/dead-letter/replay", post(dead_letters::replay))
         .with_state(Arc::new(Api { seams }))
 }
 

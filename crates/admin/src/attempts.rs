@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, RawQuery};
-use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf};
-use hookyard_core::{AppId, AttemptClass, AttemptId, EndpointId, MessageId, Outcome, Timestamp, Trigger};
+use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor};
+use hookyard_core::{AppId, AttemptClass, AttemptId, EndpointId, MessageId, Outcome, Trigger};
 use hookyard_wire::problem::Problem;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Api, Caller, State, fail};
-use crate::page::{PageOut, PageQuery};
+use crate::page::{PageOut, PageQuery, moment};
 
 /// An attempt as the API shows it.
 #[derive(Serialize)]
@@ -92,17 +92,12 @@ impl Api {
             // An iterator already says where to begin.
             (filter.before, filter.after) = (None, None);
         }
-        let found = self.seams.journal.attempts(app, of, &filter, request).await.map_err(|fault| fail(&fault))?;
-        Ok(Json(PageOut::new(found, |record| record.id, |record| show(&record, with_content))))
+        let back = matches!(request.from, Some(Cursor::Before(_)));
+        let found = self.seams.log.attempts(app, of, &filter, request).await.map_err(|fault| fail(&fault))?;
+        Ok(Json(PageOut::filtered(found, |record| record.id, AttemptId::from_bytes, back, |record| show(&record, with_content))))
     }
 
     async fn filter(&self, app: AppId, query: FilterQuery, raw: &str) -> Result<AttemptFilter, Problem> {
-        let time = |name: &str, text: Option<String>| match text {
-            None => Ok(None),
-            Some(text) => Timestamp::parse_rfc3339(&text)
-                .map(Some)
-                .ok_or_else(|| Problem::invalid_query(name, "must be an RFC 3339 date-time")),
-        };
         let endpoint = match query.endpoint_id {
             Some(named) => Some(self.endpoint(app, &named).await?.id),
             None => None,
@@ -118,8 +113,8 @@ impl Api {
             // The compatible API writes classes as 100, 200 …
             status_class: query.status_code_class.filter(|class| *class > 0).map(|class| class / 100),
             event_types: event_types(raw)?,
-            before: time("before", query.before)?,
-            after: time("after", query.after)?,
+            before: moment("before", query.before.as_deref())?,
+            after: moment("after", query.after.as_deref())?,
         })
     }
 }

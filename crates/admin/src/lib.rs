@@ -3,6 +3,7 @@
 mod api;
 mod apps;
 mod attempts;
+mod dead_letters;
 mod endpoint_body;
 mod endpoints;
 mod fields;

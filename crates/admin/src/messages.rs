@@ -33,7 +33,7 @@ pub async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<PageOut<MessageOut>>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let page = api.seams.journal.messages(app, query.read()?).await.map_err(|fault| fail(&fault))?;
+    let page = api.seams.log.messages(app, query.read()?).await.map_err(|fault| fail(&fault))?;
     Ok(Json(PageOut::new(page, |record| record.message.id, |record| show(&record))))
 }
 
@@ -41,7 +41,7 @@ pub async fn get(api: State, caller: Caller, Path((app, message)): Path<(String,
     let app = api.app(&caller, &app).await?;
     let not_found = || Problem::not_found("there is no such message");
     let id: MessageId = message.parse().map_err(|_| not_found())?;
-    let found = api.seams.journal.message(app, id).await.map_err(|fault| fail(&fault))?;
+    let found = api.seams.log.message(app, id).await.map_err(|fault| fail(&fault))?;
     Ok(Json(show(&found.ok_or_else(not_found)?)))
 }
 

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use hookyard_core::Timestamp;
+use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{Cursor, Page, PageRequest};
 use hookyard_wire::problem::Problem;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,12 @@ impl PageQuery {
     }
 }
 
+/// Reads a moment in a query.
+pub fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let read = |text| Timestamp::parse_rfc3339(text).ok_or_else(|| Problem::invalid_query(name, "must be an RFC 3339 date-time"));
+    text.map(read).transpose()
+}
+
 /// A page as the API shows it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,5 +65,24 @@ impl<T> PageOut<T> {
         let iterator = page.items.last().map(|item| id(item).to_string());
         let prev_iterator = page.items.first().map(|item| format!("-{}", id(item)));
         Self { data: page.items.into_iter().map(show).collect(), done: page.done, iterator, prev_iterator }
+    }
+
+    /// The same for a list with filters, whose page may end short of what it looked at. Going on from there towards older items
+    /// begins with that, towards newer ones too.
+    pub fn filtered<S, I: Display>(
+        page: Page<S>,
+        id: impl Fn(&S) -> I,
+        from_bytes: impl Fn([u8; ID_BYTES]) -> I,
+        back: bool,
+        show: impl Fn(S) -> T,
+    ) -> Self {
+        let reached = page.reached.map(|bytes| from_bytes(bytes).to_string());
+        let mut out = Self::new(page, id, show);
+        match reached {
+            Some(reached) if back => out.prev_iterator = Some(format!("-{reached}")),
+            Some(reached) => out.iterator = Some(reached),
+            None => {}
+        }
+        out
     }
 }

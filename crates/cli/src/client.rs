@@ -3,6 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::Args;
 use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
 
 /// Where the API is and who is calling.
@@ -19,13 +20,18 @@ pub struct Server {
 impl Server {
     /// Calls an operation; an error answer becomes an error with its code and what it says.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        self.send(method, path, body.map(Value::to_string)).await
+    }
+
+    /// The same with a body that is JSON as text, whose bytes matter.
+    pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Value> {
         let token =
             self.token.as_deref().context("no token: set HOOKYARD_TOKEN or --token; `hookyard token create` makes one")?;
         let url = format!("{}/api/v1{path}", self.url.trim_end_matches('/'));
         let client = reqwest::Client::builder().no_proxy().build().context("cannot build an HTTP client")?;
         let mut request = client.request(method, &url).bearer_auth(token);
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let response =
             request.send().await.with_context(|| format!("cannot reach {}; is `hookyard run` running there?", self.url))?;

@@ -2,6 +2,8 @@
 
 mod client;
 mod command;
+mod demo;
+mod node;
 mod output;
 mod receiver;
 

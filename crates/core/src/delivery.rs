@@ -112,6 +112,11 @@ impl Delivery {
         }
     }
 
+    /// The first delivery of a further run, due at `due`. Somebody may have begun the same run before, so the journal is asked.
+    pub fn rerun(message: Arc<Message>, endpoint: EndpointId, run: u32, trigger: Trigger, due: Timestamp) -> Self {
+        Self { run, trigger, due, ..Self::routed(message, endpoint, true) }
+    }
+
     /// Its name.
     pub fn key(&self) -> DeliveryKey {
         DeliveryKey { app: self.message.app, message: self.message.id, endpoint: self.endpoint }

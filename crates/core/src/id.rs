@@ -103,6 +103,8 @@ identifiers! {
     MessageId "msg_";
     /// One attempt of a delivery. Derived, so that doing a step twice repeats the same id.
     AttemptId "atmpt_";
+    /// A dead letter: the end of one run of a delivery. Derived, so that writing it down twice repeats the same id.
+    DeadLetterId "dl_";
 }
 
 impl AttemptId {
@@ -119,6 +121,20 @@ impl AttemptId {
         let mut unique = [0_u8; ID_BYTES - 6];
         unique.copy_from_slice(&hash.finish().as_ref()[..ID_BYTES - 6]);
         Self(assemble(due, unique))
+    }
+}
+
+impl DeadLetterId {
+    /// The id of the end of run `run` of the delivery of `message` to `endpoint`, at `ended`: lists sorted by id are sorted by when
+    /// it died.
+    pub fn derive(ended: Timestamp, message: MessageId, endpoint: EndpointId, run: u32) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(message.as_bytes());
+        hash.update(endpoint.as_bytes());
+        hash.update(&run.to_be_bytes());
+        let mut unique = [0_u8; ID_BYTES - 6];
+        unique.copy_from_slice(&hash.finish().as_ref()[..ID_BYTES - 6]);
+        Self(assemble(ended, unique))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::attempt::{AttemptClass, AttemptResult};
 use crate::clock::Timestamp;
 use crate::delivery::{Delivery, DeliveryKey, Trigger};
 use crate::event::Message;
-use crate::id::{AppId, AttemptId, EndpointId, MessageId};
+use crate::id::{AppId, AttemptId, EndpointId, ID_BYTES, MessageId};
 use crate::name::EventType;
 use crate::outcome::{DiscardReason, Outcome};
 
@@ -51,10 +51,23 @@ pub struct EndRecord {
     pub run: u32,
     /// The attempt that would have been next.
     pub number: u32,
+    /// The kind of event.
+    pub event_type: EventType,
     /// How it ended.
     pub outcome: Outcome,
     /// When.
     pub at: Timestamp,
+}
+
+/// A further run of a delivery was begun: a resend, a replay, a recovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunRecord {
+    /// Which delivery.
+    pub delivery: DeliveryKey,
+    /// The run.
+    pub run: u32,
+    /// When its first attempt is due.
+    pub due: Timestamp,
 }
 
 /// One thing to write down.
@@ -66,6 +79,8 @@ pub enum Entry {
     Attempt(AttemptRecord),
     /// A delivery ended without an attempt.
     End(EndRecord),
+    /// A further run of a delivery was begun.
+    Run(RunRecord),
 }
 
 impl Entry {
@@ -75,6 +90,7 @@ impl Entry {
             Self::Message(record) => record.message.app,
             Self::Attempt(record) => record.delivery.app,
             Self::End(record) => record.delivery.app,
+            Self::Run(record) => record.delivery.app,
         }
     }
 }
@@ -102,6 +118,26 @@ impl DeliveryState {
             Outcome::Delivered => 3,
         };
         (u64::from(self.run.min(0xff_ffff)) << 23) | (standing << 20) | u64::from(self.attempt.min(0xf_ffff))
+    }
+
+    /// The state of this rank, of which the outcome is known.
+    pub fn of_rank(rank: u64, outcome: Outcome) -> Self {
+        let part = |bits: u64| u32::try_from(bits).unwrap_or(u32::MAX);
+        Self { run: part(rank >> 23), attempt: part(rank & 0xf_ffff), outcome }
+    }
+}
+
+impl EndRecord {
+    /// The delivery's state after it.
+    pub fn state(&self) -> DeliveryState {
+        DeliveryState { run: self.run, attempt: self.number, outcome: self.outcome }
+    }
+}
+
+impl RunRecord {
+    /// The delivery's state after it: nothing of the run was tried yet.
+    pub fn state(&self) -> DeliveryState {
+        DeliveryState { run: self.run, attempt: 0, outcome: Outcome::Retry { at: self.due } }
     }
 }
 
@@ -202,6 +238,15 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Whether nothing lies beyond them in the direction asked.
     pub done: bool,
+    /// The id up to which the list was looked at, where that is not an item's: a filter left out so much that the page ended short.
+    pub reached: Option<[u8; ID_BYTES]>,
+}
+
+impl<T> Page<T> {
+    /// A page that ends with its last item.
+    pub fn whole(items: Vec<T>, done: bool) -> Self {
+        Self { items, done, reached: None }
+    }
 }
 
 #[cfg(test)]
@@ -226,5 +271,7 @@ mod tests {
         ];
         assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
         assert!(state(u32::MAX, u32::MAX, Outcome::Delivered) < 1 << 53);
+        let known = DeliveryState { run: 7, attempt: 3, outcome: Outcome::Dead(DeadReason::Gone) };
+        assert_eq!(DeliveryState::of_rank(known.rank(), known.outcome), known);
     }
 }

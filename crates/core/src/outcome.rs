@@ -88,6 +88,36 @@ impl Outcome {
     }
 }
 
+impl std::fmt::Display for Outcome {
+    /// As stores keep it: `delivered`, `retry:<ms>`, `dead:<reason>`, `discarded`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Delivered => f.write_str("delivered"),
+            Self::Retry { at } => write!(f, "retry:{}", at.as_millis()),
+            Self::Dead(reason) => write!(f, "dead:{}", reason.as_str()),
+            Self::Discarded(DiscardReason::EndpointDeleted) => f.write_str("discarded"),
+        }
+    }
+}
+
+/// Text that is not an outcome.
+#[derive(Debug, thiserror::Error)]
+#[error("not an outcome")]
+pub struct BadOutcome;
+
+impl std::str::FromStr for Outcome {
+    type Err = BadOutcome;
+    fn from_str(text: &str) -> Result<Self, BadOutcome> {
+        match text.split_once(':') {
+            None if text == "delivered" => Ok(Self::Delivered),
+            None if text == "discarded" => Ok(Self::Discarded(DiscardReason::EndpointDeleted)),
+            Some(("retry", ms)) => ms.parse().map(|ms| Self::Retry { at: Timestamp::from_millis(ms) }).map_err(|_| BadOutcome),
+            Some(("dead", reason)) => DeadReason::from_name(reason).map(Self::Dead).ok_or(BadOutcome),
+            _ => Err(BadOutcome),
+        }
+    }
+}
+
 /// An outcome, and what it means for the endpoint itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
@@ -218,6 +248,16 @@ mod tests {
         assert_eq!(judge(&delivery(1), &answered(500), &policy, NOW, 0.0).outcome, Outcome::Dead(DeadReason::Expired));
         assert!(!expired_before_sending(&delivery(1), &policy, NOW));
         assert!(expired_before_sending(&delivery(1), &policy, NOW.plus(Duration::from_secs(11))));
+    }
+
+    #[test]
+    fn an_outcome_is_read_as_it_was_written() {
+        let dead = DeadReason::ALL.map(Outcome::Dead);
+        let others = [Outcome::Delivered, Outcome::Retry { at: NOW }, Outcome::Discarded(DiscardReason::EndpointDeleted)];
+        for outcome in dead.into_iter().chain(others) {
+            assert_eq!(outcome.to_string().parse::<Outcome>().ok(), Some(outcome));
+        }
+        assert!("retry:soon".parse::<Outcome>().is_err() && "".parse::<Outcome>().is_err());
     }
 
     proptest! {

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use crate::attempt::AttemptResult;
 use crate::claim::Claim;
 use crate::clock::Timestamp;
+use crate::dead_letter::{DeadLetter, DeadLetterFilter};
 use crate::delivery::{Delivery, DeliveryKey, Lane};
 use crate::directory::{Application, Endpoint, Version};
 use crate::event::{Event, Intake, Message, Refusal};
 use crate::fault::Fault;
-use crate::id::{AppId, AttemptId, EndpointId, MessageId};
-use crate::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Entry, MessageRecord, Page, PageRequest};
+use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId};
+use crate::journal::{AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest};
 use crate::name::{AppRef, Uid};
 use crate::outcome::Outcome;
 use crate::route::Subscription;
@@ -77,6 +78,9 @@ pub trait Deliveries: Send + Sync {
 
     /// Puts the delivery aside until `due`. Not an attempt.
     async fn defer(&self, claim: Claim<Delivery>, due: Timestamp) -> Result<(), Fault>;
+
+    /// Makes deliveries of further runs durable. Repeating it repeats the same attempts, which the fence absorbs.
+    async fn enqueue(&self, deliveries: Vec<Delivery>) -> Result<(), Fault>;
 }
 
 /// What a marker says of an event id.
@@ -263,7 +267,7 @@ pub trait Directory: Send + Sync {
     async fn delete_endpoint(&self, app: AppId, endpoint: EndpointId, now: Timestamp) -> Result<bool, Fault>;
 }
 
-/// Messages, attempts and delivery states.
+/// Messages, attempts and delivery states, written down; [`Log`] reads them.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Writes these down. When it returns, they are durable (in the journal or in its spill). Repeating changes nothing.
@@ -271,14 +275,32 @@ pub trait Journal: Send + Sync {
 
     /// The fence: this attempt of the delivery, if it was already made.
     async fn recorded(&self, delivery: DeliveryKey, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault>;
+}
 
+/// What a [`Journal`] holds, for those who look. Pages may be short and still not done; see [`Page::reached`].
+#[async_trait]
+pub trait Log: Send + Sync {
     /// One message.
     async fn message(&self, app: AppId, message: MessageId) -> Result<Option<MessageRecord>, Fault>;
+
+    /// What is known of a message's deliveries; one of which nothing was written yet is pending.
+    async fn states(&self, app: AppId, message: MessageId) -> Result<Vec<(EndpointId, DeliveryState)>, Fault>;
+
+    /// One dead letter, if it is still dead.
+    async fn dead_letter(&self, app: AppId, letter: DeadLetterId) -> Result<Option<DeadLetter>, Fault>;
+
+    /// Dead letters of an application, those that died last first.
+    async fn dead_letters(
+        &self,
+        app: AppId,
+        filter: &DeadLetterFilter,
+        page: PageRequest<DeadLetterId>,
+    ) -> Result<Page<DeadLetter>, Fault>;
 
     /// Messages of an application, newest first.
     async fn messages(&self, app: AppId, page: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault>;
 
-    /// Attempts, newest first. A page may be short and still not done.
+    /// Attempts, newest first.
     async fn attempts(
         &self,
         app: AppId,

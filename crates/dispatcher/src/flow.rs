@@ -127,7 +127,8 @@ impl Dispatcher {
     /// Ends a delivery without an attempt.
     async fn end(&self, claim: Claim<Delivery>, outcome: Outcome) -> Result<(), Fault> {
         let (delivery, at) = (&claim.item, self.seams.clock.now());
-        let record = EndRecord { delivery: delivery.key(), run: delivery.run, number: delivery.attempt, outcome, at };
+        let (event_type, number) = (delivery.message.event.event_type.clone(), delivery.attempt);
+        let record = EndRecord { delivery: delivery.key(), run: delivery.run, number, event_type, outcome, at };
         self.seams.journal.record(Arc::from([Entry::End(record)])).await?;
         let delivery = claim.item.clone();
         self.seams.deliveries.settle(claim, outcome).await?;

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use hookyard_core::port::Deliveries;
 use hookyard_core::step::Step;
 use hookyard_core::{Claim, Delivery, Fault, Lane, Message, Outcome, RefusalReason, Timestamp};
-use hookyard_wire::queue::{read_message_part, read_progress, write_progress};
+use hookyard_wire::queue::{DeliveryWriter, read_message_part, read_progress, write_progress};
 use rusqlite::{Connection, OptionalExtension as _};
 
+use crate::events::{insert_delivery, keep_message};
 use crate::fault::closed;
 use crate::lease::{Queue, Receipt, Taken, delete, receipt_of, take};
 use crate::store::{Inner, LOOK_AGAIN, Store};
@@ -86,6 +87,13 @@ impl Deliveries for Store {
         let deferred = delivery.deferred(due, self.0.seams.clock.now());
         put_aside(receipt, OPERATION, &deferred, due).await
     }
+
+    async fn enqueue(&self, deliveries: Vec<Delivery>) -> Result<(), Fault> {
+        let insert = move |connection: &Connection| deliveries.iter().try_for_each(|delivery| insert(connection, delivery));
+        self.0.write("enqueue deliveries", insert).await?;
+        self.0.news.notify_waiters();
+        Ok(())
+    }
 }
 
 impl Store {
@@ -118,6 +126,16 @@ impl Store {
             }
         });
     }
+}
+
+/// A delivery of a further run. What its earlier run left dead is dead no longer.
+fn insert(connection: &Connection, delivery: &Delivery) -> rusqlite::Result<()> {
+    let message = &delivery.message;
+    keep_message(connection, message, DeliveryWriter::new(message).message())?;
+    let revive = "DELETE FROM deliveries WHERE message = ?1 AND endpoint = ?2 AND state = 'dead'";
+    let key = (&message.id.as_bytes()[..], &delivery.endpoint.as_bytes()[..]);
+    connection.prepare_cached(revive)?.execute(key)?;
+    insert_delivery(connection, delivery)
 }
 
 async fn put_aside(receipt: Box<Receipt>, operation: &'static str, delivery: &Delivery, due: Timestamp) -> Result<(), Fault> {
@@ -183,12 +201,12 @@ pub fn lane_number(lane: Lane) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::SCHEMA;
+    use crate::store::migrate;
 
     #[test]
     fn claiming_looks_only_at_what_is_due() {
-        let connection = Connection::open_in_memory().expect("opened");
-        connection.execute_batch(SCHEMA).expect("made");
+        let mut connection = Connection::open_in_memory().expect("opened");
+        migrate(&mut connection).expect("made");
         for query in [DUE, NEXT_DUE] {
             let explained = format!("EXPLAIN QUERY PLAN {query}");
             let plan: String = connection.query_row(&explained, (0, 0), |row| row.get(3)).expect("a plan");

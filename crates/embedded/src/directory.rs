@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use hookyard_core::journal::{Cursor, Page, PageRequest};
+use hookyard_core::journal::{Page, PageRequest};
 use hookyard_core::port::{
     Directory, EndpointRef, Expect, Looked, Marker, MarkerClaim, MarkerState, Remembered, Resolved, Validated, Written,
 };
@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::fault::closed;
 use crate::freshness;
+use crate::pages::{beyond, bounds, cursor_bytes, limit_of, paged};
 use crate::store::Store;
 
 #[async_trait]
@@ -393,37 +394,4 @@ fn move_marker(connection: &Connection, claim: &MarkerClaim, state: MarkerState,
         return Ok(());
     }
     write_marker(connection, claim, state, now)
-}
-
-/// The bytes of a cursor's id, and whether the page lies towards newer items.
-pub fn cursor_bytes<I>(cursor: Cursor<I>, bytes: impl Fn(&I) -> &[u8; 20]) -> (bool, Vec<u8>) {
-    match cursor {
-        Cursor::After(id) => (false, bytes(&id).to_vec()),
-        Cursor::Before(id) => (true, bytes(&id).to_vec()),
-    }
-}
-
-/// Where a page begins; without a cursor, above every id.
-pub fn bounds(cursor: Option<(bool, Vec<u8>)>) -> (bool, Vec<u8>) {
-    cursor.unwrap_or_else(|| (false, vec![u8::MAX; 21]))
-}
-
-/// The end of a query whose last condition is on the id, with the bound as ?1 and the limit as ?2.
-pub fn beyond(newer: bool) -> &'static str {
-    if newer { "> ?1 ORDER BY id LIMIT ?2" } else { "< ?1 ORDER BY id DESC LIMIT ?2" }
-}
-
-/// One more than a page, to know whether there is another.
-pub fn limit_of(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
-}
-
-/// A page, newest first, of what a query [`beyond`] the cursor brought.
-pub fn paged<R, T>(rows: Vec<R>, newer: bool, limit: usize, read: impl Fn(R) -> Result<T, Fault>) -> Result<Page<T>, Fault> {
-    let done = rows.len() <= limit;
-    let mut items: Vec<T> = rows.into_iter().take(limit).map(read).collect::<Result<_, _>>()?;
-    if newer {
-        items.reverse();
-    }
-    Ok(Page { items, done })
 }

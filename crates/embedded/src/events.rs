@@ -159,14 +159,16 @@ fn insert_deliveries(
     maybe_repeat: bool,
 ) -> rusqlite::Result<()> {
     keep_message(connection, message, body)?;
+    let routed = |endpoint: &EndpointId| Delivery::routed(Arc::clone(message), *endpoint, maybe_repeat);
+    endpoints.iter().try_for_each(|endpoint| insert_delivery(connection, &routed(endpoint)))
+}
+
+/// Puts a delivery of a kept message into its queue.
+pub fn insert_delivery(connection: &Connection, delivery: &Delivery) -> rusqlite::Result<()> {
     let insert = "INSERT INTO deliveries (message, endpoint, lane, due_at, progress) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let mut insert = connection.prepare_cached(insert)?;
-    for endpoint in endpoints {
-        let delivery = Delivery::routed(Arc::clone(message), *endpoint, maybe_repeat);
-        let (due_at, progress) = (delivery.due.as_millis(), write_progress(&delivery, None));
-        insert.execute((&message.id.as_bytes()[..], &endpoint.as_bytes()[..], lane_number(Lane::Fast), due_at, progress))?;
-    }
-    Ok(())
+    let (message, endpoint) = (&delivery.message.id.as_bytes()[..], &delivery.endpoint.as_bytes()[..]);
+    let (lane, due_at) = (lane_number(Lane::Fast), delivery.due.as_millis());
+    connection.prepare_cached(insert)?.execute((message, endpoint, lane, due_at, write_progress(delivery, None))).map(drop)
 }
 
 /// Keeps a message, once.

@@ -5,23 +5,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest};
-use hookyard_core::port::Journal;
-use hookyard_core::{AppId, AttemptId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId, Outcome, Timestamp};
+use hookyard_core::port::{Journal, Log};
+use hookyard_core::{
+    AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId, Outcome,
+    Timestamp,
+};
 use hookyard_wire::queue::{DeliveryWriter, read_message_part};
-use hookyard_wire::record::{read_attempt, write_attempt};
-use rusqlite::{Connection, OptionalExtension as _};
+use hookyard_wire::record::{read_attempt, read_dead_letter, write_attempt, write_dead_letter};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use crate::directory::{beyond, bounds, cursor_bytes, limit_of, paged};
 use crate::events::keep_message;
+use crate::pages::{beyond, bounds, cursor_bytes, filtered, limit_of, paged, towards, unreadable};
 use crate::store::Store;
-
-/// Entries of a list looked at for one page: what a filter leaves out costs time too.
-const EXAMINED_MOST: usize = 10_000;
-/// Entries read at once.
-const CHUNK: usize = 250;
 
 /// A message's row: its body and the endpoints it was routed to.
 type MessageRow = (Vec<u8>, Option<Vec<u8>>);
+/// A delivery's state: endpoint, rank, outcome.
+type StateRow = (Vec<u8>, u64, String);
 
 #[async_trait]
 impl Journal for Store {
@@ -39,7 +39,10 @@ impl Journal for Store {
         };
         self.0.read("look for an attempt", read).await?.map(attempt_of).transpose()
     }
+}
 
+#[async_trait]
+impl Log for Store {
     async fn message(&self, app: AppId, message: MessageId) -> Result<Option<MessageRecord>, Fault> {
         let read = move |_: &_, connection: &Connection| {
             let query = "SELECT body, routed FROM messages WHERE id = ?1 AND app = ?2 AND body IS NOT NULL";
@@ -47,6 +50,50 @@ impl Journal for Store {
             connection.prepare_cached(query)?.query_row(row, |row| Ok((row.get(0)?, row.get(1)?))).optional()
         };
         self.0.read("read a message", read).await?.map(message_of).transpose()
+    }
+
+    async fn states(&self, app: AppId, message: MessageId) -> Result<Vec<(EndpointId, DeliveryState)>, Fault> {
+        const OPERATION: &str = "read a message's deliveries";
+        let read = move |_: &_, connection: &Connection| {
+            let query = "SELECT endpoint, rank, state FROM states WHERE message = ?1
+                         AND EXISTS (SELECT 1 FROM messages WHERE id = ?1 AND app = ?2)";
+            let mut query = connection.prepare_cached(query)?;
+            let row = (&message.as_bytes()[..], &app.as_bytes()[..]);
+            query.query_map(row, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<rusqlite::Result<Vec<StateRow>>>()
+        };
+        let state = |(endpoint, rank, outcome): StateRow| {
+            let outcome = outcome.parse().map_err(|error| Fault::corrupt(OPERATION, error))?;
+            let endpoint = EndpointId::from_slice(&endpoint).ok_or_else(|| Fault::new(FaultKind::Corrupt, OPERATION))?;
+            Ok((endpoint, DeliveryState::of_rank(rank, outcome)))
+        };
+        self.0.read(OPERATION, read).await?.into_iter().map(state).collect()
+    }
+
+    async fn dead_letter(&self, app: AppId, letter: DeadLetterId) -> Result<Option<DeadLetter>, Fault> {
+        let read = move |_: &_, connection: &Connection| {
+            let query = "SELECT record FROM dead_letters WHERE id = ?1 AND app = ?2";
+            let row = (&letter.as_bytes()[..], &app.as_bytes()[..]);
+            connection.prepare_cached(query)?.query_row(row, |row| row.get::<_, Vec<u8>>(0)).optional()
+        };
+        self.0.read("look for a dead letter", read).await?.map(letter_of).transpose()
+    }
+
+    async fn dead_letters(
+        &self,
+        app: AppId,
+        filter: &DeadLetterFilter,
+        page: PageRequest<DeadLetterId>,
+    ) -> Result<Page<DeadLetter>, Fault> {
+        let (newer, from) = bounds(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())));
+        let (limit, filter) = (page.limit, filter.clone());
+        let read = move |_: &_, connection: &Connection| {
+            let query = format!("SELECT id, record FROM dead_letters WHERE app = ?2 AND id {}", towards(newer));
+            let mut query = connection.prepare_cached(&query)?;
+            let rows = query.query((from, &app.as_bytes()[..]))?;
+            let read = |row: &Row<'_>| read_dead_letter(&row.get::<_, Vec<u8>>(1)?).map_err(unreadable);
+            filtered(rows, newer, limit, read, |letter| filter.passes(letter))
+        };
+        self.0.read("list dead letters", read).await
     }
 
     async fn messages(&self, app: AppId, page: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault> {
@@ -68,42 +115,29 @@ impl Journal for Store {
         filter: &AttemptFilter,
         page: PageRequest<AttemptId>,
     ) -> Result<Page<AttemptRecord>, Fault> {
-        let (newer, mut from) = bounds(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())));
-        let (mut items, mut examined, mut done) = (Vec::new(), 0, false);
-        while items.len() <= page.limit && examined < EXAMINED_MOST && !done {
-            let records = self.next_attempts(app, of, newer, from.clone()).await?;
-            examined += records.len();
-            done = records.len() < CHUNK;
-            from = records.last().map_or(from, |last| last.id.as_bytes().to_vec());
-            items.extend(records.into_iter().filter(|record| filter.passes(record)));
-        }
-        let done = done && items.len() <= page.limit;
-        items.truncate(page.limit);
-        if newer {
-            items.reverse();
-        }
-        Ok(Page { items, done })
-    }
-}
-
-impl Store {
-    async fn next_attempts(&self, app: AppId, of: AttemptsOf, newer: bool, from: Vec<u8>) -> Result<Vec<AttemptRecord>, Fault> {
+        let (newer, from) = bounds(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())));
+        let (limit, filter) = (page.limit, filter.clone());
         let (column, value) = match of {
             AttemptsOf::Message(message) => ("message", message.as_bytes().to_vec()),
             AttemptsOf::Endpoint(endpoint) => ("endpoint", endpoint.as_bytes().to_vec()),
         };
-        let query = format!("SELECT record FROM attempts WHERE app = ?3 AND {column} = ?4 AND id {}", beyond(newer));
         let read = move |_: &_, connection: &Connection| {
+            let query = format!("SELECT id, record FROM attempts WHERE app = ?2 AND {column} = ?3 AND id {}", towards(newer));
             let mut query = connection.prepare_cached(&query)?;
-            let row = (from, i64::try_from(CHUNK).unwrap_or(i64::MAX), &app.as_bytes()[..], value);
-            query.query_map(row, |row| row.get(0))?.collect::<rusqlite::Result<Vec<Vec<u8>>>>()
+            let rows = query.query((from, &app.as_bytes()[..], value))?;
+            let read = |row: &Row<'_>| read_attempt(Bytes::from(row.get::<_, Vec<u8>>(1)?)).map_err(unreadable);
+            filtered(rows, newer, limit, read, |record| filter.passes(record))
         };
-        self.0.read("list attempts", read).await?.into_iter().map(attempt_of).collect()
+        self.0.read("list attempts", read).await
     }
 }
 
 fn attempt_of(record: Vec<u8>) -> Result<AttemptRecord, Fault> {
     read_attempt(Bytes::from(record)).map_err(|error| Fault::corrupt("read an attempt", error))
+}
+
+fn letter_of(record: Vec<u8>) -> Result<DeadLetter, Fault> {
+    read_dead_letter(&record).map_err(|error| Fault::corrupt("read a dead letter", error))
 }
 
 fn message_of((body, routed): MessageRow) -> Result<MessageRecord, Fault> {
@@ -127,12 +161,10 @@ fn write(connection: &Connection, entry: &Entry, now: Timestamp) -> rusqlite::Re
             let (id, app) = (&record.id.as_bytes()[..], &key.app.as_bytes()[..]);
             let row = (id, app, &key.message.as_bytes()[..], &key.endpoint.as_bytes()[..], write_attempt(record));
             connection.prepare_cached(put)?.execute(row)?;
-            merge(connection, key, &record.state(), now)
+            merge(connection, key, &record.state(), DeadLetter::of(entry), now)
         }
-        Entry::End(record) => {
-            let state = DeliveryState { run: record.run, attempt: record.number, outcome: record.outcome };
-            merge(connection, record.delivery, &state, now)
-        }
+        Entry::End(record) => merge(connection, record.delivery, &record.state(), DeadLetter::of(entry), now),
+        Entry::Run(record) => merge(connection, record.delivery, &record.state(), None, now),
     }
 }
 
@@ -148,8 +180,14 @@ fn write_message(connection: &Connection, record: &MessageRecord, now: Timestamp
     judge_end(connection, message.id, now)
 }
 
-/// Merges a delivery's state: a lower rank never overwrites a higher one.
-fn merge(connection: &Connection, key: DeliveryKey, state: &DeliveryState, now: Timestamp) -> rusqlite::Result<()> {
+/// Merges a delivery's state: a lower rank never overwrites a higher one. The list of dead letters follows it.
+fn merge(
+    connection: &Connection,
+    key: DeliveryKey,
+    state: &DeliveryState,
+    letter: Option<DeadLetter>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let (message, endpoint) = (&key.message.as_bytes()[..], &key.endpoint.as_bytes()[..]);
     let query = "SELECT rank, ended, dead FROM states WHERE message = ?1 AND endpoint = ?2";
     let known = connection
@@ -162,17 +200,21 @@ fn merge(connection: &Connection, key: DeliveryKey, state: &DeliveryState, now: 
     let (_, old_ended, old_dead) = known.unwrap_or_default();
     let ended = i64::from(state.outcome.is_terminal());
     let dead = i64::from(matches!(state.outcome, Outcome::Dead(_)));
-    let text = match state.outcome {
-        Outcome::Delivered => "delivered".to_owned(),
-        Outcome::Retry { at } => format!("retry:{}", at.as_millis()),
-        Outcome::Dead(reason) => format!("dead:{}", reason.as_str()),
-        Outcome::Discarded(_) => "discarded".to_owned(),
-    };
+    let text = state.outcome.to_string();
     let put = "INSERT OR REPLACE INTO states (message, endpoint, rank, ended, dead, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     connection.prepare_cached(put)?.execute((message, endpoint, state.rank(), ended, dead, text))?;
     let count = "INSERT INTO messages (id, app, ended, dead) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (id) DO UPDATE SET ended = ended + ?3, dead = dead + ?4";
     connection.prepare_cached(count)?.execute((message, &key.app.as_bytes()[..], ended - old_ended, dead - old_dead))?;
+    if old_dead > 0 {
+        let revive = "DELETE FROM dead_letters WHERE message = ?1 AND endpoint = ?2";
+        connection.prepare_cached(revive)?.execute((message, endpoint))?;
+    }
+    if let Some(letter) = letter {
+        let bury = "INSERT INTO dead_letters (id, app, message, endpoint, record) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let row = (&letter.id.as_bytes()[..], &key.app.as_bytes()[..], message, endpoint, write_dead_letter(&letter));
+        connection.prepare_cached(bury)?.execute(row)?;
+    }
     judge_end(connection, key.message, now)
 }
 

@@ -11,6 +11,7 @@ mod fault;
 mod freshness;
 mod journal;
 mod lease;
+mod pages;
 mod store;
 mod writer;
 

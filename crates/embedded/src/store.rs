@@ -22,9 +22,10 @@ use crate::writer::Writer;
 const FILE: &str = "hookyard.db";
 /// Held as long as a process uses the folder.
 const LOCK: &str = "hookyard.lock";
-/// Of the schema below; a file with a higher one is a newer program's.
-const SCHEMA_VERSION: i64 = 1;
-pub const SCHEMA: &str = include_str!("schema.sql");
+/// What made the schema, in order: a file's `user_version` says how many of them it has seen.
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+/// Of a file that has seen all of them; one with a higher version is a newer program's.
+const SCHEMA_VERSION: usize = MIGRATIONS.len();
 /// Readers and the writer never wait for one another in WAL mode; a checkpoint may, for a moment.
 const BUSY: Duration = Duration::from_secs(5);
 /// Events a router holds at once: two batches on their way, and the next.
@@ -54,7 +55,7 @@ pub enum OpenError {
         /// The folder.
         folder: PathBuf,
         /// Its schema.
-        found: i64,
+        found: usize,
     },
     /// The folder cannot be made or written.
     #[error("cannot use the data folder {folder}")]
@@ -341,20 +342,20 @@ fn connect(path: &Path, flags: OpenFlags, cache_kib: i64) -> rusqlite::Result<Co
 }
 
 /// Brings the schema up to date; the version that was found.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+pub fn migrate(connection: &mut Connection) -> rusqlite::Result<usize> {
+    let found: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > SCHEMA_VERSION {
         return Ok(found);
     }
     connection.pragma_update(None, "journal_mode", "wal")?;
     // Every commit is on disk before anybody hears of it.
     connection.pragma_update(None, "synchronous", "full")?;
-    if found == 0 {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        transaction.commit()?;
+    let transaction = connection.transaction()?;
+    for migration in &MIGRATIONS[found..] {
+        transaction.execute_batch(migration)?;
     }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
     Ok(found)
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::event::Admission;
-use hookyard_core::port::{Deliveries, Directory, Events, Journal};
+use hookyard_core::port::{Deliveries, Directory, Events, Journal, Log};
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::NoTripwire;
 use hookyard_core::{Clock, Delivery, Entropy, Lane, Outcome, RefusalReason, Timestamp, limits};
@@ -152,6 +152,10 @@ impl DirectoryBackend for Embedded {
 
 impl JournalBackend for Embedded {
     fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(self.store())
+    }
+
+    fn log(&self) -> Arc<dyn Log> {
         Arc::new(self.store())
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use hookyard_core::Fault;
-use hookyard_core::port::{Deliveries, Directory, Events, Journal};
+use hookyard_core::port::{Deliveries, Directory, Events, Journal, Log};
 use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
@@ -29,6 +29,7 @@ pub struct Ports {
     pub deliveries: Arc<dyn Deliveries>,
     pub directory: Arc<dyn Directory>,
     pub journal: Arc<dyn Journal>,
+    pub log: Arc<dyn Log>,
 }
 
 /// What everything is kept in.
@@ -44,6 +45,7 @@ pub struct Cluster {
     pub rabbit_config: RabbitConfig,
     pub store: RedisStore,
     pub journal: Arc<SpillingJournal>,
+    pub log: RedisJournal,
 }
 
 /// One file, open.
@@ -76,6 +78,7 @@ impl Backend {
                 deliveries: Arc::clone(&cluster.rabbit) as _,
                 directory: Arc::new(cluster.store.clone()),
                 journal: Arc::clone(&cluster.journal) as _,
+                log: Arc::new(cluster.log.clone()),
             },
             Self::Embedded(embedded) => {
                 let store = Arc::new(embedded.store.clone());
@@ -83,7 +86,8 @@ impl Backend {
                     events: Arc::clone(&store) as _,
                     deliveries: Arc::clone(&store) as _,
                     directory: Arc::clone(&store) as _,
-                    journal: store,
+                    journal: Arc::clone(&store) as _,
+                    log: store,
                 }
             }
         }
@@ -147,8 +151,9 @@ impl Cluster {
         let shards = Shards { fast: settings.config.amqp.shards, slow: settings.config.amqp.slow_shards };
         let (clock, entropy) = (Arc::clone(&seams.clock), Arc::clone(&seams.entropy));
         let rabbit = Rabbit::start(rabbit_config.clone(), shards, metrics.clone(), clock, entropy, Arc::clone(&seams.tripwire));
-        let journal = SpillingJournal::new(RedisJournal::start(store.clone()), Arc::clone(&rabbit) as _);
-        Ok(Self { rabbit, rabbit_config, store, journal })
+        let log = RedisJournal::start(store.clone());
+        let journal = SpillingJournal::new(log.clone(), Arc::clone(&rabbit) as _);
+        Ok(Self { rabbit, rabbit_config, store, journal, log })
     }
 }
 

@@ -11,7 +11,7 @@ use hookyard_core::{Clock, Entropy};
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::StatusClass;
 use hookyard_wire::problem::Problem;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tracing::Instrument as _;
 
 use crate::token::Verifier;
@@ -60,9 +60,13 @@ async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) 
     let id = id.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("http", request_id = id, method = %request.method(), route);
+    let is_large = is_large(request.headers());
     let response = next.run(request).instrument(span.clone()).await;
     let mut response = in_our_shape(response);
     let status = response.status();
+    if is_large && status.is_client_error() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     front.metrics.http_requests_total.inc(StatusClass::of(status.as_u16()));
     front.metrics.http_request_duration_seconds.observe(begun.elapsed().as_secs_f64());
     span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
@@ -70,6 +74,13 @@ async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) 
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// Whether a refusal may come before the body was read to its end. Then the connection ends with it: a client that sent its next
+/// request on the same connection would find it broken.
+fn is_large(headers: &HeaderMap) -> bool {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    declared.map_or_else(|| headers.contains_key(header::TRANSFER_ENCODING), |bytes| bytes > BODY_MARGIN)
 }
 
 /// The framework's own refusals (a body too large, a query that cannot be read) in the shape of all others.

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Entry, MessageRecord, Page, PageRequest};
+use hookyard_core::journal::{AttemptRecord, Entry};
 use hookyard_core::port::{Journal, Spill};
-use hookyard_core::{AppId, AttemptId, DeliveryKey, Fault, FaultKind, MessageId};
+use hookyard_core::{AttemptId, DeliveryKey, Fault, FaultKind};
 use hookyard_redis::RedisJournal;
 use tokio_util::sync::CancellationToken;
 
@@ -135,23 +135,5 @@ impl Journal for SpillingJournal {
             return Err(Fault::new(FaultKind::Unavailable, "look for an attempt"));
         }
         self.journal.recorded(delivery, attempt).await
-    }
-
-    async fn message(&self, app: AppId, message: MessageId) -> Result<Option<MessageRecord>, Fault> {
-        self.journal.message(app, message).await
-    }
-
-    async fn messages(&self, app: AppId, page: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault> {
-        self.journal.messages(app, page).await
-    }
-
-    async fn attempts(
-        &self,
-        app: AppId,
-        of: AttemptsOf,
-        filter: &AttemptFilter,
-        page: PageRequest<AttemptId>,
-    ) -> Result<Page<AttemptRecord>, Fault> {
-        self.journal.attempts(app, of, filter, page).await
     }
 }

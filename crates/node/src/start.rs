@@ -192,7 +192,9 @@ fn api(settings: &Settings, roles: Roles, ports: &Ports, metrics: &Metrics, seam
     if roles.admin {
         routes = routes.merge(hookyard_admin::routes(hookyard_admin::Seams {
             directory: Arc::clone(&ports.directory),
+            deliveries: Arc::clone(&ports.deliveries),
             journal: Arc::clone(&ports.journal),
+            log: Arc::clone(&ports.log),
             clock: Arc::clone(&seams.clock),
             entropy: Arc::clone(&seams.entropy),
             allow: Arc::new(settings.allow.clone()),

@@ -7,11 +7,11 @@ use hookyard_core::port::Deliveries;
 use hookyard_core::step::Step;
 use hookyard_core::{Claim, DeadReason, Delivery, Fault, Lane, Outcome, Timestamp};
 use hookyard_telemetry::label::Exchange;
-use hookyard_wire::queue::{DELIVERY_CONTENT_TYPE, read_delivery, write_delivery};
+use hookyard_wire::queue::{DELIVERY_CONTENT_TYPE, DeliveryWriter, read_delivery, write_delivery};
 use lapin::BasicProperties;
 use std::time::Duration;
 
-use crate::events::foreign;
+use crate::events::{foreign, to_lane};
 use crate::message::{self, REASON_HEADER};
 use crate::names::endpoint_key;
 use crate::publish::Outgoing;
@@ -66,6 +66,19 @@ impl Deliveries for Rabbit {
         let now = self.clock.now();
         session.deliveries.publish(delayed(session, &delivery.deferred(due, now), now)).await?;
         receipt.settle("defer a delivery")
+    }
+
+    async fn enqueue(&self, deliveries: Vec<Delivery>) -> Result<(), Fault> {
+        let session = self.session("enqueue deliveries")?;
+        let mut confirms = Vec::with_capacity(deliveries.len());
+        for delivery in &deliveries {
+            let writer = DeliveryWriter::new(&delivery.message);
+            confirms.push(session.deliveries.begin(to_lane(&session, &writer, delivery)).await?);
+        }
+        for confirm in confirms {
+            confirm.confirmed().await?;
+        }
+        Ok(())
     }
 }
 

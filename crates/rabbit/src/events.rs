@@ -104,7 +104,7 @@ impl Events for Rabbit {
     }
 }
 
-fn to_lane(session: &Session, writer: &DeliveryWriter, delivery: &Delivery) -> Outgoing {
+pub(crate) fn to_lane(session: &Session, writer: &DeliveryWriter, delivery: &Delivery) -> Outgoing {
     let properties = message::properties(DELIVERY_CONTENT_TYPE, &delivery.key().id(), session.clock.now());
     Outgoing {
         kind: Exchange::Dispatch,

@@ -21,7 +21,7 @@ impl RedisStore {
         const OPERATION: &str = "list applications";
         let ids = lists::page_by_text(&self.directory, OPERATION, keys::APPS, page.map(|id| id.to_string())).await?;
         let parsed: Vec<AppId> = ids.items.iter().filter_map(|text| text.parse().ok()).collect();
-        Ok(Page { items: self.read_apps(OPERATION, &parsed).await?, done: ids.done })
+        Ok(Page::whole(self.read_apps(OPERATION, &parsed).await?, ids.done))
     }
 
     async fn read_apps(&self, operation: &'static str, apps: &[AppId]) -> Result<Vec<Application>, Fault> {

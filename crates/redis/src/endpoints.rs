@@ -37,7 +37,7 @@ impl RedisStore {
         const OPERATION: &str = "list endpoints";
         let ids = lists::page_by_text(&self.directory, OPERATION, &keys::endpoints(app), page.map(|id| id.to_string())).await?;
         let parsed: Vec<EndpointId> = ids.items.iter().filter_map(|text| endpoint_in(text)).collect();
-        Ok(Page { items: self.read_endpoints(OPERATION, app, &parsed).await?, done: ids.done })
+        Ok(Page::whole(self.read_endpoints(OPERATION, app, &parsed).await?, ids.done))
     }
 
     async fn read_endpoints(&self, operation: &'static str, app: AppId, ids: &[EndpointId]) -> Result<Vec<Endpoint>, Fault> {

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor, Entry, MessageRecord, Page, PageRequest};
-use hookyard_core::port::Journal;
-use hookyard_core::{AppId, AttemptId, DeliveryKey, EndpointId, Fault, MessageId};
+use hookyard_core::id::ID_BYTES;
+use hookyard_core::journal::{
+    AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, Entry, MessageRecord, Page, PageRequest,
+};
+use hookyard_core::port::{Journal, Log};
+use hookyard_core::{
+    AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId,
+};
 use hookyard_telemetry::label::StoreOp;
-use hookyard_wire::record::{read_attempt, read_message};
+use hookyard_wire::record::{read_attempt, read_dead_letter, read_message};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::RedisStore;
 use crate::keys;
 use crate::lists::{Towards, walk};
-use crate::writer::{self, Group, attempt_field, gone, owned};
+use crate::writer::{self, Group, attempt_field, gone, owned, read_state};
 
 /// Entries of a list looked at for one page: what a filter leaves out costs time too.
 const EXAMINED_MOST: usize = 10_000;
@@ -65,8 +70,7 @@ impl RedisJournal {
             Towards::Older => days.rev().filter(|day| cursor_day.is_none_or(|cursor| *day <= cursor)).collect(),
             Towards::Newer => days.filter(|day| cursor_day.is_none_or(|cursor| *day >= cursor)).collect(),
         };
-        // Members may be longer than the id: towards newer ones, the cursor's own must be passed over.
-        let bound = from.map(|id| if towards == Towards::Newer { [&id[..], &[0xff; 24]].concat() } else { id.to_vec() });
+        let bound = from.map(|id| beyond(towards, id));
         let mut found = Vec::new();
         for day in days {
             let wanted = count - found.len();
@@ -123,13 +127,55 @@ impl Journal for RedisJournal {
         let (found,): (Option<Vec<u8>>,) = self.store.journal.query(StoreOp::Recorded, OPERATION, &pipeline).await?;
         found.map(|bytes| read_attempt(owned(bytes)).map_err(|error| Fault::corrupt(OPERATION, error))).transpose()
     }
+}
 
+#[async_trait]
+impl Log for RedisJournal {
     async fn message(&self, app: AppId, message: MessageId) -> Result<Option<MessageRecord>, Fault> {
         const OPERATION: &str = "read a message";
         let mut pipeline = redis::pipe();
         pipeline.hget(keys::message(app, message), "m");
         let (found,): (Option<Vec<u8>>,) = self.store.journal.query(StoreOp::Read, OPERATION, &pipeline).await?;
         found.map(|bytes| read_message(owned(bytes)).map_err(|error| Fault::corrupt(OPERATION, error))).transpose()
+    }
+
+    async fn states(&self, app: AppId, message: MessageId) -> Result<Vec<(EndpointId, DeliveryState)>, Fault> {
+        const OPERATION: &str = "read a message's deliveries";
+        let mut pipeline = redis::pipe();
+        pipeline.hgetall(keys::message(app, message));
+        let (fields,): (Vec<(Vec<u8>, Vec<u8>)>,) = self.store.journal.query(StoreOp::Read, OPERATION, &pipeline).await?;
+        let states = fields.iter().filter_map(|(field, text)| Some((EndpointId::from_slice(field.strip_prefix(b"s")?)?, text)));
+        let read = |text: &[u8]| std::str::from_utf8(text).ok().and_then(read_state);
+        let corrupt = || Fault::new(FaultKind::Corrupt, OPERATION);
+        states.map(|(endpoint, text)| Ok((endpoint, read(text).ok_or_else(corrupt)?))).collect()
+    }
+
+    async fn dead_letter(&self, app: AppId, letter: DeadLetterId) -> Result<Option<DeadLetter>, Fault> {
+        const OPERATION: &str = "look for a dead letter";
+        let mut pipeline = redis::pipe();
+        let (from, to) = ([b"[", &letter.as_bytes()[..]].concat(), [b"(", &letter.as_bytes()[..], &[0xff]].concat());
+        pipeline.zrangebylex_limit(keys::dead_letters(app), from, to, 0, 1);
+        let (members,): (Vec<Vec<u8>>,) = self.store.journal.query(StoreOp::Read, OPERATION, &pipeline).await?;
+        members.first().map(|member| letter_of(OPERATION, member)).transpose()
+    }
+
+    async fn dead_letters(
+        &self,
+        app: AppId,
+        filter: &DeadLetterFilter,
+        page: PageRequest<DeadLetterId>,
+    ) -> Result<Page<DeadLetter>, Fault> {
+        const OPERATION: &str = "list dead letters";
+        let (towards, from) = direction(page.from);
+        let mut from = from.map(|id| beyond(towards, *id.as_bytes()));
+        let mut found = Filtered::new(page.limit);
+        while found.wants_more() {
+            let members = walk(&self.store.journal, OPERATION, &keys::dead_letters(app), towards, from.as_deref(), CHUNK).await?;
+            let letters: Vec<DeadLetter> = members.iter().map(|member| letter_of(OPERATION, member)).collect::<Result<_, _>>()?;
+            found.add(members.len(), letters, |letter| filter.passes(letter), |letter| *letter.id.as_bytes());
+            from = members.last().cloned().or(from);
+        }
+        Ok(found.page(towards))
     }
 
     async fn messages(&self, app: AppId, page: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault> {
@@ -150,7 +196,7 @@ impl Journal for RedisJournal {
         if towards == Towards::Newer {
             items.reverse();
         }
-        Ok(Page { items, done })
+        Ok(Page::whole(items, done))
     }
 
     async fn attempts(
@@ -166,24 +212,18 @@ impl Journal for RedisJournal {
             AttemptsOf::Message(message) => Some((message, self.attempt_ids_of(OPERATION, app, message).await?)),
             AttemptsOf::Endpoint(_) => None,
         };
-        let (mut items, mut examined, mut done) = (Vec::new(), 0, false);
-        while items.len() <= page.limit && examined < EXAMINED_MOST && !done {
+        let mut found = Filtered::new(page.limit);
+        while found.wants_more() {
             let ids = match (&all, of) {
                 (Some((message, ids)), _) => next_of(ids, towards, from).map(|id| (id, *message)).collect(),
                 (None, AttemptsOf::Endpoint(endpoint)) => self.next_to(OPERATION, app, endpoint, towards, from).await?,
                 (None, AttemptsOf::Message(_)) => Vec::new(),
             };
-            examined += ids.len();
-            done = ids.len() < CHUNK;
             from = ids.last().map(|(id, _)| *id).or(from);
-            items.extend(self.read_attempts(OPERATION, app, &ids).await?.into_iter().filter(|record| filter.passes(record)));
+            let records = self.read_attempts(OPERATION, app, &ids).await?;
+            found.add(ids.len(), records, |record| filter.passes(record), |record| *record.id.as_bytes());
         }
-        let done = done && items.len() <= page.limit;
-        items.truncate(page.limit);
-        if towards == Towards::Newer {
-            items.reverse();
-        }
-        Ok(Page { items, done })
+        Ok(found.page(towards))
     }
 }
 
@@ -204,6 +244,56 @@ impl RedisJournal {
         };
         Ok(members.into_iter().filter_map(split).collect())
     }
+}
+
+/// A page of what passes, gathered chunk by chunk.
+struct Filtered<T> {
+    items: Vec<T>,
+    limit: usize,
+    examined: usize,
+    done: bool,
+    reached: Option<[u8; ID_BYTES]>,
+}
+
+impl<T> Filtered<T> {
+    fn new(limit: usize) -> Self {
+        Self { items: Vec::new(), limit, examined: 0, done: false, reached: None }
+    }
+
+    fn wants_more(&self) -> bool {
+        self.items.len() <= self.limit && self.examined < EXAMINED_MOST && !self.done
+    }
+
+    /// What the next `read` entries of the list hold; fewer than were asked for end it.
+    fn add(&mut self, read: usize, items: Vec<T>, passes: impl Fn(&T) -> bool, id: impl Fn(&T) -> [u8; ID_BYTES]) {
+        self.examined += read;
+        self.done = read < CHUNK;
+        self.reached = items.last().map(id).or(self.reached);
+        self.items.extend(items.into_iter().filter(passes));
+    }
+
+    fn page(mut self, towards: Towards) -> Page<T> {
+        let is_short = self.items.len() <= self.limit;
+        self.items.truncate(self.limit);
+        if towards == Towards::Newer {
+            self.items.reverse();
+        }
+        let done = self.done && is_short;
+        Page { items: self.items, done, reached: self.reached.filter(|_| is_short && !done) }
+    }
+}
+
+/// The bound of a walk beyond the item of this id. Members may be longer than the id: towards newer ones, the cursor's own must be
+/// passed over.
+fn beyond(towards: Towards, id: [u8; ID_BYTES]) -> Vec<u8> {
+    match towards {
+        Towards::Newer => [&id[..], &[0xff; 24]].concat(),
+        Towards::Older => id.to_vec(),
+    }
+}
+
+fn letter_of(operation: &'static str, member: &[u8]) -> Result<DeadLetter, Fault> {
+    read_dead_letter(member.get(ID_BYTES..).unwrap_or_default()).map_err(|error| Fault::corrupt(operation, error))
 }
 
 fn direction<I>(from: Option<Cursor<I>>) -> (Towards, Option<I>) {

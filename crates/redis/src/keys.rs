@@ -51,7 +51,7 @@ pub fn marker(app: AppId, event: &EventId) -> Vec<u8> {
 }
 
 /// Hash, the retention from its last terminal state on. One message: `m` its record, `n` deliveries routed, `t` of them ended,
-/// `d` of them dead, `a` + 20 bytes: an attempt, `s` + 20 bytes: a delivery's state.
+/// `d` of them dead, `a` + 20 bytes: an attempt, `s` + 20 bytes: a delivery's state, `l` + 20 bytes: its entry in [`dead_letters`].
 pub fn message(app: AppId, message: MessageId) -> Vec<u8> {
     let mut key = format!("hookyard:{{{app}}}:msg:").into_bytes();
     key.extend_from_slice(message.as_bytes());
@@ -66,6 +66,11 @@ pub fn messages(app: AppId, day: i64) -> String {
 /// Sorted set by bytes, per day. 20 bytes of attempt id, 20 of message id.
 pub fn attempts(app: AppId, endpoint: EndpointId, day: i64) -> String {
     format!("hookyard:{{{app}}}:attempts:{endpoint}:{day}")
+}
+
+/// Sorted set by bytes, no TTL. An application's dead letters: 20 bytes of id, then the record.
+pub fn dead_letters(app: AppId) -> String {
+    format!("hookyard:{{{app}}}:dead")
 }
 
 /// The bucket of a list that holds items of this moment.

@@ -55,5 +55,5 @@ pub async fn page_by_text(
     if towards == Towards::Newer {
         items.reverse();
     }
-    Ok(Page { items, done })
+    Ok(Page::whole(items, done))
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookyard_core::journal::{AttemptRecord, DeliveryState, EndRecord, Entry, MessageRecord};
-use hookyard_core::{AppId, EndpointId, Fault, FaultKind, Outcome};
+use hookyard_core::journal::{AttemptRecord, DeliveryState, Entry, MessageRecord};
+use hookyard_core::{AppId, DeadLetter, DeliveryKey, EndpointId, Fault, FaultKind, Outcome};
 use hookyard_telemetry::label::StoreOp;
-use hookyard_wire::record::{write_attempt, write_message};
+use hookyard_wire::record::{write_attempt, write_dead_letter, write_message};
 use redis::ScriptInvocation;
 use tokio::sync::{mpsc, oneshot};
 
@@ -74,7 +74,7 @@ fn weight(entry: &Entry) -> usize {
     match entry {
         Entry::Message(record) => record.message.event.data.len() + record.routed_to.as_ref().map_or(0, |ids| ids.len() * 20),
         Entry::Attempt(record) => record.result.response.len(),
-        Entry::End(_) => 0,
+        Entry::End(_) | Entry::Run(_) => 0,
     }
 }
 
@@ -88,6 +88,7 @@ async fn write_part(store: &RedisStore, entries: &[&Entry]) -> Result<(), Fault>
     for (app, entries) in by_app {
         for chunk in entries.chunks(ENTRIES_PER_CALL) {
             let mut call = store.journal.scripts.record.prepare_invoke();
+            call.key(keys::dead_letters(app));
             call.arg(store.retention.as_secs()).arg(store.retention.as_secs() + LIST_MARGIN_S);
             for entry in chunk {
                 add(&mut call, app, entry);
@@ -104,8 +105,12 @@ async fn write_part(store: &RedisStore, entries: &[&Entry]) -> Result<(), Fault>
 fn add(call: &mut ScriptInvocation<'_>, app: AppId, entry: &Entry) {
     match entry {
         Entry::Message(record) => add_message(call, app, record),
-        Entry::Attempt(record) => add_attempt(call, app, record),
-        Entry::End(record) => add_end(call, app, record),
+        Entry::Attempt(record) => {
+            add_attempt(call, app, record);
+            add_state(call, record.delivery.endpoint, &record.state(), DeadLetter::of(entry).as_ref());
+        }
+        Entry::End(record) => add_end(call, record.delivery, &record.state(), DeadLetter::of(entry).as_ref()),
+        Entry::Run(record) => add_end(call, record.delivery, &record.state(), None),
     }
 }
 
@@ -121,29 +126,30 @@ fn add_attempt(call: &mut ScriptInvocation<'_>, app: AppId, record: &AttemptReco
     call.key(keys::message(app, key.message)).key(keys::attempts(app, key.endpoint, keys::day_of(record.id.time())));
     let member = [&record.id.as_bytes()[..], key.message.as_bytes()].concat();
     call.arg("A").arg(member).arg(attempt_field(record.id.as_bytes())).arg(write_attempt(record));
-    add_state(call, key.endpoint, &record.state());
 }
 
-fn add_end(call: &mut ScriptInvocation<'_>, app: AppId, record: &EndRecord) {
-    let key = keys::message(app, record.delivery.message);
+fn add_end(call: &mut ScriptInvocation<'_>, delivery: DeliveryKey, state: &DeliveryState, letter: Option<&DeadLetter>) {
+    let key = keys::message(delivery.app, delivery.message);
     // No list: the second key is the first again.
     call.key(key.clone()).key(key).arg("E");
-    let state = DeliveryState { run: record.run, attempt: record.number, outcome: record.outcome };
-    add_state(call, record.delivery.endpoint, &state);
+    add_state(call, delivery.endpoint, state, letter);
 }
 
-fn add_state(call: &mut ScriptInvocation<'_>, endpoint: EndpointId, state: &DeliveryState) {
+fn add_state(call: &mut ScriptInvocation<'_>, endpoint: EndpointId, state: &DeliveryState, letter: Option<&DeadLetter>) {
     let ended = u8::from(state.outcome.is_terminal());
     let dead = u8::from(matches!(state.outcome, Outcome::Dead(_)));
-    let what = match state.outcome {
-        Outcome::Delivered => "delivered".to_owned(),
-        Outcome::Retry { at } => format!("retry:{}", at.as_millis()),
-        Outcome::Dead(reason) => format!("dead:{}", reason.as_str()),
-        Outcome::Discarded(_) => "discarded".to_owned(),
-    };
-    let rank = state.rank();
-    let text = format!("{rank}|{ended}|{dead}|{}|{}|{what}", state.run, state.attempt);
-    call.arg(state_field(endpoint)).arg(rank).arg(text).arg(ended).arg(dead);
+    let (rank, outcome) = (state.rank(), state.outcome);
+    let text = format!("{rank}|{ended}|{dead}|{}|{}|{outcome}", state.run, state.attempt);
+    let member = letter.map(|letter| [&letter.id.as_bytes()[..], &write_dead_letter(letter)].concat());
+    call.arg(state_field(endpoint)).arg(rank).arg(text).arg(ended).arg(dead).arg(member.unwrap_or_default());
+}
+
+/// The state of a delivery as [`add_state`] wrote it.
+pub fn read_state(text: &str) -> Option<DeliveryState> {
+    let mut parts = text.splitn(6, '|');
+    let rank = parts.next()?.parse().ok()?;
+    let outcome = parts.nth(4)?.parse().ok()?;
+    Some(DeliveryState::of_rank(rank, outcome))
 }
 
 /// Field of a message's hash that holds an attempt.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookyard_core::port::{Deliveries, Directory, Events, Journal};
+use hookyard_core::port::{Deliveries, Directory, Events, Journal, Log};
 use hookyard_core::{Clock, Refusal, RefusalReason, Timestamp};
 use hookyard_testkit::StepClock;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
@@ -83,6 +83,10 @@ struct Book {
 
 impl JournalBackend for Book {
     fn journal(&self) -> Arc<dyn Journal> {
+        Arc::clone(&self.journal) as _
+    }
+
+    fn log(&self) -> Arc<dyn Log> {
         Arc::clone(&self.journal) as _
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookyard_core::event::EventId;
-use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord};
+use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord};
 use hookyard_core::{
-    AppId, AttemptClass, AttemptId, AttemptResult, DeadReason, Delivery, DeliveryKey, DiscardReason, EndpointId, Event, Message,
-    MessageId, Outcome, PastAttempt, Timestamp, Trigger,
+    AppId, AttemptClass, AttemptId, AttemptResult, DeadLetter, DeadLetterId, DeadReason, Delivery, DeliveryKey, DiscardReason,
+    EndpointId, Event, Message, MessageId, Outcome, PastAttempt, Timestamp, Trigger,
 };
 
 use crate::v1;
@@ -249,6 +249,7 @@ pub(crate) fn end_record_to_proto(record: &EndRecord) -> v1::EndRecord {
         number: record.number,
         outcome: Some(outcome_to_proto(record.outcome)),
         at_ms: record.at.as_millis(),
+        event_type: record.event_type.to_string(),
     }
 }
 
@@ -257,8 +258,52 @@ fn end_record_from_proto(record: v1::EndRecord) -> Result<EndRecord, Unreadable>
         delivery: key_from_proto(&record.app, &record.message, &record.endpoint)?,
         run: record.run,
         number: record.number,
+        event_type: record.event_type.parse().map_err(|_| Unreadable::Field("event_type"))?,
         outcome: outcome_from_proto(record.outcome)?,
         at: Timestamp::from_millis(record.at_ms),
+    })
+}
+
+fn run_record_to_proto(record: &RunRecord) -> v1::RunRecord {
+    v1::RunRecord {
+        app: Bytes::copy_from_slice(record.delivery.app.as_bytes()),
+        message: Bytes::copy_from_slice(record.delivery.message.as_bytes()),
+        endpoint: Bytes::copy_from_slice(record.delivery.endpoint.as_bytes()),
+        run: record.run,
+        due_ms: record.due.as_millis(),
+    }
+}
+
+fn run_record_from_proto(record: &v1::RunRecord) -> Result<RunRecord, Unreadable> {
+    let delivery = key_from_proto(&record.app, &record.message, &record.endpoint)?;
+    Ok(RunRecord { delivery, run: record.run, due: Timestamp::from_millis(record.due_ms) })
+}
+
+pub(crate) fn dead_letter_to_proto(letter: &DeadLetter) -> v1::DeadLetter {
+    v1::DeadLetter {
+        id: Bytes::copy_from_slice(letter.id.as_bytes()),
+        app: Bytes::copy_from_slice(letter.delivery.app.as_bytes()),
+        message: Bytes::copy_from_slice(letter.delivery.message.as_bytes()),
+        endpoint: Bytes::copy_from_slice(letter.delivery.endpoint.as_bytes()),
+        run: letter.run,
+        reason: letter.reason.as_str().to_owned(),
+        event_type: letter.event_type.to_string(),
+        attempts: letter.attempts,
+        status: u32::from(letter.status.unwrap_or_default()),
+        at_ms: letter.at.as_millis(),
+    }
+}
+
+pub(crate) fn dead_letter_from_proto(letter: &v1::DeadLetter) -> Result<DeadLetter, Unreadable> {
+    Ok(DeadLetter {
+        id: DeadLetterId::from_slice(&letter.id).ok_or(Unreadable::Field("id"))?,
+        delivery: key_from_proto(&letter.app, &letter.message, &letter.endpoint)?,
+        run: letter.run,
+        reason: DeadReason::from_name(&letter.reason).ok_or(Unreadable::Field("reason"))?,
+        event_type: letter.event_type.parse().map_err(|_| Unreadable::Field("event_type"))?,
+        attempts: letter.attempts,
+        status: status_from_proto(letter.status),
+        at: Timestamp::from_millis(letter.at_ms),
     })
 }
 
@@ -268,6 +313,7 @@ pub(crate) fn entry_to_proto(entry: &Entry) -> v1::Entry {
         Entry::Message(record) => Kind::Message(message_record_to_proto(record)),
         Entry::Attempt(record) => Kind::Attempt(attempt_record_to_proto(record)),
         Entry::End(record) => Kind::End(end_record_to_proto(record)),
+        Entry::Run(record) => Kind::Run(run_record_to_proto(record)),
     };
     v1::Entry { kind: Some(kind) }
 }
@@ -278,6 +324,7 @@ pub(crate) fn entry_from_proto(entry: v1::Entry) -> Result<Entry, Unreadable> {
         Kind::Message(record) => message_record_from_proto(record).map(Entry::Message),
         Kind::Attempt(record) => attempt_record_from_proto(record).map(Entry::Attempt),
         Kind::End(record) => end_record_from_proto(record).map(Entry::End),
+        Kind::Run(record) => run_record_from_proto(&record).map(Entry::Run),
     }
 }
 

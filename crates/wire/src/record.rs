@@ -1,11 +1,13 @@
 //! Journal records as bytes, for stores that keep them whole.
 
 use bytes::Bytes;
+use hookyard_core::DeadLetter;
 use hookyard_core::journal::{AttemptRecord, MessageRecord};
 use prost::Message as _;
 
 use crate::convert::{
-    Unreadable, attempt_record_from_proto, attempt_record_to_proto, message_record_from_proto, message_record_to_proto,
+    Unreadable, attempt_record_from_proto, attempt_record_to_proto, dead_letter_from_proto, dead_letter_to_proto,
+    message_record_from_proto, message_record_to_proto,
 };
 use crate::v1;
 
@@ -27,4 +29,14 @@ pub fn write_attempt(record: &AttemptRecord) -> Vec<u8> {
 /// Reads what [`write_attempt`] wrote.
 pub fn read_attempt(bytes: Bytes) -> Result<AttemptRecord, Unreadable> {
     attempt_record_from_proto(v1::AttemptRecord::decode(bytes)?)
+}
+
+/// Writes a dead letter.
+pub fn write_dead_letter(letter: &DeadLetter) -> Vec<u8> {
+    dead_letter_to_proto(letter).encode_to_vec()
+}
+
+/// Reads what [`write_dead_letter`] wrote.
+pub fn read_dead_letter(bytes: &[u8]) -> Result<DeadLetter, Unreadable> {
+    dead_letter_from_proto(&v1::DeadLetter::decode(bytes)?)
 }

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hookyard_core::event::{Admission, EventId, Intake, admit};
-use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord};
+use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord};
 use hookyard_core::{
     Channel, DeadReason, Delivery, DeliveryKey, DiscardReason, Event, Message, Outcome, PastAttempt, RefusalReason, Timestamp,
     Trigger, limits,
@@ -267,10 +267,16 @@ fn entry_json(entry: &Entry) -> Value {
             json!({ "message": { "message": message_json(message), "routed_to": routed_to.as_deref() } })
         }
         Entry::Attempt(record) => json!({ "attempt": attempt_json(record) }),
-        Entry::End(EndRecord { delivery, run, number, outcome, at }) => {
-            let mut end = json!({ "run": run, "number": number, "outcome": outcome_json(*outcome), "at_ms": at });
+        Entry::End(EndRecord { delivery, run, number, event_type, outcome, at }) => {
+            let outcome = outcome_json(*outcome);
+            let mut end = json!({ "run": run, "number": number, "event_type": event_type, "outcome": outcome, "at_ms": at });
             add_key(&mut end, delivery);
             json!({ "end": end })
+        }
+        Entry::Run(RunRecord { delivery, run, due }) => {
+            let mut begun = json!({ "run": run, "due_ms": due });
+            add_key(&mut begun, delivery);
+            json!({ "run": begun })
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::output::Format;
 pub enum Command {
     /// Run one or more roles until told to stop.
     Run(run::Run),
-    /// Start everything with a built-in receiver, deliver one event, and check that it arrived, signed.
+    /// Start everything with receivers that answer well, badly or not at all, publish events, and check what comes of them.
     Demo(demo::Demo),
     /// Exchanges, queues and bindings in the broker.
     #[command(subcommand)]

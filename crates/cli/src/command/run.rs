@@ -1,13 +1,19 @@
 //! `hookyard run`.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use hookyard_node::config::BackendSettings;
 use hookyard_node::seams::SystemEntropy;
 use hookyard_node::{Config, Role, Roles, Running, Seams, local};
+use reqwest::Method;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::output::talk;
+use crate::node;
+use crate::output::{print, talk};
+use crate::receiver;
 
 /// Open files asked for: connections kept to some thousands of receivers. The system may allow fewer.
 const FILES_WANTED: u64 = 65_536;
@@ -18,10 +24,18 @@ pub struct Run {
     /// Which: all, ingest, admin, router, dispatcher. May be given several times.
     #[arg(long = "role")]
     roles: Vec<Role>,
+    /// Try it out: allow receivers on this machine, make an application `try` with a built-in receiver, and print a token and a
+    /// line that publishes an event to it.
+    #[arg(long = "try", conflicts_with = "roles")]
+    trial: bool,
 }
 
 impl Run {
     pub async fn run(self, mut config: Config) -> anyhow::Result<()> {
+        if self.trial {
+            raise_file_limit();
+            return trial(config).await;
+        }
         hookyard_telemetry::logs::begin(&config.log);
         local::create(&mut config, &SystemEntropy::default())?;
         raise_file_limit();
@@ -37,6 +51,24 @@ impl Run {
         }
         until_told(running).await
     }
+}
+
+/// Everything, with a receiver to publish to.
+async fn trial(config: Config) -> anyhow::Result<()> {
+    const APP: &str = "try";
+    const SECRET: &str = "whsec_aG9va3lhcmQtZGVtb25zdHJhdGlvbi1rZXk=";
+    let started = node::start(config).await?;
+    let (address, mut inbox) = receiver::start(SocketAddr::from(([127, 0, 0, 1], 0)), Some(SECRET)).await?;
+    started.server.call(Method::PUT, &format!("/app/{APP}"), Some(&json!({"name": "Trying it out"}))).await?;
+    let endpoint = json!({"url": format!("http://{address}/"), "name": "built-in receiver", "secret": SECRET, "disabled": false});
+    started.server.call(Method::PUT, &format!("/app/{APP}/endpoint/built-in"), Some(&endpoint)).await?;
+    print(&started.directions(APP));
+    tokio::spawn(async move {
+        while let Some(received) = inbox.recv().await {
+            print(&received.line());
+        }
+    });
+    until_told(started.running).await
 }
 
 /// Every receiver that is talked to holds a descriptor, and the usual limit of 1,024 is for programs that talk to few.

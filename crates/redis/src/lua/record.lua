@@ -1,9 +1,9 @@
 -- Writes journal entries of one application. States merge: a lower rank never overwrites a higher one. Repeating changes nothing.
--- KEYS: per entry the message's hash and the list it belongs to. ARGV: retention and list TTL in s; then per entry its kind and
+-- KEYS: the application's dead letters; then per entry the message's hash and the list it belongs to. ARGV: retention and list TTL in s; then per entry its kind and
 --   M: list member, record, number of deliveries or '' while not routed
 --   A: list member, field and record of the attempt, then a state
 --   E: a state
--- A state is: field, rank, text, ended (0 or 1), dead (0 or 1).
+-- A state is: field, rank, text, ended (0 or 1), dead (0 or 1), dead letter or ''.
 local retention, ttl = ARGV[1], ARGV[2]
 local a = 3
 -- What goes into each list: one command a list, however many entries there are.
@@ -31,8 +31,8 @@ end
 -- Writes `fields` and, unless it is stale, the state that is next in ARGV.
 local function state(message, fields)
   local field, rank, text = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
-  local ended, dead = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
-  a = a + 5
+  local ended, dead, letter = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]), ARGV[a + 5]
+  a = a + 6
   local known = redis.call('HMGET', message, field, 'n', 't', 'd')
   local old, n, t, d = known[1], tonumber(known[2]), tonumber(known[3] or 0), tonumber(known[4] or 0)
   local old_ended, old_dead = 0, 0
@@ -52,6 +52,17 @@ local function state(message, fields)
       d = d + dead - old_dead
       fields[#fields + 1], fields[#fields + 2] = 'd', d
     end
+    -- The list of dead letters follows the state.
+    local kept = 'l' .. string.sub(field, 2)
+    if old_dead == 1 then
+      local was = redis.call('HGET', message, kept)
+      if was then redis.call('ZREM', KEYS[1], was) end
+      if dead == 0 then redis.call('HDEL', message, kept) end
+    end
+    if dead == 1 then
+      redis.call('ZADD', KEYS[1], 0, letter)
+      fields[#fields + 1], fields[#fields + 2] = kept, letter
+    end
   end
   if #fields > 0 then
     redis.call('HSET', message, unpack(fields))
@@ -59,7 +70,7 @@ local function state(message, fields)
   end
 end
 
-for i = 1, #KEYS, 2 do
+for i = 2, #KEYS, 2 do
   local message, kind = KEYS[i], ARGV[a]
   a = a + 1
   if kind == 'M' then
@@ -86,4 +97,4 @@ for key, members in pairs(lists) do
   redis.call('ZADD', key, unpack(members))
   redis.call('EXPIRE', key, ttl, 'NX')
 end
-return #KEYS / 2
+return (#KEYS - 1) / 2

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use futures_util::poll;
-use hookyard_core::{Claim, DeadReason, Delivery, DiscardReason, EndpointId, Lane, Outcome, RefusalReason, Timestamp, limits};
+use hookyard_core::{
+    Claim, DeadReason, Delivery, DiscardReason, EndpointId, Lane, Outcome, RefusalReason, Timestamp, Trigger, limits,
+};
 
 use super::queues::{
     assert_lost, claim_deliveries, claim_delivery, claim_due, endpoints, make, no_delivery_is_left, route, settle_all,
@@ -25,6 +27,7 @@ const PROMISES: &[Promise<dyn QueueBackend>] = promises![
     a_deferred_delivery_keeps_its_attempt,
     retries_are_not_early,
     a_dead_delivery_is_kept_with_its_reason_and_its_history,
+    a_further_run_is_claimable_as_it_was_enqueued,
 ];
 
 /// The shortest delay a backend is asked for: none need be finer.
@@ -230,5 +233,18 @@ async fn a_dead_delivery_is_kept_with_its_reason_and_its_history(backend: &dyn Q
         letters.sort_by_key(|letter| letter.delivery.endpoint);
     }
     assert_eq!(dead, expected);
+    no_delivery_is_left(backend).await;
+}
+
+async fn a_further_run_is_claimable_as_it_was_enqueued(backend: &dyn QueueBackend) {
+    let (message, ids) = route(backend, &make(backend), 1).await;
+    settle_all(backend, vec![claim_delivery(backend).await]).await;
+    let now = backend.clock().now();
+    let again = Delivery::rerun(message, ids[0], 1, Trigger::Replay, now);
+    within("enqueue", backend.deliveries().enqueue(vec![again.clone()])).await.expect("enqueued");
+    let claim = claim_delivery(backend).await;
+    assert_eq!(claim.item, again);
+    assert!(claim.item.may_be_recorded(claim.redelivered), "somebody may have begun this run before");
+    settle_all(backend, vec![claim]).await;
     no_delivery_is_left(backend).await;
 }

@@ -1,10 +1,14 @@
-//! The suite of [`hookyard_core::port::Journal`].
+//! The suite of [`hookyard_core::port::Journal`] and [`hookyard_core::port::Log`].
 
 use std::sync::Arc;
 
-use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor, Entry, MessageRecord, PageRequest};
-use hookyard_core::port::Journal;
-use hookyard_core::{AppId, AttemptId, Clock, Delivery, Outcome, Timestamp};
+use hookyard_core::journal::{
+    AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, EndRecord, Entry, MessageRecord, PageRequest, RunRecord,
+};
+use hookyard_core::port::{Journal, Log};
+use hookyard_core::{
+    AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeadReason, Delivery, Outcome, Timestamp, Trigger,
+};
 
 use super::{Promise, keep_all, promises};
 use crate::builders::Builders;
@@ -18,12 +22,18 @@ const PROMISES: &[Promise<dyn JournalBackend>] = promises![
     attempts_to_an_endpoint_page_in_both_directions_without_gaps,
     filters_leave_out_what_they_say,
     messages_page_newest_first,
+    the_state_of_a_delivery_is_the_highest_that_was_written,
+    a_dead_letter_is_listed_until_its_next_run_begins,
+    dead_letters_page_and_filter,
 ];
 
 /// A backend of the journal.
 pub trait JournalBackend: Send + Sync {
     /// The journal.
     fn journal(&self) -> Arc<dyn Journal>;
+
+    /// The same, to be read.
+    fn log(&self) -> Arc<dyn Log>;
 
     /// Its time.
     fn clock(&self) -> Arc<dyn Clock>;
@@ -37,8 +47,9 @@ pub async fn run_all<F: Future<Output = Box<dyn JournalBackend>>>(fresh: impl Fn
     keep_all(PROMISES, fresh).await;
 }
 
-fn make(backend: &dyn JournalBackend) -> (Arc<dyn Journal>, Builders) {
-    (backend.journal(), Builders::new(backend.clock(), 1))
+/// Both sides of the backend, and what to write.
+fn sides(backend: &dyn JournalBackend) -> (Arc<dyn Journal>, Arc<dyn Log>, Builders) {
+    (backend.journal(), backend.log(), Builders::new(backend.clock(), 1))
 }
 
 fn app() -> AppId {
@@ -62,54 +73,53 @@ fn attempts(make: &Builders, delivery: &Delivery, count: u32) -> Vec<AttemptReco
 }
 
 async fn what_was_recorded_is_found(backend: &dyn JournalBackend) {
-    let (journal, make) = make(backend);
+    let (journal, log, make) = sides(backend);
     let delivery = make.delivery(app());
     let attempt = attempts(&make, &delivery, 1).remove(0);
     let message = MessageRecord { message: Arc::clone(&delivery.message), routed_to: Some(Arc::from([delivery.endpoint])) };
     record(&*journal, [Entry::Message(message.clone()), Entry::Attempt(attempt.clone())]).await;
     assert_eq!(journal.recorded(attempt.delivery, attempt.id).await.expect("answered"), Some(attempt));
-    let found = journal.message(app(), delivery.message.id).await.expect("answered").expect("found");
+    let found = log.message(app(), delivery.message.id).await.expect("answered").expect("found");
     assert_eq!((found.message.id, found.routed_to), (message.message.id, message.routed_to));
     assert_eq!(found.message.event.data, delivery.message.event.data);
 }
 
 async fn recording_twice_changes_nothing(backend: &dyn JournalBackend) {
-    let (journal, make) = make(backend);
+    let (journal, log, make) = sides(backend);
     let delivery = make.delivery(app());
     let records = attempts(&make, &delivery, 3);
     for _ in 0..2 {
         record(&*journal, records.iter().cloned().map(Entry::Attempt)).await;
     }
     let of = AttemptsOf::Endpoint(delivery.endpoint);
-    let page =
-        journal.attempts(app(), of, &AttemptFilter::default(), PageRequest { from: None, limit: 10 }).await.expect("answered");
+    let page = log.attempts(app(), of, &AttemptFilter::default(), PageRequest { from: None, limit: 10 }).await.expect("answered");
     assert_eq!((page.items.len(), page.done), (3, true));
 }
 
 async fn an_attempt_nobody_made_is_not_found(backend: &dyn JournalBackend) {
-    let (journal, make) = make(backend);
+    let (journal, log, make) = sides(backend);
     let delivery = make.delivery(app());
     assert_eq!(journal.recorded(delivery.key(), delivery.attempt_id()).await.expect("answered"), None);
-    assert!(journal.message(app(), delivery.message.id).await.expect("answered").is_none());
+    assert!(log.message(app(), delivery.message.id).await.expect("answered").is_none());
 }
 
 async fn a_routed_message_replaces_an_accepted_one_and_not_the_other_way_round(backend: &dyn JournalBackend) {
-    let (journal, make) = make(backend);
+    let (journal, log, make) = sides(backend);
     let delivery = make.delivery(app());
     let accepted = MessageRecord { message: Arc::clone(&delivery.message), routed_to: None };
     let routed = MessageRecord { routed_to: Some(Arc::from([delivery.endpoint])), ..accepted.clone() };
     for next in [&accepted, &routed, &accepted] {
         record(&*journal, [Entry::Message(next.clone())]).await;
     }
-    let found = journal.message(app(), delivery.message.id).await.expect("answered").expect("found");
+    let found = log.message(app(), delivery.message.id).await.expect("answered").expect("found");
     assert_eq!(found.routed_to, routed.routed_to);
 }
 
 /// Walks a list forward to its end and back to its beginning, three at a time, and compares with what was written.
-async fn walk(journal: &dyn Journal, of: AttemptsOf, written: &[AttemptRecord]) {
+async fn walk(log: &dyn Log, of: AttemptsOf, written: &[AttemptRecord]) {
     let page = async |from| {
         let request = PageRequest { from, limit: 3 };
-        journal.attempts(app(), of, &AttemptFilter::default(), request).await.expect("answered")
+        log.attempts(app(), of, &AttemptFilter::default(), request).await.expect("answered")
     };
     let mut expected: Vec<AttemptId> = written.iter().map(|record| record.id).collect();
     expected.sort_unstable_by(|a, b| b.cmp(a));
@@ -136,30 +146,30 @@ async fn walk(journal: &dyn Journal, of: AttemptsOf, written: &[AttemptRecord]) 
 }
 
 async fn attempts_of_a_message_page_in_both_directions_without_gaps(backend: &dyn JournalBackend) {
-    let (journal, make) = make(backend);
+    let (journal, log, make) = sides(backend);
     let delivery = make.delivery(app());
     let records = attempts(&make, &delivery, 10);
     record(&*journal, records.iter().cloned().map(Entry::Attempt)).await;
-    walk(&*journal, AttemptsOf::Message(delivery.message.id), &records).await;
+    walk(&*log, AttemptsOf::Message(delivery.message.id), &records).await;
 }
 
 async fn attempts_to_an_endpoint_page_in_both_directions_without_gaps(backend: &dyn JournalBackend) {
-    let (journal, make) = make(backend);
+    let (journal, log, make) = sides(backend);
     let first = make.delivery(app());
     let records: Vec<AttemptRecord> =
         (0..5).flat_map(|_| attempts(&make, &Delivery { endpoint: first.endpoint, ..make.delivery(app()) }, 2)).collect();
     record(&*journal, records.iter().cloned().map(Entry::Attempt)).await;
-    walk(&*journal, AttemptsOf::Endpoint(first.endpoint), &records).await;
+    walk(&*log, AttemptsOf::Endpoint(first.endpoint), &records).await;
 }
 
 async fn filters_leave_out_what_they_say(backend: &dyn JournalBackend) {
-    let (journal, make) = make(backend);
+    let (journal, log, make) = sides(backend);
     let delivery = make.delivery(app());
     let records = attempts(&make, &delivery, 6);
     record(&*journal, records.iter().cloned().map(Entry::Attempt)).await;
     let count = async |filter: AttemptFilter| {
         let of = AttemptsOf::Endpoint(delivery.endpoint);
-        journal.attempts(app(), of, &filter, PageRequest { from: None, limit: 10 }).await.expect("answered").items.len()
+        log.attempts(app(), of, &filter, PageRequest { from: None, limit: 10 }).await.expect("answered").items.len()
     };
     assert_eq!(count(AttemptFilter { success: Some(true), ..AttemptFilter::default() }).await, 3);
     assert_eq!(count(AttemptFilter { status_class: Some(5), ..AttemptFilter::default() }).await, 3);
@@ -169,7 +179,7 @@ async fn filters_leave_out_what_they_say(backend: &dyn JournalBackend) {
 }
 
 async fn messages_page_newest_first(backend: &dyn JournalBackend) {
-    let (journal, make) = make(backend);
+    let (journal, log, make) = sides(backend);
     let mut written = Vec::new();
     for _ in 0..5 {
         let message = Arc::new(make.message(app()));
@@ -177,9 +187,107 @@ async fn messages_page_newest_first(backend: &dyn JournalBackend) {
         record(&*journal, [Entry::Message(MessageRecord { message, routed_to: Some(Arc::from([])) })]).await;
     }
     written.sort_unstable_by(|a, b| b.cmp(a));
-    let first = journal.messages(app(), PageRequest { from: None, limit: 3 }).await.expect("answered");
+    let first = log.messages(app(), PageRequest { from: None, limit: 3 }).await.expect("answered");
     let rest = PageRequest { from: Some(Cursor::After(written[2])), limit: 3 };
-    let second = journal.messages(app(), rest).await.expect("answered");
+    let second = log.messages(app(), rest).await.expect("answered");
     let found: Vec<_> = first.items.iter().chain(&second.items).map(|record| record.message.id).collect();
     assert_eq!((found, first.done, second.done), (written, false, true));
+}
+
+/// The end of `delivery` without an attempt, because its endpoint was inactive.
+fn inactive(delivery: &Delivery) -> Entry {
+    let (run, number, at) = (delivery.run, delivery.attempt, delivery.due);
+    let event_type = delivery.message.event.event_type.clone();
+    let outcome = Outcome::Dead(DeadReason::EndpointInactive);
+    Entry::End(EndRecord { delivery: delivery.key(), run, number, event_type, outcome, at })
+}
+
+async fn the_state_of_a_delivery_is_the_highest_that_was_written(backend: &dyn JournalBackend) {
+    let (journal, log, make) = sides(backend);
+    let delivery = make.delivery(app());
+    let states = async || log.states(app(), delivery.message.id).await.expect("answered");
+    assert_eq!(states().await, []);
+    let exhausted = make.attempt(&Delivery { attempt: 3, ..delivery.clone() }, 500, Outcome::Dead(DeadReason::AttemptsExhausted));
+    let due = delivery.due;
+    let begun = Entry::Run(RunRecord { delivery: delivery.key(), run: 1, due });
+    let again = Delivery::rerun(Arc::clone(&delivery.message), delivery.endpoint, 1, Trigger::Replay, due);
+    let delivered = make.attempt(&again, 200, Outcome::Delivered);
+    let late = make.attempt(&delivery, 500, Outcome::Retry { at: due });
+    let dead = DeliveryState { run: 0, attempt: 3, outcome: Outcome::Dead(DeadReason::AttemptsExhausted) };
+    let waiting = DeliveryState { run: 1, attempt: 0, outcome: Outcome::Retry { at: due } };
+    let arrived = DeliveryState { run: 1, attempt: 1, outcome: Outcome::Delivered };
+    let steps = [
+        (Entry::Attempt(exhausted.clone()), dead),
+        (Entry::Attempt(late), dead),
+        (begun.clone(), waiting),
+        (Entry::Attempt(exhausted), waiting),
+        (Entry::Attempt(delivered), arrived),
+        (begun, arrived),
+    ];
+    for (entry, expected) in steps {
+        record(&*journal, [entry]).await;
+        assert_eq!(states().await, [(delivery.endpoint, expected)]);
+    }
+    let other = AppId::from_bytes([8; 20]);
+    assert_eq!(log.states(other, delivery.message.id).await.expect("answered"), [], "it is another application's");
+}
+
+async fn dead_letters(log: &dyn Log, filter: DeadLetterFilter) -> Vec<DeadLetter> {
+    let page = log.dead_letters(app(), &filter, PageRequest { from: None, limit: 10 }).await.expect("answered");
+    assert!(page.done);
+    page.items
+}
+
+async fn a_dead_letter_is_listed_until_its_next_run_begins(backend: &dyn JournalBackend) {
+    let (journal, log, make) = sides(backend);
+    let delivery = make.delivery(app());
+    let all = async || dead_letters(&*log, DeadLetterFilter::default()).await;
+    assert_eq!(all().await, []);
+    let end = make.attempt(&Delivery { attempt: 3, ..delivery.clone() }, 503, Outcome::Dead(DeadReason::AttemptsExhausted));
+    let expected = DeadLetter::of(&Entry::Attempt(end.clone())).expect("dead");
+    assert_eq!((expected.attempts, expected.status, expected.run), (3, Some(503), 0));
+    for _ in 0..2 {
+        record(&*journal, [Entry::Attempt(end.clone())]).await;
+        assert_eq!(all().await, std::slice::from_ref(&expected));
+    }
+    assert_eq!(log.dead_letter(app(), expected.id).await.expect("answered"), Some(expected.clone()));
+    record(&*journal, [Entry::Run(RunRecord { delivery: delivery.key(), run: 1, due: delivery.due })]).await;
+    assert_eq!(all().await, []);
+    assert_eq!(log.dead_letter(app(), expected.id).await.expect("answered"), None);
+    record(&*journal, [Entry::Attempt(end)]).await;
+    assert_eq!(all().await, [], "an earlier run's end that comes late");
+    let again = Delivery::rerun(Arc::clone(&delivery.message), delivery.endpoint, 1, Trigger::Replay, delivery.due);
+    record(&*journal, [inactive(&again)]).await;
+    let found = all().await;
+    assert_eq!(found.iter().map(|letter| (letter.run, letter.attempts)).collect::<Vec<_>>(), [(1, 0)]);
+}
+
+async fn dead_letters_page_and_filter(backend: &dyn JournalBackend) {
+    let (journal, log, make) = sides(backend);
+    let first = make.delivery(app());
+    let mut expected: Vec<DeadLetterId> = Vec::new();
+    let mut ends = Vec::new();
+    for number in 0..7_i64 {
+        let due = Timestamp::from_millis(first.due.as_millis() + number * 1000);
+        let endpoint = if number % 2 == 0 { first.endpoint } else { make.endpoint_id() };
+        let entry = inactive(&Delivery { endpoint, due, ..make.delivery(app()) });
+        expected.extend(DeadLetter::of(&entry).map(|letter| letter.id));
+        ends.push(entry);
+    }
+    record(&*journal, ends).await;
+    expected.reverse();
+    let page = async |from, limit| {
+        let page = log.dead_letters(app(), &DeadLetterFilter::default(), PageRequest { from, limit }).await.expect("answered");
+        (page.items.iter().map(|letter| letter.id).collect::<Vec<_>>(), page.done)
+    };
+    assert_eq!(page(None, 4).await, (expected[..4].to_vec(), false));
+    assert_eq!(page(Some(Cursor::After(expected[3])), 4).await, (expected[4..].to_vec(), true));
+    assert_eq!(page(Some(Cursor::Before(expected[4])), 3).await, (expected[1..4].to_vec(), false));
+    let count = async |filter| dead_letters(&*log, filter).await.len();
+    let any = DeadLetterFilter::default;
+    assert_eq!(count(DeadLetterFilter { endpoint: Some(first.endpoint), ..any() }).await, 4);
+    assert_eq!(count(DeadLetterFilter { reason: Some(DeadReason::Gone), ..any() }).await, 0);
+    assert_eq!(count(DeadLetterFilter { event_type: Some(first.message.event.event_type.clone()), ..any() }).await, 7);
+    assert_eq!(count(DeadLetterFilter { before: Some(expected[5].time()), ..any() }).await, 1);
+    assert_eq!(count(DeadLetterFilter { after: Some(expected[2].time()), ..any() }).await, 2);
 }

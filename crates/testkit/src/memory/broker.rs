@@ -330,4 +330,11 @@ impl Deliveries for MemoryBroker {
             state.put_aside(receipt.place, delivery.deferred(due, now), due);
         })
     }
+
+    async fn enqueue(&self, deliveries: Vec<Delivery>) -> Result<(), Fault> {
+        for delivery in deliveries {
+            self.submit_delivery(Lane::Fast, delivery);
+        }
+        Ok(())
+    }
 }

@@ -126,8 +126,8 @@ impl Directory for MemoryDirectory {
     async fn apps(&self, request: PageRequest<AppId>) -> Result<Page<Application>, Fault> {
         let state = self.state("list applications")?;
         let present = state.apps.iter().filter(|(_, owned)| owned.app.is_some()).map(|(id, _)| *id);
-        let Page { items, done } = page(present, request);
-        Ok(Page { items: items.into_iter().filter_map(|id| state.app(id).cloned()).collect(), done })
+        let Page { items, done, .. } = page(present, request);
+        Ok(Page::whole(items.into_iter().filter_map(|id| state.app(id).cloned()).collect(), done))
     }
 
     async fn put_app(&self, app: &Application, expect: Expect) -> Result<Written, Fault> {
@@ -171,11 +171,11 @@ impl Directory for MemoryDirectory {
 
     async fn endpoints(&self, app: AppId, request: PageRequest<EndpointId>) -> Result<Page<Endpoint>, Fault> {
         let state = self.state("list endpoints")?;
-        let Some(owned) = state.apps.get(&app) else { return Ok(Page { items: Vec::new(), done: true }) };
+        let Some(owned) = state.apps.get(&app) else { return Ok(Page::whole(Vec::new(), true)) };
         let present = owned.endpoints.iter().filter(|(_, slot)| slot.endpoint.is_some()).map(|(id, _)| *id);
-        let Page { items, done } = page(present, request);
+        let Page { items, done, .. } = page(present, request);
         let items = items.into_iter().filter_map(|id| owned.present(id)).map(|endpoint| Endpoint::clone(endpoint)).collect();
-        Ok(Page { items, done })
+        Ok(Page::whole(items, done))
     }
 
     async fn put_endpoint(&self, endpoint: &Endpoint, expect: Expect) -> Result<Written, Fault> {

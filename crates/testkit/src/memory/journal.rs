@@ -8,8 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest};
-use hookyard_core::port::Journal;
-use hookyard_core::{AppId, AttemptId, Clock, DeliveryKey, EndpointId, Fault, MessageId, Outcome, Timestamp};
+use hookyard_core::port::{Journal, Log};
+use hookyard_core::{
+    AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, MessageId, Outcome,
+    Timestamp,
+};
 
 use super::page::page;
 
@@ -28,6 +31,8 @@ struct Kept {
     record: Option<MessageRecord>,
     attempts: BTreeMap<AttemptId, AttemptRecord>,
     states: BTreeMap<EndpointId, DeliveryState>,
+    /// Of the deliveries whose state is dead.
+    letters: BTreeMap<EndpointId, DeadLetter>,
     /// When nothing more could happen on its own, and nothing was dead.
     finished: Option<Timestamp>,
 }
@@ -60,12 +65,14 @@ impl Kept {
         }
     }
 
-    /// States merge: the highest stays.
-    fn merge(&mut self, endpoint: EndpointId, state: DeliveryState) {
-        let known = self.states.entry(endpoint).or_insert(state);
-        if known.rank() < state.rank() {
-            *known = state;
+    /// States merge: the highest stays, and the dead letter with it.
+    fn merge(&mut self, endpoint: EndpointId, state: DeliveryState, letter: Option<DeadLetter>) {
+        if self.states.get(&endpoint).is_some_and(|known| known.rank() >= state.rank()) {
+            return;
         }
+        self.states.insert(endpoint, state);
+        self.letters.remove(&endpoint);
+        self.letters.extend(letter.map(|letter| (endpoint, letter)));
     }
 
     /// The retention begins with the last end; what may still happen, or is dead, stays.
@@ -83,18 +90,17 @@ fn write(messages: &mut BTreeMap<Key, Kept>, entry: &Entry, now: Timestamp) {
         Entry::Message(record) => record.message.id,
         Entry::Attempt(record) => record.delivery.message,
         Entry::End(record) => record.delivery.message,
+        Entry::Run(record) => record.delivery.message,
     };
     let kept = messages.entry((entry.app(), message)).or_default();
     match entry {
         Entry::Message(record) => kept.write_message(record),
         Entry::Attempt(record) => {
             kept.attempts.insert(record.id, record.clone());
-            kept.merge(record.delivery.endpoint, record.state());
+            kept.merge(record.delivery.endpoint, record.state(), DeadLetter::of(entry));
         }
-        Entry::End(record) => {
-            let state = DeliveryState { run: record.run, attempt: record.number, outcome: record.outcome };
-            kept.merge(record.delivery.endpoint, state);
-        }
+        Entry::End(record) => kept.merge(record.delivery.endpoint, record.state(), DeadLetter::of(entry)),
+        Entry::Run(record) => kept.merge(record.delivery.endpoint, record.state(), None),
     }
     kept.judge_end(now);
 }
@@ -114,17 +120,46 @@ impl Journal for MemoryJournal {
         let messages = self.kept();
         Ok(messages.get(&(delivery.app, delivery.message)).and_then(|kept| kept.attempts.get(&attempt)).cloned())
     }
+}
 
+#[async_trait]
+impl Log for MemoryJournal {
     async fn message(&self, app: AppId, message: MessageId) -> Result<Option<MessageRecord>, Fault> {
         Ok(self.kept().get(&(app, message)).and_then(|kept| kept.record.clone()))
+    }
+
+    async fn states(&self, app: AppId, message: MessageId) -> Result<Vec<(EndpointId, DeliveryState)>, Fault> {
+        let messages = self.kept();
+        let states = messages.get(&(app, message)).map(|kept| kept.states.iter().map(|(id, state)| (*id, *state)).collect());
+        Ok(states.unwrap_or_default())
+    }
+
+    async fn dead_letter(&self, app: AppId, letter: DeadLetterId) -> Result<Option<DeadLetter>, Fault> {
+        let messages = self.kept();
+        let mut letters = messages.range(of(app)).flat_map(|(_, kept)| kept.letters.values());
+        Ok(letters.find(|other| other.id == letter).cloned())
+    }
+
+    async fn dead_letters(
+        &self,
+        app: AppId,
+        filter: &DeadLetterFilter,
+        request: PageRequest<DeadLetterId>,
+    ) -> Result<Page<DeadLetter>, Fault> {
+        let messages = self.kept();
+        let letters = messages.range(of(app)).flat_map(|(_, kept)| kept.letters.values());
+        let passing: BTreeMap<DeadLetterId, &DeadLetter> =
+            letters.filter(|letter| filter.passes(letter)).map(|letter| (letter.id, letter)).collect();
+        let Page { items, done, .. } = page(passing.keys().copied(), request);
+        Ok(Page::whole(items.into_iter().filter_map(|id| passing.get(&id).copied().cloned()).collect(), done))
     }
 
     async fn messages(&self, app: AppId, request: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault> {
         let messages = self.kept();
         let recorded = messages.range(of(app)).filter(|(_, kept)| kept.record.is_some()).map(|((_, message), _)| *message);
-        let Page { items, done } = page(recorded, request);
+        let Page { items, done, .. } = page(recorded, request);
         let record = |message| messages.get(&(app, message)).and_then(|kept| kept.record.clone());
-        Ok(Page { items: items.into_iter().filter_map(record).collect(), done })
+        Ok(Page::whole(items.into_iter().filter_map(record).collect(), done))
     }
 
     async fn attempts(
@@ -142,8 +177,8 @@ impl Journal for MemoryJournal {
         let all = messages.range(of(app)).flat_map(|(_, kept)| kept.attempts.values());
         let passing: BTreeMap<AttemptId, &AttemptRecord> =
             all.filter(wanted).filter(|record| filter.passes(record)).map(|record| (record.id, record)).collect();
-        let Page { items, done } = page(passing.keys().copied(), request);
-        Ok(Page { items: items.into_iter().filter_map(|id| passing.get(&id).copied().cloned()).collect(), done })
+        let Page { items, done, .. } = page(passing.keys().copied(), request);
+        Ok(Page::whole(items.into_iter().filter_map(|id| passing.get(&id).copied().cloned()).collect(), done))
     }
 }
 

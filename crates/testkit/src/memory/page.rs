@@ -15,7 +15,7 @@ pub fn page<I: Ord + Copy>(ascending: impl DoubleEndedIterator<Item = I>, reques
     if matches!(request.from, Some(Cursor::Before(_))) {
         items.reverse();
     }
-    Page { items, done }
+    Page::whole(items, done)
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookyard_core::event::{Admission, admit};
-use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord};
+use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord};
 use hookyard_core::{
-    AppId, AttemptClass, AttemptId, AttemptResult, DeadReason, Delivery, DeliveryKey, DiscardReason, EndpointId, Event,
-    EventType, Message, MessageId, Outcome, PastAttempt, Submission, Timestamp, Trigger, limits,
+    AppId, AttemptClass, AttemptId, AttemptResult, DeadLetter, DeadLetterId, DeadReason, Delivery, DeliveryKey, DiscardReason,
+    EndpointId, Event, EventType, Message, MessageId, Outcome, PastAttempt, Submission, Timestamp, Trigger, limits,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -109,7 +109,7 @@ pub fn message_record() -> impl Strategy<Value = MessageRecord> {
 
 pub fn attempt_record() -> impl Strategy<Value = AttemptRecord> {
     let id = any::<[u8; 20]>().prop_map(AttemptId::from_bytes);
-    let event_type = "[A-Za-z0-9._-]{1,40}".prop_map(|text| text.parse::<EventType>().expect("valid"));
+    let event_type = event_type();
     let place = (id, delivery_key(), any::<u32>(), any::<u32>(), trigger());
     (place, event_type, any::<String>(), attempt_result(), outcome()).prop_map(|(place, event_type, url, result, outcome)| {
         let (id, delivery, run, number, trigger) = place;
@@ -118,9 +118,35 @@ pub fn attempt_record() -> impl Strategy<Value = AttemptRecord> {
 }
 
 pub fn entry() -> impl Strategy<Value = Entry> {
-    let end = (delivery_key(), any::<u32>(), any::<u32>(), outcome(), timestamp())
-        .prop_map(|(delivery, run, number, outcome, at)| EndRecord { delivery, run, number, outcome, at });
-    prop_oneof![message_record().prop_map(Entry::Message), attempt_record().prop_map(Entry::Attempt), end.prop_map(Entry::End),]
+    let end = (delivery_key(), any::<u32>(), any::<u32>(), event_type(), outcome(), timestamp()).prop_map(
+        |(delivery, run, number, event_type, outcome, at)| EndRecord { delivery, run, number, event_type, outcome, at },
+    );
+    let run = (delivery_key(), any::<u32>(), timestamp()).prop_map(|(delivery, run, due)| RunRecord { delivery, run, due });
+    prop_oneof![
+        message_record().prop_map(Entry::Message),
+        attempt_record().prop_map(Entry::Attempt),
+        end.prop_map(Entry::End),
+        run.prop_map(Entry::Run),
+    ]
+}
+
+pub fn dead_letter() -> impl Strategy<Value = DeadLetter> {
+    let id = any::<[u8; 20]>().prop_map(DeadLetterId::from_bytes);
+    let end = (id, delivery_key(), any::<u32>(), dead_reason(), event_type(), any::<u32>(), option::of(1..1000_u16), timestamp());
+    end.prop_map(|(id, delivery, run, reason, event_type, attempts, status, at)| DeadLetter {
+        id,
+        delivery,
+        run,
+        reason,
+        event_type,
+        attempts,
+        status,
+        at,
+    })
+}
+
+fn event_type() -> impl Strategy<Value = EventType> {
+    "[A-Za-z0-9._-]{1,40}".prop_map(|text| text.parse().expect("valid"))
 }
 
 pub fn app_id() -> impl Strategy<Value = AppId> {

@@ -12,7 +12,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::arbitrary::{GENEROUS, NOW, attempt_record, dead_reason, delivery, entry, event, message, message_record};
+use crate::arbitrary::{
+    GENEROUS, NOW, attempt_record, dead_letter, dead_reason, delivery, entry, event, message, message_record,
+};
 
 proptest! {
     #[test]
@@ -62,6 +64,11 @@ proptest! {
     #[test]
     fn an_attempt_record_comes_back_the_same(attempt in attempt_record()) {
         prop_assert_eq!(record::read_attempt(record::write_attempt(&attempt).into()).expect("readable"), attempt);
+    }
+
+    #[test]
+    fn a_dead_letter_comes_back_the_same(letter in dead_letter()) {
+        prop_assert_eq!(record::read_dead_letter(&record::write_dead_letter(&letter)).expect("readable"), letter);
     }
 
     #[test]

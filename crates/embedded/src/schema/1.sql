@@ -1,4 +1,4 @@
--- Version 1. Times are milliseconds since 1970; ids are 20 bytes; `body`, `progress` and attempts' `record` are protobuf
+-- Times are milliseconds since 1970; ids are 20 bytes; `body`, `progress` and attempts' `record` are protobuf
 -- (proto/hookyard/v1), other records JSON.
 
 -- Events on their way to the router, in the order of their ids.

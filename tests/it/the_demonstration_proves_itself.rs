@@ -1,0 +1,96 @@
+//! `hookyard demo` plays its script and says so; `hookyard run --try` is ready at once and prints a line that works.
+
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use hookyard_e2e::process::program;
+use hookyard_e2e::{Backend, World};
+use hookyard_node::install_crypto;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+on_both_backends! {
+    the_script_is_played_and_everything_comes_as_it_must;
+}
+
+/// Ready within this after the start of a program that is not even optimised.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+
+async fn hookyard(arguments: &[&str], environment: &[(&str, String)]) -> Result<Output> {
+    let mut command = Command::new(program("hookyard")?);
+    command.args(arguments).envs(environment.iter().map(|(name, value)| (*name, value))).stdin(Stdio::null());
+    Ok(command.output().await?)
+}
+
+async fn the_script_is_played_and_everything_comes_as_it_must(backend: Backend) -> Result<()> {
+    let world = World::on(backend).await?;
+    let output = hookyard(&["demo"], &world.environment()).await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
+    ensure!(said.contains("everything came as it must") && !said.contains("FAILED"), "{said}");
+    ensure!(said.matches("  ok      ").count() == 14, "{said}");
+    Ok(())
+}
+
+/// Does what the printed line says: curl itself need not be installed.
+async fn paste(curl: &str) -> Result<Value> {
+    // curl -sS URL -H 'name: value' -H 'name: value' -d 'body'
+    let words: Vec<&str> = curl.trim().split('\'').collect();
+    let [command, authorization, " -H ", content_type, " -d ", body, ""] = words[..] else { bail!("{curl}") };
+    let url = command.strip_prefix("curl -sS ").and_then(|rest| rest.strip_suffix(" -H ")).context("an address")?;
+    let mut request = reqwest::Client::builder().no_proxy().build()?.post(url).body(body.to_owned());
+    for header in [authorization, content_type] {
+        let (name, value) = header.split_once(": ").context("a header")?;
+        request = request.header(name, value);
+    }
+    Ok(request.send().await?.error_for_status()?.json().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demonstration_that_cannot_begin_fails() -> Result<()> {
+    let nobody = [("HOOKYARD_AMQP_URL", "amqp://127.0.0.1:1".to_owned())];
+    let output = hookyard(&["demo"], &nobody).await?;
+    ensure!(output.status.code() == Some(2), "a broker without a store is wrong usage: {output:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trying_it_out_is_ready_at_once_and_the_printed_line_publishes_an_event_that_arrives() -> Result<()> {
+    install_crypto();
+    let folder = tempfile::tempdir()?;
+    let environment = [
+        ("HOOKYARD_DATA_DIR", folder.path().join("data").display().to_string()),
+        ("HOOKYARD_LISTEN", "127.0.0.1:0".to_owned()),
+        ("HOOKYARD_OPS_LISTEN", "127.0.0.1:0".to_owned()),
+    ];
+    let begun = Instant::now();
+    let mut process = Command::new(program("hookyard")?)
+        .args(["run", "--try"])
+        .envs(environment)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut lines = BufReader::new(process.stdout.take().context("its output")?).lines();
+    let mut line = async || lines.next_line().await?.context("it ended");
+    let curl = loop {
+        let line = line().await?;
+        if line.trim_start().starts_with("curl ") {
+            break line;
+        }
+    };
+    ensure!(begun.elapsed() < READY_WITHIN, "{:?}", begun.elapsed());
+    let answer = paste(&curl).await?;
+    let id = answer["id"].as_str().context("an id")?;
+    let received = loop {
+        let line = line().await?;
+        if line.starts_with("received ") {
+            break line;
+        }
+    };
+    ensure!(received.contains(id) && received.contains("signature good"), "{received}");
+    process.kill().await?;
+    Ok(())
+}
