@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hookyard_e2e::receiver::{Answer, Receiver};
-use hookyard_e2e::world::JWT_SECRET;
+use hookyard_e2e::world::{JWT_SECRET, SECRET_KEY};
 use hookyard_e2e::{Api, eventually};
 use hookyard_node::seams::SystemEntropy;
 use hookyard_node::{Config, Role, Roles, Running, Seams, install_crypto, local};
@@ -121,6 +121,27 @@ async fn a_folder_that_cannot_be_used_and_a_role_alone_are_told_clearly() -> Res
     running.drain().await;
     let mode = std::fs::metadata(folder.path().join("secret.key"))?.permissions().mode();
     ensure!(mode & 0o777 == 0o600, "{mode:o}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_written_is_told_clearly() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    // Below a file there can be no folder, whoever asks: the super-user may write where permissions say no.
+    let file = folder.path().join("file");
+    std::fs::write(&file, "")?;
+    let mut unusable = config(&file.join("data"));
+    let refused = match local::create(&mut unusable, &SystemEntropy::default()) {
+        Err(error) => format!("{error:#}"),
+        Ok(()) => String::new(),
+    };
+    ensure!(refused.contains("data folder") && refused.contains("file/data"), "{refused}");
+    let keys = config(folder.path());
+    let mut unusable = Config { data_dir: file.join("data"), secret_key: Some(SECRET_KEY.to_owned()), ..keys };
+    local::create(&mut unusable, &SystemEntropy::default())?;
+    let refused = hookyard_node::start(&unusable.judge()?, Roles::ALL, Seams::default()).await;
+    let refused = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(refused.contains("cannot use the data folder"), "{refused}");
     Ok(())
 }
 

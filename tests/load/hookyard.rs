@@ -38,7 +38,7 @@ pub struct Role {
     /// Its operators' listener.
     pub ops: String,
     /// Its API, if it has one.
-    api: Option<String>,
+    pub api: Option<String>,
 }
 
 impl Hookyard {
@@ -63,19 +63,42 @@ impl Hookyard {
             ("HOOKYARD_OPS_LISTEN", "127.0.0.1:0".to_owned()),
             ("HOOKYARD_LOG", "error".to_owned()),
         ];
-        let token = this.ask(&["token", "create", "--scope", "admin"]).await?;
+        let token = this.token().await?;
         let admin = this.start("admin", api).await?;
-        let base = format!("{}/api/v1/app", admin.api.as_deref().context("the role admin has no API")?);
-        for &endpoints in fan_outs {
-            let app = format!("{base}/{}", app_name(endpoints));
-            api.put(&app, &token, &json!({"name": format!("{endpoints} endpoints")})).await?;
-            for number in 0..endpoints {
-                let endpoint = json!({"url": format!("{receiver}{number}")});
-                api.put(&format!("{app}/endpoint/number-{number}"), &token, &endpoint).await?;
-            }
-        }
+        Self::create_apps(api, admin.api.as_deref().context("the role admin has no API")?, &token, receiver, fan_outs).await?;
         admin.process.stop().await?;
         Ok(this)
+    }
+
+    /// One that keeps everything in a folder.
+    pub fn embedded(program: &Path, folder: &Path) -> Self {
+        let environment = vec![
+            ("HOOKYARD_DATA_DIR", folder.join("data").display().to_string()),
+            ("HOOKYARD_JWT_SECRET", JWT_SECRET.to_owned()),
+            ("HOOKYARD_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8".to_owned()),
+            ("HOOKYARD_LISTEN", "127.0.0.1:0".to_owned()),
+            ("HOOKYARD_OPS_LISTEN", "127.0.0.1:0".to_owned()),
+            ("HOOKYARD_LOG", "error".to_owned()),
+        ];
+        Self { program: program.to_owned(), environment }
+    }
+
+    /// Creates an application for each number of endpoints, all at `receiver`.
+    pub async fn create_apps(api: &Api, address: &str, token: &str, receiver: &str, fan_outs: &BTreeSet<usize>) -> Result<()> {
+        for &endpoints in fan_outs {
+            let app = format!("{address}/api/v1/app/{}", app_name(endpoints));
+            api.put(&app, token, &json!({"name": format!("{endpoints} endpoints")})).await?;
+            for number in 0..endpoints {
+                let endpoint = json!({"url": format!("{receiver}{number}")});
+                api.put(&format!("{app}/endpoint/number-{number}"), token, &endpoint).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A token that may do everything.
+    pub async fn token(&self) -> Result<String> {
+        self.ask(&["token", "create", "--scope", "admin"]).await
     }
 
     /// Its version, as it says.
@@ -85,7 +108,16 @@ impl Hookyard {
 
     /// Starts a role and waits until it is ready.
     pub async fn start(&self, role: &'static str, api: &Api) -> Result<Role> {
-        let mut command = self.command(&["run", "--role", role]);
+        self.begin(role, &["run", "--role", role], api).await
+    }
+
+    /// Starts every role in one process.
+    pub async fn start_whole(&self, api: &Api) -> Result<Role> {
+        self.begin("hookyard", &["run"], api).await
+    }
+
+    async fn begin(&self, role: &'static str, arguments: &[&str], api: &Api) -> Result<Role> {
+        let mut command = self.command(arguments);
         let (process, (api_address, ops)) = Process::start(role, &mut command, Stream::Error, addresses).await?;
         api.await_ready(&ops).await?;
         Ok(Role { process, ops, api: api_address })
@@ -125,7 +157,7 @@ impl Hookyard {
     }
 }
 
-fn app_name(endpoints: usize) -> String {
+pub fn app_name(endpoints: usize) -> String {
     format!("fan-out-{endpoints}")
 }
 

@@ -68,7 +68,7 @@ async fn await_arrivals(board: &Board, count: usize) -> Result<()> {
     Ok(())
 }
 
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
+pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }

@@ -3,13 +3,16 @@
 //! `docs/benchmarks.md` says how to read what it prints.
 
 mod api;
+mod bare;
 mod board;
 mod broker;
+mod embedded;
 mod event;
 mod hookyard;
 mod latency;
 mod machine;
 mod process;
+mod publisher;
 mod receiver;
 mod redis_info;
 mod relay;
@@ -18,13 +21,14 @@ mod stage;
 mod throughput;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::bare::Bare;
 use crate::relay::Relay;
 use crate::report::{Report, say};
 use crate::stage::{Services, Side, Stage};
@@ -46,6 +50,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Relay(Relay),
+    Bare(Bare),
 }
 
 /// What is measured, and how long.
@@ -69,6 +74,9 @@ pub struct Plan {
     /// Measure only one side, for looking at it with a profiler; there are no ratios then.
     #[arg(long, value_enum)]
     only: Option<Side>,
+    /// Measure only the embedded mode.
+    #[arg(long, conflicts_with = "only")]
+    embedded: bool,
 }
 
 /// Deliveries of an unmeasured first round per side: the broker compiles and allocates as it goes.
@@ -109,13 +117,15 @@ fn serve(arguments: Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = match arguments.command {
         Some(Command::Relay(relay)) => runtime.block_on(relay.run()),
+        Some(Command::Bare(bare)) => runtime.block_on(bare.run()),
         None => {
             let folder = tempfile::Builder::new().prefix("hookyard-bench-").tempdir().context("no temporary folder")?;
-            let services = Services::start(folder.path())?;
+            let plan = &arguments.plan;
+            let services = if plan.embedded { None } else { Some(Services::start(folder.path())?) };
             // Dropped on any signal, and with it every process that was started.
             runtime.block_on(async {
                 tokio::select! {
-                    done = measure(&services, &arguments.plan) => done,
+                    done = measure_all(services.as_ref(), folder.path(), plan) => done,
                     stopped = signalled() => stopped,
                 }
             })
@@ -131,6 +141,19 @@ async fn signalled() -> Result<()> {
         _ = terminate.recv() => bail!("stopped"),
         _ = interrupt.recv() => bail!("stopped"),
     }
+}
+
+async fn measure_all(services: Option<&Services>, folder: &Path, plan: &Plan) -> Result<()> {
+    if let Some(services) = services {
+        measure(services, plan).await?;
+    }
+    if plan.only.is_some() {
+        return Ok(());
+    }
+    let accepted = if plan.short { 5_000 } else { 30_000 };
+    let (fan_outs, deliveries, pairs) = (&plan.fan_outs[..], plan.deliveries(), plan.pairs());
+    let embedded = embedded::Plan { hookyard: &plan.hookyard, fan_outs, deliveries, pairs, accepted };
+    embedded::measure(folder, &embedded).await
 }
 
 async fn measure(services: &Services, plan: &Plan) -> Result<()> {

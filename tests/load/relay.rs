@@ -22,7 +22,7 @@ use crate::report::say;
 /// Messages copied and not yet acked.
 const COPY_WINDOW: u16 = 1024;
 /// Requests in flight: Hookyard's default.
-const CONCURRENCY: usize = 512;
+pub const CONCURRENCY: usize = 512;
 /// Messages held by the half that POSTs: Hookyard's, a quarter more than can be in flight.
 const POST_PREFETCH: u16 = 640;
 /// Tags acked at once, at most.
@@ -79,7 +79,7 @@ impl Relay {
 }
 
 /// The lines of standard input; it ends with whoever started us, and the channel with it.
-fn input() -> mpsc::Receiver<String> {
+pub fn input() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {
         for line in std::io::stdin().lines() {
@@ -211,7 +211,7 @@ async fn ack_posted(channel: Channel, mut posted: mpsc::UnboundedReceiver<Result
 }
 
 /// With the settings of Hookyard's client.
-fn client() -> Result<reqwest::Client> {
+pub fn client() -> Result<reqwest::Client> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never().max_retries_per_request(0))

@@ -81,7 +81,7 @@ fn place(side: Side) -> usize {
 }
 
 /// Medians of both sides, and the median of the pairs' ratios: what slows the machine for a while slows a whole pair.
-fn line<T>(what: &str, relay: &[T], hookyard: &[T], value: impl Fn(&T) -> f64, digits: usize) {
+pub fn line<T>(what: &str, relay: &[T], hookyard: &[T], value: impl Fn(&T) -> f64, digits: usize) {
     let shown = |rounds: &[T]| show(median(rounds.iter().map(&value)), digits);
     let (relay_shown, hookyard_shown) = (shown(relay), shown(hookyard));
     say(&format!("{what:44}{relay_shown:>12}{hookyard_shown:>12}{:>9}", show(ratio(relay, hookyard, &value), 2)));
@@ -91,7 +91,7 @@ fn ratio<T>(relay: &[T], hookyard: &[T], value: impl Fn(&T) -> f64) -> Option<f6
     median(relay.iter().zip(hookyard).map(|(relay, hookyard)| value(hookyard) / value(relay)))
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -146,12 +146,12 @@ fn shares(commands: &BTreeMap<String, f64>) -> String {
 }
 
 #[derive(Clone, Copy)]
-enum Bound {
+pub enum Bound {
     Least(f64),
     Most(f64),
 }
 
-fn verdict(what: &str, value: Option<f64>, bound: Bound) {
+pub fn verdict(what: &str, value: Option<f64>, bound: Bound) {
     let Some(value) = value else { return };
     let (good, wanted) = match bound {
         Bound::Least(least) => (value >= least, format!("at least {least}")),

@@ -21,7 +21,8 @@ use crate::services::{AMQP_URL_VAR, PrivateRabbit, PrivateRedis};
 
 /// The longest a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(60);
-const SECRET_KEY: &str = "dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=";
+/// What secrets are sealed with in tests.
+pub const SECRET_KEY: &str = "dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=";
 /// What tokens are signed with in tests.
 pub const JWT_SECRET: &str = "a secret for tests and nothing else";
 

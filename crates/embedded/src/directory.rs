@@ -22,13 +22,19 @@ impl Directory for Store {
     async fn validate(&self, apps: &[Remembered], markers: &[MarkerClaim]) -> Result<Validated, Fault> {
         const OPERATION: &str = "validate a batch";
         let remembered: Arc<[Remembered]> = apps.into();
-        let found = if markers.is_empty() {
-            Vec::new()
-        } else {
+        let mut found = Vec::new();
+        if !markers.is_empty() {
             let (markers, now): (Arc<[MarkerClaim]>, _) = (markers.into(), self.0.seams.clock.now());
-            let claim = move |connection: &Connection| markers.iter().map(|claim| claim_marker(connection, claim, now)).collect();
-            self.change(OPERATION, claim).await?
-        };
+            let claim = move |connection: &Connection| {
+                let found = markers.iter().map(|claim| claim_marker(connection, claim, now)).collect::<rusqlite::Result<_>>()?;
+                Ok((found, names(connection)?))
+            };
+            let (claimed, names) = self.change(OPERATION, claim).await?;
+            if remembered.is_empty() {
+                return Ok(Validated { names, apps: Vec::new(), markers: claimed });
+            }
+            found = claimed;
+        }
         let asked = Arc::clone(&remembered);
         let read = move |connection: &Connection| {
             let apps = asked.iter().map(|app| freshness::find(connection, app)).collect::<rusqlite::Result<Vec<_>>>()?;

@@ -75,7 +75,7 @@ impl Log for Store {
             let row = (&letter.as_bytes()[..], &app.as_bytes()[..]);
             connection.prepare_cached(query)?.query_row(row, |row| row.get::<_, Vec<u8>>(0)).optional()
         };
-        self.0.read("look for a dead letter", read).await?.map(letter_of).transpose()
+        self.0.read("look for a dead letter", read).await?.map(|record| letter_of(&record)).transpose()
     }
 
     async fn dead_letters(
@@ -136,8 +136,8 @@ fn attempt_of(record: Vec<u8>) -> Result<AttemptRecord, Fault> {
     read_attempt(Bytes::from(record)).map_err(|error| Fault::corrupt("read an attempt", error))
 }
 
-fn letter_of(record: Vec<u8>) -> Result<DeadLetter, Fault> {
-    read_dead_letter(&record).map_err(|error| Fault::corrupt("read a dead letter", error))
+fn letter_of(record: &[u8]) -> Result<DeadLetter, Fault> {
+    read_dead_letter(record).map_err(|error| Fault::corrupt("read a dead letter", error))
 }
 
 fn message_of((body, routed): MessageRow) -> Result<MessageRecord, Fault> {

@@ -12,7 +12,7 @@ use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Clock, Entropy, Fault, FaultKind, limits};
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::fault::{closed, fault};
 use crate::lease::Leases;
@@ -40,8 +40,9 @@ const SWEEP_STEP: usize = 200;
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
 /// The same per reader; what they miss, the operating system has.
 const READER_CACHE_KIB: i64 = 2 * 1024;
-/// Readers kept open: more at once are rare, and opening one costs less than a millisecond.
-const READERS_KEPT: usize = 8;
+/// Readers at once. They take turns on a few cores anyway, and each keeps its thread, its statements and its pages: with as many as
+/// there were publishers, most of the time went into opening them, and the memory into their threads.
+const READERS: usize = 4;
 
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +102,9 @@ pub(crate) struct Inner {
     pub deliveries: Leases,
     path: PathBuf,
     writer: Mutex<Option<Writer>>,
+    /// Who may read now.
+    reading: Semaphore,
+    /// Readers that rest.
     readers: Mutex<Vec<Connection>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     draining: AtomicBool,
@@ -144,6 +148,7 @@ impl Store {
             deliveries: Leases::new(deliveries.map_err(broken)?, deliveries_held),
             path,
             writer: Mutex::new(Some(writer)),
+            reading: Semaphore::new(READERS),
             readers: Mutex::default(),
             thread: Mutex::new(Some(thread)),
             draining: AtomicBool::new(false),
@@ -282,6 +287,8 @@ impl Inner {
         operation: &'static str,
         read: impl FnOnce(&Arc<Self>, &Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
+        // The semaphore is never closed.
+        let _turn = self.reading.acquire().await.map_err(|_| closed(operation))?;
         let this = Arc::clone(self);
         let reading = tokio::task::spawn_blocking(move || {
             if this.is_closed() {
@@ -296,7 +303,7 @@ impl Inner {
             };
             let result = read(&this, &connection).map_err(|error| fault(operation, error));
             let mut idle = this.readers.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < READERS_KEPT && !this.is_closed() {
+            if !this.is_closed() {
                 idle.push(connection);
             }
             drop(idle);

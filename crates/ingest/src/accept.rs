@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join;
 use hookyard_core::event::{Admission, admit};
 use hookyard_core::journal::{Entry, MessageRecord};
 use hookyard_core::port::{Directory, Events, Journal, Marker, MarkerClaim, MarkerState};
@@ -82,13 +83,17 @@ impl Intake {
         seams.tripwire.reached(Step::SubmissionAccepted);
         let message = Message { id, app, event: Arc::new(event) };
         // It is accepted: what fails from here on does not fail the request. The router writes what is missing.
-        if let Some(marker) = marker
-            && let Err(fault) = seams.directory.mark(&[marker], MarkerState::Accepted).await
-        {
+        let record = MessageRecord { message: Arc::new(message.clone()), routed_to: None };
+        let markers: Vec<MarkerClaim> = marker.into_iter().collect();
+        let (moved, recorded) = join(
+            seams.directory.mark(&markers, MarkerState::Accepted),
+            seams.journal.record(Arc::from([Entry::Message(record)])),
+        )
+        .await;
+        if let Err(fault) = moved {
             tracing::warn!(message = %id, error = fault.chain(), "an accepted event was not marked");
         }
-        let record = MessageRecord { message: Arc::new(message.clone()), routed_to: None };
-        if let Err(fault) = seams.journal.record(Arc::from([Entry::Message(record)])).await {
+        if let Err(fault) = recorded {
             tracing::warn!(message = %id, error = fault.chain(), "an accepted event was not recorded; the router will");
         }
         Ok(message)

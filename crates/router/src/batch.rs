@@ -48,11 +48,14 @@ pub async fn complete(seams: &Seams, events: Vec<RoutedEvent>) {
     if persistently("mark events", || seams.directory.mark(&markers, MarkerState::Routed)).await.is_ok() {
         seams.tripwire.reached(Step::EventRouted);
     }
-    for (event, finished) in done {
-        match seams.events.finish(event).await {
-            Ok(()) => count(seams, &finished),
-            Err(fault) => tracing::warn!(error = fault.chain(), "an event was routed and not acked; it will be recognised"),
-        }
+    // Side by side: where each is a write of its own, they share one.
+    join_all(done.into_iter().map(|(event, finished)| finish(seams, event, finished))).await;
+}
+
+async fn finish(seams: &Seams, event: FannedOut, finished: Finished) {
+    match seams.events.finish(event).await {
+        Ok(()) => count(seams, &finished),
+        Err(fault) => tracing::warn!(error = fault.chain(), "an event was routed and not acked; it will be recognised"),
     }
 }
 
