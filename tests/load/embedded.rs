@@ -68,12 +68,13 @@ pub async fn measure(folder: &Path, plan: &Plan<'_>) -> Result<()> {
     bench.warm().await?;
     let mut verdicts = Vec::new();
     for &endpoints in plan.fan_outs {
-        let (mut bare, mut ours) = (Vec::new(), Vec::new());
+        let (mut yardstick, mut ours) = (Vec::new(), Vec::new());
         for pair in 1..=plan.pairs {
-            bare.push(bench.bare(endpoints).await.with_context(|| format!("fan-out {endpoints}, pair {pair}, bare client"))?);
+            yardstick
+                .push(bench.bare(endpoints).await.with_context(|| format!("fan-out {endpoints}, pair {pair}, bare client"))?);
             ours.push(bench.deliver(endpoints).await.with_context(|| format!("fan-out {endpoints}, pair {pair}, Hookyard"))?);
         }
-        line(&format!("embedded, fan-out {endpoints} (deliveries/s)"), &bare, &ours, |rate| *rate, 0);
+        line(&format!("embedded, fan-out {endpoints} (deliveries/s)"), &yardstick, &ours, |rate| *rate, 0);
         verdicts.push((endpoints, median(ours.into_iter())));
     }
     let alone = bench.accept(0).await.context("accepting for nobody")?;

@@ -98,7 +98,7 @@ impl Play<'_> {
         for event in &EVENTS {
             // As text: the payload's bytes are to arrive as they are.
             let channels = json!(event.channel.map(|channel| vec![channel]).unwrap_or_default());
-            let body = format!(r#"{{"eventType": "{}", "channels": {channels}, "payload": {}}}"#, event.event_type, event.data);
+            let body = format!(r#"{{"eventType": "{}", "channels": {channels}, "payload": {}}}"#, event.kind, event.data);
             let answer = self.server.send(Method::POST, &format!("/app/{APP}/msg"), Some(body)).await?;
             ids.push(text(&answer, "id")?.to_owned());
         }

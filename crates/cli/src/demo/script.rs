@@ -84,7 +84,7 @@ impl Part {
     pub fn wants(self, event: &Event) -> bool {
         match self {
             Self::Bound => event.channel == Some(CHANNEL),
-            part => part.event_types().is_empty() || part.event_types().contains(&event.event_type),
+            part => part.event_types().is_empty() || part.event_types().contains(&event.kind),
         }
     }
 
@@ -115,13 +115,13 @@ pub const CHANNEL: &str = "client_acme";
 
 /// An event to publish.
 pub struct Event {
-    pub event_type: &'static str,
+    pub kind: &'static str,
     pub channel: Option<&'static str>,
     pub data: &'static str,
 }
 
-const fn event(event_type: &'static str, channel: Option<&'static str>, data: &'static str) -> Event {
-    Event { event_type, channel, data }
+const fn event(kind: &'static str, channel: Option<&'static str>, data: &'static str) -> Event {
+    Event { kind, channel, data }
 }
 
 const ACME: Option<&str> = Some(CHANNEL);

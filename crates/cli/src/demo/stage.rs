@@ -93,9 +93,8 @@ async fn receive(State(stage): State<Stage>, Path(name): Path<String>, headers: 
         let mut ledger = stage.ledger();
         let before = ledger.iter().filter(|hit| hit.part == part && hit.id == id).count();
         let answer = match part {
-            Part::Ok | Part::Slow | Part::Bound => Some(StatusCode::NO_CONTENT),
             Part::FailsTwice if before < 2 => Some(StatusCode::SERVICE_UNAVAILABLE),
-            Part::FailsTwice => Some(StatusCode::NO_CONTENT),
+            Part::Ok | Part::FailsTwice | Part::Slow | Part::Bound => Some(StatusCode::NO_CONTENT),
             Part::AlwaysFails if stage.0.mended.load(Ordering::SeqCst) => Some(StatusCode::NO_CONTENT),
             Part::AlwaysFails => Some(StatusCode::INTERNAL_SERVER_ERROR),
             Part::Gone => Some(StatusCode::GONE),
