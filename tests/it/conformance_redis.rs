@@ -6,15 +6,16 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 use hookyard_core::Clock;
-use hookyard_core::port::{Directory, Journal, Log};
+use hookyard_core::port::{Catalog, Directory, Journal, Log};
 use hookyard_core::seal::SealingKeys;
 use hookyard_e2e::services::PrivateRedis;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
 use hookyard_telemetry::Metrics;
+use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
-use hookyard_testkit::conformance::{directory, journal};
+use hookyard_testkit::conformance::{catalog, directory, journal};
 use tempfile::TempDir;
 
 /// A store that begins empty for each promise.
@@ -59,6 +60,19 @@ impl DirectoryBackend for Store {
     async fn empty(&self) {
         flush(&self.url).await.expect("emptied");
     }
+}
+
+impl CatalogBackend for Store {
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        Arc::new(self.adapter.clone())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalog_keeps_its_promises_on_redis() -> Result<()> {
+    let server = server().await?;
+    catalog::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn CatalogBackend>).await;
+    Ok(())
 }
 
 struct Book {

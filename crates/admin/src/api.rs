@@ -7,19 +7,21 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
 use hookyard_core::grant::Grant;
-use hookyard_core::port::{Deliveries, Directory, EndpointRef, Journal, Log};
+use hookyard_core::port::{Catalog, Deliveries, Directory, EndpointRef, Journal, Log};
 use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind};
 use hookyard_wire::problem::Problem;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use crate::{apps, attempts, dead_letters, endpoints, headers, messages, secrets};
+use crate::{apps, attempts, dead_letters, endpoints, event_types, headers, messages, secrets};
 
 /// What the API works with.
 #[derive(Clone)]
 pub struct Seams {
     /// Applications and endpoints.
     pub directory: Arc<dyn Directory>,
+    /// Event types.
+    pub catalog: Arc<dyn Catalog>,
     /// Where further runs are begun.
     pub deliveries: Arc<dyn Deliveries>,
     /// Where they are written down.
@@ -62,6 +64,11 @@ pub fn routes(seams: Seams) -> Router {
         .route("/api/v1/app/{app}/attempt/endpoint/{endpoint}", get(attempts::to_endpoint))
         .route("/api/v1/app/{app}/dead-letter", get(dead_letters::list))
         .route("/api/v1/app/{app}/dead-letter/replay", post(dead_letters::replay))
+        .route("/api/v1/event-type", get(event_types::list).post(event_types::create))
+        .route(
+            "/api/v1/event-type/{name}",
+            get(event_types::get).put(event_types::put).patch(event_types::patch).delete(event_types::delete),
+        )
         .with_state(Arc::new(Api { seams }))
 }
 

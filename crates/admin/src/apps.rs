@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, Query};
 use bytes::Bytes;
 use hookyard_core::grant::Grant;
+use hookyard_core::id::ID_BYTES;
 use hookyard_core::port::{Expect, Written};
 use hookyard_core::{AppId, AppRef, Application, Uid};
 use hookyard_wire::problem::Problem;
@@ -43,8 +44,9 @@ pub struct CreateQuery {
 
 pub async fn list(api: State, caller: Caller, Query(query): Query<PageQuery>) -> Result<Json<PageOut<AppOut>>, Problem> {
     require_admin(&caller)?;
-    let page = api.seams.directory.apps(query.read()?).await.map_err(|fault| fail(&fault))?;
-    Ok(Json(PageOut::new(page, |app| app.id, show)))
+    let listing = query.read_ordered(true, AppId::from_bytes([0; ID_BYTES]))?;
+    let page = api.seams.directory.apps(listing.request).await.map_err(|fault| fail(&fault))?;
+    Ok(Json(PageOut::ordered(page, listing.is_ascending, |app| app.id, show)))
 }
 
 pub async fn create(
@@ -183,6 +185,6 @@ fn show(app: Application) -> AppOut {
     }
 }
 
-fn require_admin(grant: &Grant) -> Result<(), Problem> {
+pub fn require_admin(grant: &Grant) -> Result<(), Problem> {
     if grant.is_admin() { Ok(()) } else { Err(Problem::forbidden()) }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, Query};
 use bytes::Bytes;
+use hookyard_core::id::ID_BYTES;
 use hookyard_core::port::{EndpointRef, Expect, Written};
 use hookyard_core::signature::Secret;
 use hookyard_core::{AppId, Endpoint, EndpointId};
@@ -23,8 +24,9 @@ pub async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<PageOut<EndpointOut>>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let page = api.seams.directory.endpoints(app, query.read()?).await.map_err(|fault| fail(&fault))?;
-    Ok(Json(PageOut::new(page, |endpoint| endpoint.id, show)))
+    let listing = query.read_ordered(false, EndpointId::from_bytes([0; ID_BYTES]))?;
+    let page = api.seams.directory.endpoints(app, listing.request).await.map_err(|fault| fail(&fault))?;
+    Ok(Json(PageOut::ordered(page, listing.is_ascending, |endpoint| endpoint.id, show)))
 }
 
 pub async fn create(

@@ -6,6 +6,7 @@ mod attempts;
 mod dead_letters;
 mod endpoint_body;
 mod endpoints;
+mod event_types;
 mod fields;
 mod headers;
 mod messages;

@@ -18,6 +18,15 @@ const LIMIT_MOST: usize = 250;
 pub struct PageQuery {
     limit: Option<String>,
     iterator: Option<String>,
+    order: Option<String>,
+}
+
+/// A page asked for of a list that can be read either way.
+pub struct Listing<I> {
+    /// The page, as the ports read it: newest first.
+    pub request: PageRequest<I>,
+    /// Whether it is to be shown the other way round.
+    pub is_ascending: bool,
 }
 
 impl PageQuery {
@@ -43,6 +52,27 @@ impl PageQuery {
     }
 }
 
+impl PageQuery {
+    /// Reads the query of a list that `order` may turn round; `least` is below everything in it.
+    pub fn read_ordered<I: FromStr>(&self, ascending_unless_asked: bool, least: I) -> Result<Listing<I>, Problem> {
+        let is_ascending = match self.order.as_deref() {
+            None => ascending_unless_asked,
+            Some("ascending") => true,
+            Some("descending") => false,
+            Some(_) => return Err(Problem::invalid_query("order", "must be ascending or descending")),
+        };
+        let mut request = self.read()?;
+        if is_ascending {
+            request.from = Some(match request.from {
+                None => Cursor::Before(least),
+                Some(Cursor::After(id)) => Cursor::Before(id),
+                Some(Cursor::Before(id)) => Cursor::After(id),
+            });
+        }
+        Ok(Listing { request, is_ascending })
+    }
+}
+
 /// Reads a moment in a query.
 pub fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let read = |text| Timestamp::parse_rfc3339(text).ok_or_else(|| Problem::invalid_query(name, "must be an RFC 3339 date-time"));
@@ -65,6 +95,14 @@ impl<T> PageOut<T> {
         let iterator = page.items.last().map(|item| id(item).to_string());
         let prev_iterator = page.items.first().map(|item| format!("-{}", id(item)));
         Self { data: page.items.into_iter().map(show).collect(), done: page.done, iterator, prev_iterator }
+    }
+
+    /// The same for a list that may be shown the other way round.
+    pub fn ordered<S, I: Display>(mut page: Page<S>, is_ascending: bool, id: impl Fn(&S) -> I, show: impl Fn(S) -> T) -> Self {
+        if is_ascending {
+            page.items.reverse();
+        }
+        Self::new(page, id, show)
     }
 
     /// The same for a list with filters, whose page may end short of what it looked at. Going on from there towards older items

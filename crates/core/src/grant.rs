@@ -56,6 +56,11 @@ impl Grant {
         self.scope == Scope::Admin
     }
 
+    /// Whether the event catalog may be read.
+    pub fn may_read_catalog(&self) -> bool {
+        self.scope != Scope::Publish
+    }
+
     /// Whether messages may be published to `app`, named as the caller did and as it was resolved.
     pub fn may_publish(&self, named: &AppRef, resolved: Option<AppId>) -> bool {
         self.scope == Scope::Publish || self.may_use(named, resolved)

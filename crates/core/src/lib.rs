@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod attempt;
+pub mod catalog;
 pub mod claim;
 pub mod clock;
 pub mod dead_letter;
@@ -26,6 +27,7 @@ pub mod signature;
 pub mod step;
 
 pub use attempt::{AttemptClass, AttemptResult, Directive, RetryAfter};
+pub use catalog::{CatalogEntry, CatalogFilter, Validation};
 pub use claim::Claim;
 pub use clock::{Clock, Entropy, Timestamp};
 pub use dead_letter::{DeadLetter, DeadLetterFilter};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::attempt::AttemptResult;
+use crate::catalog::{CatalogEntry, CatalogFilter};
 use crate::claim::Claim;
 use crate::clock::Timestamp;
 use crate::dead_letter::{DeadLetter, DeadLetterFilter};
@@ -14,7 +15,7 @@ use crate::event::{Event, Intake, Message, Refusal};
 use crate::fault::Fault;
 use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId};
 use crate::journal::{AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest};
-use crate::name::{AppRef, Uid};
+use crate::name::{AppRef, EventType, Uid};
 use crate::outcome::Outcome;
 use crate::route::Subscription;
 
@@ -265,6 +266,22 @@ pub trait Directory: Send + Sync {
 
     /// Deletes an endpoint and leaves its tombstone. Whether it was there.
     async fn delete_endpoint(&self, app: AppId, endpoint: EndpointId, now: Timestamp) -> Result<bool, Fault>;
+}
+
+/// The event catalog.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    /// One event type.
+    async fn entry(&self, name: &EventType) -> Result<Option<CatalogEntry>, Fault>;
+
+    /// Event types in the order of their names, the last first. Cursors are names, or any text to begin beyond.
+    async fn entries(&self, filter: CatalogFilter, page: PageRequest<String>) -> Result<Page<CatalogEntry>, Fault>;
+
+    /// Creates or replaces an event type.
+    async fn put_entry(&self, entry: &CatalogEntry, expect: Expect) -> Result<Written, Fault>;
+
+    /// Removes an event type. Whether it was there.
+    async fn remove_entry(&self, name: &EventType) -> Result<bool, Fault>;
 }
 
 /// Messages, attempts and delivery states, written down; [`Log`] reads them.

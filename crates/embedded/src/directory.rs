@@ -170,7 +170,7 @@ type FoundEndpoint = Option<(Option<String>, Option<String>)>;
 
 impl Store {
     /// Reads, unless the file was emptied under us: what is not there then was not deleted.
-    async fn look<T: Send + 'static>(
+    pub(crate) async fn look<T: Send + 'static>(
         &self,
         operation: &'static str,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -180,7 +180,7 @@ impl Store {
     }
 
     /// Changes, unless the file was emptied under us.
-    async fn change<T: Send + 'static>(
+    pub(crate) async fn change<T: Send + 'static>(
         &self,
         operation: &'static str,
         mut change: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -223,7 +223,7 @@ fn parse(operation: &'static str, record: &str) -> Result<Application, Fault> {
     serde_json::from_str(record).map_err(|error| Fault::corrupt(operation, error))
 }
 
-fn expected(expect: Expect) -> u64 {
+pub fn expected(expect: Expect) -> u64 {
     match expect {
         Expect::New => 0,
         Expect::Revision(revision) => revision,

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::event::Admission;
-use hookyard_core::port::{Deliveries, Directory, Events, Journal, Log};
+use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log};
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::NoTripwire;
 use hookyard_core::{Clock, Delivery, Entropy, Lane, Outcome, RefusalReason, Timestamp, limits};
 use hookyard_embedded::{Seams, Store};
 use hookyard_testkit::builders::Builders;
+use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
-use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, deliveries, directory, events, journal};
+use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, catalog, deliveries, directory, events, journal};
 use hookyard_wire::queue::{DeliveryWriter, read_message_part, read_progress, write_progress};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -162,6 +163,17 @@ impl JournalBackend for Embedded {
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(RealClock)
     }
+}
+
+impl CatalogBackend for Embedded {
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        Arc::new(self.store())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalog_keeps_its_promises() {
+    catalog::run_all(async || Box::new(Embedded::new()) as Box<dyn CatalogBackend>).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

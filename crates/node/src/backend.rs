@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use hookyard_core::Fault;
-use hookyard_core::port::{Deliveries, Directory, Events, Journal, Log};
+use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log};
 use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
@@ -28,6 +28,7 @@ pub struct Ports {
     pub events: Arc<dyn Events>,
     pub deliveries: Arc<dyn Deliveries>,
     pub directory: Arc<dyn Directory>,
+    pub catalog: Arc<dyn Catalog>,
     pub journal: Arc<dyn Journal>,
     pub log: Arc<dyn Log>,
 }
@@ -77,6 +78,7 @@ impl Backend {
                 events: Arc::clone(&cluster.rabbit) as _,
                 deliveries: Arc::clone(&cluster.rabbit) as _,
                 directory: Arc::new(cluster.store.clone()),
+                catalog: Arc::new(cluster.store.clone()),
                 journal: Arc::clone(&cluster.journal) as _,
                 log: Arc::new(cluster.log.clone()),
             },
@@ -86,6 +88,7 @@ impl Backend {
                     events: Arc::clone(&store) as _,
                     deliveries: Arc::clone(&store) as _,
                     directory: Arc::clone(&store) as _,
+                    catalog: Arc::clone(&store) as _,
                     journal: Arc::clone(&store) as _,
                     log: store,
                 }

@@ -192,6 +192,7 @@ fn api(settings: &Settings, roles: Roles, ports: &Ports, metrics: &Metrics, seam
     if roles.admin {
         routes = routes.merge(hookyard_admin::routes(hookyard_admin::Seams {
             directory: Arc::clone(&ports.directory),
+            catalog: Arc::clone(&ports.catalog),
             deliveries: Arc::clone(&ports.deliveries),
             journal: Arc::clone(&ports.journal),
             log: Arc::clone(&ports.log),

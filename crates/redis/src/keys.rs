@@ -6,7 +6,7 @@ use hookyard_core::{AppId, EndpointId, MessageId, Timestamp};
 use ring::digest;
 
 /// Hash, no TTL. The sentinel and what the whole installation shares: `dataset`, `epoch`, `schema`, `fast_shards`, `slow_shards`,
-/// `names` (moves with every change of an application's uid), `seal_check`.
+/// `names` (moves with every change of an application's uid), `catalog` (moves with every change of it), `seal_check`.
 pub const META: &str = "hookyard:meta";
 
 /// Sorted set by text, no TTL. The ids of all applications.
@@ -14,6 +14,12 @@ pub const APPS: &str = "hookyard:apps";
 
 /// Hash, no TTL. Application uid → id.
 pub const UIDS: &str = "hookyard:uids";
+
+/// Hash, no TTL. Event type → its entry in the catalog.
+pub const CATALOG: &str = "hookyard:catalog";
+
+/// Sorted set by text, no TTL. The names in [`CATALOG`].
+pub const CATALOG_NAMES: &str = "hookyard:catalog:names";
 
 /// Hash, no TTL. Everything one application owns: `v` its version, `app` its record, `rev` that record's revision, `uid`, `d` when
 /// it was deleted, `floor` (the version from which [`changes`] is complete), `e:<endpoint id>` endpoints and tombstones,

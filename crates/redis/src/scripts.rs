@@ -8,6 +8,8 @@ pub struct Scripts {
     pub delete_app: Script,
     pub put_endpoint: Script,
     pub delete_endpoint: Script,
+    pub put_event_type: Script,
+    pub delete_event_type: Script,
     pub mark: Script,
     pub record: Script,
 }
@@ -19,12 +21,23 @@ impl Scripts {
             delete_app: Script::new(include_str!("lua/delete_app.lua")),
             put_endpoint: Script::new(include_str!("lua/put_endpoint.lua")),
             delete_endpoint: Script::new(include_str!("lua/delete_endpoint.lua")),
+            put_event_type: Script::new(include_str!("lua/put_event_type.lua")),
+            delete_event_type: Script::new(include_str!("lua/delete_event_type.lua")),
             mark: Script::new(include_str!("lua/mark.lua")),
             record: Script::new(include_str!("lua/record.lua")),
         }
     }
 
-    pub fn all(&self) -> [&Script; 6] {
-        [&self.put_app, &self.delete_app, &self.put_endpoint, &self.delete_endpoint, &self.mark, &self.record]
+    pub fn all(&self) -> [&Script; 8] {
+        [
+            &self.put_app,
+            &self.delete_app,
+            &self.put_endpoint,
+            &self.delete_endpoint,
+            &self.put_event_type,
+            &self.delete_event_type,
+            &self.mark,
+            &self.record,
+        ]
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookyard_core::port::{Deliveries, Directory, Events, Journal, Log};
+use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log};
 use hookyard_core::{Clock, Refusal, RefusalReason, Timestamp};
 use hookyard_testkit::StepClock;
+use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
-use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, deliveries, directory, events, journal};
-use hookyard_testkit::memory::{MemoryBroker, MemoryDirectory, MemoryJournal};
+use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, catalog, deliveries, directory, events, journal};
+use hookyard_testkit::memory::{MemoryBroker, MemoryCatalog, MemoryDirectory, MemoryJournal};
 
 const BEGINNING: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -93,6 +94,19 @@ impl JournalBackend for Book {
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(self.clock.clone())
     }
+}
+
+struct Shelf(Arc<MemoryCatalog>);
+
+impl CatalogBackend for Shelf {
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        Arc::clone(&self.0) as _
+    }
+}
+
+#[tokio::test]
+async fn the_catalog_keeps_its_promises() {
+    catalog::run_all(async || Box::new(Shelf(Arc::default())) as Box<dyn CatalogBackend>).await;
 }
 
 #[tokio::test]

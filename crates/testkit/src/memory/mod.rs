@@ -4,6 +4,7 @@
 //! rely on is here: claims come again, states merge, versions move, markers do not go back.
 
 mod broker;
+mod catalog;
 mod directory;
 mod journal;
 mod owned;
@@ -11,5 +12,6 @@ mod page;
 mod shelf;
 
 pub use broker::{DeadLetter, MemoryBroker, Rejected};
+pub use catalog::MemoryCatalog;
 pub use directory::MemoryDirectory;
 pub use journal::MemoryJournal;

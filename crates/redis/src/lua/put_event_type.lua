@@ -1,0 +1,11 @@
+-- Creates or replaces an entry of the catalog.
+-- KEYS: catalog, names in it, meta. ARGV: dataset, name, record, expected revision (0: new).
+if redis.call('HGET', KEYS[3], 'dataset') ~= ARGV[1] then return 'dataset' end
+local revision = 0
+local current = redis.call('HGET', KEYS[1], ARGV[2])
+if current then revision = cjson.decode(current).revision end
+if revision ~= tonumber(ARGV[4]) then return 'conflict' end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+redis.call('ZADD', KEYS[2], 0, ARGV[2])
+redis.call('HINCRBY', KEYS[3], 'catalog', 1)
+return tostring(revision + 1)
