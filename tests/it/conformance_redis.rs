@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 use hookyard_core::Clock;
-use hookyard_core::port::{Catalog, Directory, Journal, Log};
+use hookyard_core::port::{Catalog, Directory, Journal, Log, Tasks};
 use hookyard_core::seal::SealingKeys;
 use hookyard_e2e::services::PrivateRedis;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
@@ -15,7 +15,8 @@ use hookyard_telemetry::Metrics;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
-use hookyard_testkit::conformance::{catalog, directory, journal};
+use hookyard_testkit::conformance::tasks::TasksBackend;
+use hookyard_testkit::conformance::{catalog, directory, journal, tasks};
 use tempfile::TempDir;
 
 /// A store that begins empty for each promise.
@@ -60,6 +61,23 @@ impl DirectoryBackend for Store {
     async fn empty(&self) {
         flush(&self.url).await.expect("emptied");
     }
+}
+
+impl TasksBackend for Store {
+    fn tasks(&self) -> Arc<dyn Tasks> {
+        Arc::new(self.adapter.clone())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_keep_their_promises_on_redis() -> Result<()> {
+    let server = server().await?;
+    tasks::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn TasksBackend>).await;
+    Ok(())
 }
 
 impl CatalogBackend for Store {

@@ -30,3 +30,4 @@ mod retries_end_in_delivery_or_dead_letter;
 mod the_dataset_is_never_taken_for_empty;
 mod the_demonstration_proves_itself;
 mod the_journal_survives_the_store;
+mod what_happened_is_shown_and_done_again;

@@ -7,13 +7,15 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
 use hookyard_core::grant::Grant;
-use hookyard_core::port::{Catalog, Deliveries, Directory, EndpointRef, Journal, Log};
-use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind};
+use hookyard_core::port::{Catalog, Deliveries, Directory, EndpointRef, Journal, Log, Sender, Tasks};
+use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind, Policy};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::request::SignatureHeaders;
 use http::StatusCode;
 use serde_json::{Map, Value};
+use tokio::sync::Notify;
 
-use crate::{apps, attempts, dead_letters, endpoints, event_types, headers, messages, secrets};
+use crate::{apps, attempts, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets, tasks, trial};
 
 /// What the API works with.
 #[derive(Clone)]
@@ -28,6 +30,14 @@ pub struct Seams {
     pub journal: Arc<dyn Journal>,
     /// Messages, attempts and dead letters.
     pub log: Arc<dyn Log>,
+    /// Work that outlives a request.
+    pub tasks: Arc<dyn Tasks>,
+    /// The door outward, for tests.
+    pub sender: Arc<dyn Sender>,
+    /// How deliveries are attempted unless their endpoint says otherwise.
+    pub policy: Policy,
+    /// What requests look like.
+    pub style: Style,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and secrets.
@@ -36,9 +46,20 @@ pub struct Seams {
     pub allow: Arc<AllowList>,
 }
 
+/// What a deployment chose for its requests.
+#[derive(Clone, Debug)]
+pub struct Style {
+    /// Names of the signature headers.
+    pub signature_headers: SignatureHeaders,
+    /// Value of `user-agent`.
+    pub user_agent: String,
+}
+
 /// The API.
 pub struct Api {
     pub(crate) seams: Seams,
+    /// A task was begun here.
+    pub(crate) new_task: Notify,
 }
 
 pub(crate) type State = axum::extract::State<Arc<Api>>;
@@ -48,7 +69,7 @@ pub(crate) type Caller = axum::Extension<Grant>;
 pub(crate) const WRITE_TRIES: usize = 8;
 
 /// Every route; the caller's [`Grant`] must be in the request's extensions.
-pub fn routes(seams: Seams) -> Router {
+pub fn routes(api: Arc<Api>) -> Router {
     let endpoint = "/api/v1/app/{app}/endpoint/{endpoint}";
     Router::new()
         .route("/api/v1/app", get(apps::list).post(apps::create))
@@ -64,15 +85,32 @@ pub fn routes(seams: Seams) -> Router {
         .route("/api/v1/app/{app}/attempt/endpoint/{endpoint}", get(attempts::to_endpoint))
         .route("/api/v1/app/{app}/dead-letter", get(dead_letters::list))
         .route("/api/v1/app/{app}/dead-letter/replay", post(dead_letters::replay))
+        .route("/api/v1/app/{app}/dead-letter/discard", post(dead_letters::discard))
         .route("/api/v1/event-type", get(event_types::list).post(event_types::create))
         .route(
             "/api/v1/event-type/{name}",
             get(event_types::get).put(event_types::put).patch(event_types::patch).delete(event_types::delete),
         )
-        .with_state(Arc::new(Api { seams }))
+        .route(&format!("{endpoint}/msg"), get(destinations::of_endpoint))
+        .route(&format!("{endpoint}/recover"), post(tasks::recover))
+        .route(&format!("{endpoint}/replay-missing"), post(tasks::replay_missing))
+        .route(&format!("{endpoint}/send-example"), post(trial::send_example))
+        .route(&format!("{endpoint}/test"), post(trial::saved))
+        .route("/api/v1/app/{app}/endpoint/test", post(trial::unsaved))
+        .route("/api/v1/app/{app}/attempt", get(attempts::of_app))
+        .route("/api/v1/app/{app}/msg/{message}/attempt/{attempt}", get(attempts::get))
+        .route("/api/v1/app/{app}/msg/{message}/endpoint", get(destinations::of_message))
+        .route("/api/v1/app/{app}/msg/{message}/endpoint/{endpoint}/resend", post(runs::resend))
+        .route("/api/v1/task/{task}", get(tasks::get))
+        .with_state(api)
 }
 
 impl Api {
+    /// The API, with nothing served yet.
+    pub fn new(seams: Seams) -> Arc<Self> {
+        Arc::new(Self { seams, new_task: Notify::new() })
+    }
+
     /// The application a path names, if the caller may use it.
     pub(crate) async fn app(&self, grant: &Grant, named: &str) -> Result<AppId, Problem> {
         self.resolve(grant, named).await?.ok_or_else(no_app)

@@ -8,7 +8,9 @@ use hookyard_wire::problem::Problem;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Api, Caller, State, fail};
+use crate::messages::message_id;
 use crate::page::{PageOut, PageQuery, moment};
+use crate::query::{channel, event_types};
 
 /// An attempt as the API shows it.
 #[derive(Serialize)]
@@ -25,6 +27,11 @@ pub struct AttemptOut {
     response: String,
     timestamp: String,
     trigger_type: u8,
+    /// Ours: the kind of event.
+    event_type: String,
+    /// Ours: its channels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    channels: Vec<String>,
     /// Ours: the outcome class.
     outcome: &'static str,
     /// Ours: which attempt of its run.
@@ -43,6 +50,7 @@ pub struct AttemptOut {
 #[derive(Deserialize)]
 pub struct FilterQuery {
     status: Option<u8>,
+    channel: Option<String>,
     status_code_class: Option<u16>,
     endpoint_id: Option<String>,
     before: Option<String>,
@@ -59,8 +67,32 @@ pub async fn of_message(
     RawQuery(raw): RawQuery,
 ) -> Result<Json<PageOut<AttemptOut>>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let message: MessageId = message.parse().map_err(|_| Problem::not_found("there is no such message"))?;
+    let message = api.message(app, message_id(&message)?).await?.message.id;
     api.attempts(app, AttemptsOf::Message(message), &page, query, raw).await
+}
+
+pub async fn of_app(
+    api: State,
+    caller: Caller,
+    Path(app): Path<String>,
+    Query(page): Query<PageQuery>,
+    Query(query): Query<FilterQuery>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<PageOut<AttemptOut>>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    api.attempts(app, AttemptsOf::App, &page, query, raw).await
+}
+
+pub async fn get(
+    api: State,
+    caller: Caller,
+    Path((app, message, attempt)): Path<(String, String, String)>,
+) -> Result<Json<AttemptOut>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let none = || Problem::not_found("there is no such attempt");
+    let attempt: AttemptId = attempt.parse().map_err(|_| none())?;
+    let found = api.seams.log.attempt(app, message_id(&message)?, attempt).await.map_err(|fault| fail(&fault))?;
+    Ok(Json(show(&found.ok_or_else(none)?, true)))
 }
 
 pub async fn to_endpoint(
@@ -87,7 +119,7 @@ impl Api {
     ) -> Result<Json<PageOut<AttemptOut>>, Problem> {
         let request = page.read()?;
         let with_content = query.with_content.unwrap_or(true);
-        let mut filter = self.filter(app, query, &raw.unwrap_or_default()).await?;
+        let mut filter = self.filter(app, query, raw.as_deref()).await?;
         if request.from.is_some() {
             // An iterator already says where to begin.
             (filter.before, filter.after) = (None, None);
@@ -97,7 +129,7 @@ impl Api {
         Ok(Json(PageOut::filtered(found, |record| record.id, AttemptId::from_bytes, back, |record| show(&record, with_content))))
     }
 
-    async fn filter(&self, app: AppId, query: FilterQuery, raw: &str) -> Result<AttemptFilter, Problem> {
+    async fn filter(&self, app: AppId, query: FilterQuery, raw: Option<&str>) -> Result<AttemptFilter, Problem> {
         let endpoint = match query.endpoint_id {
             Some(named) => Some(self.endpoint(app, &named).await?.id),
             None => None,
@@ -113,17 +145,12 @@ impl Api {
             // The compatible API writes classes as 100, 200 …
             status_class: query.status_code_class.filter(|class| *class > 0).map(|class| class / 100),
             event_types: event_types(raw)?,
+            channel: channel(query.channel.as_deref())?,
+            first_only: false,
             before: moment("before", query.before.as_deref())?,
             after: moment("after", query.after.as_deref())?,
         })
     }
-}
-
-fn event_types(raw: &str) -> Result<Vec<hookyard_core::EventType>, Problem> {
-    let pairs = url::form_urlencoded::parse(raw.as_bytes()).filter(|(name, _)| name == "event_types");
-    let names: Vec<String> = pairs.flat_map(|(_, value)| value.split(',').map(str::to_owned).collect::<Vec<_>>()).collect();
-    let bad = |error: hookyard_core::name::BadName| Problem::invalid_query("event_types", error.to_string());
-    names.iter().map(|name| name.parse().map_err(bad)).collect()
 }
 
 fn show(record: &AttemptRecord, with_content: bool) -> AttemptOut {
@@ -145,6 +172,8 @@ fn show(record: &AttemptRecord, with_content: bool) -> AttemptOut {
         response: if with_content { String::from_utf8_lossy(&record.result.response).into_owned() } else { String::new() },
         timestamp: record.result.started_at.to_string(),
         trigger_type: u8::from(record.trigger == Trigger::Resend),
+        event_type: record.event_type.to_string(),
+        channels: record.channels.iter().map(ToString::to_string).collect(),
         outcome: record.result.class.as_str(),
         attempt: record.number,
         run: record.run,

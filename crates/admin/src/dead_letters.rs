@@ -3,19 +3,22 @@
 use axum::Json;
 use axum::extract::{Path, Query};
 use bytes::Bytes;
-use hookyard_core::journal::{Cursor, Entry, RunRecord};
+use hookyard_core::journal::{Cursor, EndRecord, Entry, PageRequest};
+use hookyard_core::task::{ReasonName, Work};
 use hookyard_core::{
-    AppId, DeadLetter, DeadLetterFilter, DeadLetterId, DeadReason, Delivery, EndpointId, Fault, MessageId, Timestamp, Trigger,
+    AppId, DeadLetter, DeadLetterFilter, DeadLetterId, DeadReason, DiscardReason, EndpointId, Fault, MessageId, Outcome, TaskId,
 };
 use hookyard_wire::problem::Problem;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Api, Caller, State, fail, object};
-use crate::fields::{Fields, Mode, list as list_of};
+use crate::fields::{Fields, Mode, boolean, list as list_of};
 use crate::page::{PageOut, PageQuery, moment};
 
 /// Dead letters named one by one in one request: each costs a few round trips before the answer.
 const IDS_MOST: usize = 250;
+/// Read at once to be counted.
+const COUNTED_AT_ONCE: usize = 5_000;
 
 /// A dead letter as the API shows it.
 #[derive(Serialize)]
@@ -34,7 +37,7 @@ pub struct DeadLetterOut {
 }
 
 /// The filters.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct FilterQuery {
     endpoint_id: Option<String>,
     event_type: Option<String>,
@@ -43,11 +46,32 @@ pub struct FilterQuery {
     after: Option<String>,
 }
 
-/// What came of a replay.
+/// The same in a body.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct FilterBody {
+    endpoint_id: Option<String>,
+    event_type: Option<String>,
+    reason: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+impl From<FilterBody> for FilterQuery {
+    fn from(body: FilterBody) -> Self {
+        let FilterBody { endpoint_id, event_type, reason, before, after } = body;
+        Self { endpoint_id, event_type, reason, before, after }
+    }
+}
+
+/// What came of a replay or a discard.
 #[derive(Serialize)]
-pub struct Replayed {
-    /// Dead letters of which another run was begun; what was not dead any more is not among them.
+pub struct Handled {
+    /// Dead letters that were replayed or discarded, or would be; of a task, those it found when it was begun.
     count: usize,
+    /// The task that does it, where they were named by a filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<TaskId>,
 }
 
 pub async fn list(
@@ -69,20 +93,110 @@ pub async fn list(
     Ok(Json(PageOut::filtered(found, |letter| letter.id, DeadLetterId::from_bytes, back, |letter| show(&letter))))
 }
 
-pub async fn replay(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<Replayed>, Problem> {
+pub async fn replay(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<Handled>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let mut fields = Fields::new(object(&body)?, Mode::Whole);
-    let mut ids: Vec<DeadLetterId> = Vec::new();
-    fields.require("ids", &mut ids, list_of(IDS_MOST));
-    fields.finish()?;
-    let (mut count, due) = (0, api.seams.clock.now());
-    for id in ids {
-        count += usize::from(api.replay(app, id, due).await.map_err(|fault| fail(&fault))?);
+    match api.selection(app, &body).await? {
+        Selection::Ids(ids) => {
+            let (mut count, due) = (0, api.seams.clock.now());
+            for id in ids {
+                count += usize::from(api.replay(app, id, due).await.map_err(|fault| fail(&fault))?);
+            }
+            Ok(Json(Handled { count, task: None }))
+        }
+        Selection::Filter(filter, is_dry) => {
+            let count = api.count(app, &filter).await?;
+            if is_dry {
+                return Ok(Json(Handled { count, task: None }));
+            }
+            let DeadLetterFilter { endpoint, event_type, reason, before, after } = filter;
+            let reason = reason.map(ReasonName);
+            let work = Work::Replay { endpoint, event_type, reason, after, before, since: None, until: None, reached: None };
+            let task = api.begin_task(app, work).await?;
+            Ok(Json(Handled { count, task: Some(task) }))
+        }
     }
-    Ok(Json(Replayed { count }))
+}
+
+pub async fn discard(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<Handled>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let mut count = 0;
+    match api.selection(app, &body).await? {
+        Selection::Ids(ids) => {
+            for id in ids {
+                let letter = api.seams.log.dead_letter(app, id).await.map_err(|fault| fail(&fault))?;
+                let letters: Vec<DeadLetter> = letter.into_iter().collect();
+                count += api.discard(&letters).await.map_err(|fault| fail(&fault))?;
+            }
+        }
+        Selection::Filter(filter, true) => count = api.count(app, &filter).await?,
+        Selection::Filter(filter, false) => {
+            let mut from = None;
+            loop {
+                let page = PageRequest { from, limit: IDS_MOST };
+                let found = api.seams.log.dead_letters(app, &filter, page).await.map_err(|fault| fail(&fault))?;
+                count += api.discard(&found.items).await.map_err(|fault| fail(&fault))?;
+                let last = found.items.last().map(|letter| letter.id);
+                from = found.reached.map(DeadLetterId::from_bytes).or(last).map(Cursor::After);
+                if found.done {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(Json(Handled { count, task: None }))
+}
+
+/// Which dead letters a request is about.
+enum Selection {
+    Ids(Vec<DeadLetterId>),
+    /// Those that pass; `true` if it is only asked how many.
+    Filter(DeadLetterFilter, bool),
 }
 
 impl Api {
+    async fn selection(&self, app: AppId, body: &Bytes) -> Result<Selection, Problem> {
+        let mut fields = Fields::new(object(body)?, Mode::Whole);
+        let (mut ids, mut filter, mut is_dry): (Vec<DeadLetterId>, Option<FilterQuery>, bool) = Default::default();
+        fields.read("ids", &mut ids, list_of(IDS_MOST));
+        fields.read("filter", &mut filter, |value| {
+            serde_json::from_value::<FilterBody>(value.clone()).map(|body| Some(body.into())).map_err(|error| error.to_string())
+        });
+        fields.read("dryRun", &mut is_dry, boolean);
+        fields.refuse_others();
+        fields.finish()?;
+        match (ids.is_empty(), filter) {
+            (false, None) => Ok(Selection::Ids(ids)),
+            (true, Some(filter)) => Ok(Selection::Filter(self.dead_letter_filter(app, filter).await?, is_dry)),
+            _ => Err(Problem::invalid("ids", "either ids or a filter; an empty filter means all")),
+        }
+    }
+
+    async fn count(&self, app: AppId, filter: &DeadLetterFilter) -> Result<usize, Problem> {
+        let (mut count, mut from) = (0, None);
+        loop {
+            let page = PageRequest { from, limit: COUNTED_AT_ONCE };
+            let found = self.seams.log.dead_letters(app, filter, page).await.map_err(|fault| fail(&fault))?;
+            count += found.items.len();
+            let last = found.items.last().map(|letter| letter.id);
+            from = found.reached.map(DeadLetterId::from_bytes).or(last).map(Cursor::After);
+            if found.done {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Discards dead letters: how many.
+    async fn discard(&self, letters: &[DeadLetter]) -> Result<usize, Fault> {
+        let at = self.seams.clock.now();
+        // Another run's end, so that it stands above the run that ended dead.
+        let end = |letter: &DeadLetter| {
+            let (outcome, event_type) = (Outcome::Discarded(DiscardReason::Operator), letter.event_type.clone());
+            Entry::End(EndRecord { delivery: letter.delivery, run: letter.run + 1, number: 0, event_type, outcome, at })
+        };
+        self.seams.journal.record(letters.iter().map(end).collect()).await?;
+        Ok(letters.len())
+    }
+
     async fn dead_letter_filter(&self, app: AppId, query: FilterQuery) -> Result<DeadLetterFilter, Problem> {
         let endpoint = match query.endpoint_id {
             Some(named) => Some(self.endpoint(app, &named).await?.id),
@@ -98,20 +212,6 @@ impl Api {
             before: moment("before", query.before.as_deref())?,
             after: moment("after", query.after.as_deref())?,
         })
-    }
-
-    /// Begins the next run of what is dead, due at `due`; whether it was. Repeating it with the same moment repeats the same
-    /// attempts, of which the fence lets each through once.
-    async fn replay(&self, app: AppId, id: DeadLetterId, due: Timestamp) -> Result<bool, Fault> {
-        let Some(letter) = self.seams.log.dead_letter(app, id).await? else { return Ok(false) };
-        let Some(record) = self.seams.log.message(app, letter.delivery.message).await? else { return Ok(false) };
-        let (endpoint, run) = (letter.delivery.endpoint, letter.run + 1);
-        let delivery = Delivery::rerun(record.message, endpoint, run, Trigger::Replay, due);
-        let begun = RunRecord { delivery: delivery.key(), run, due };
-        self.seams.deliveries.enqueue(vec![delivery]).await?;
-        // Only now: a run that is written down and was never enqueued would be lost.
-        self.seams.journal.record([Entry::Run(begun)].into()).await?;
-        Ok(true)
     }
 }
 

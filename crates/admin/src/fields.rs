@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use hookyard_core::limits;
+use hookyard_core::{Timestamp, limits};
 use hookyard_wire::problem::{Invalid, Problem};
 use serde_json::{Map, Value};
 
@@ -31,6 +31,13 @@ impl Fields {
     /// Everything wrong so far, as an answer; nothing if all is well.
     pub fn finish(self) -> Result<(), Problem> {
         if self.invalid.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.invalid)) }
+    }
+
+    /// Whatever is left unread is a mistake: for operations of ours.
+    pub fn refuse_others(&mut self) {
+        for name in std::mem::take(&mut self.body).keys() {
+            self.wrong(name, "there is no such field");
+        }
     }
 
     /// Adds a mistake.
@@ -131,6 +138,12 @@ pub fn list<T: FromStr<Err: std::fmt::Display> + PartialEq>(most: usize) -> impl
         }
         Ok(list)
     }
+}
+
+/// A moment.
+pub fn moment(value: &Value) -> Result<Timestamp, String> {
+    let text = value.as_str().ok_or_else(|| "must be a string".to_owned())?;
+    Timestamp::parse_rfc3339(text).ok_or_else(|| "must be an RFC 3339 date-time".to_owned())
 }
 
 /// An object of texts.

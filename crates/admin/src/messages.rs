@@ -1,59 +1,70 @@
 //! `/api/v1/app/{app}/msg`: reading messages; publishing is the intake's.
 
 use axum::Json;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, RawQuery};
 use hookyard_core::MessageId;
-use hookyard_core::journal::MessageRecord;
+use hookyard_core::journal::{Cursor, MessageFilter};
 use hookyard_wire::problem::Problem;
-use hookyard_wire::shown;
-use serde::Serialize;
-use serde_json::value::RawValue;
+use hookyard_wire::shown::MessageOut;
+use serde::Deserialize;
 
 use crate::api::{Caller, State, fail};
-use crate::page::{PageOut, PageQuery};
+use crate::page::{PageOut, PageQuery, moment};
+use crate::query::{channel, event_types};
 
-/// A message as the API shows it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MessageOut {
-    id: MessageId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_id: Option<String>,
-    event_type: String,
-    payload: Box<RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channels: Option<Vec<String>>,
-    timestamp: String,
+/// The filters; `event_types` may come several times and is read from the raw query.
+#[derive(Deserialize)]
+pub struct FilterQuery {
+    channel: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
+    with_content: Option<bool>,
+}
+
+/// Whether the payload is wanted.
+#[derive(Deserialize)]
+pub struct ContentQuery {
+    with_content: Option<bool>,
 }
 
 pub async fn list(
     api: State,
     caller: Caller,
     Path(app): Path<String>,
-    Query(query): Query<PageQuery>,
+    Query(page): Query<PageQuery>,
+    Query(query): Query<FilterQuery>,
+    RawQuery(raw): RawQuery,
 ) -> Result<Json<PageOut<MessageOut>>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let page = api.seams.log.messages(app, query.read()?).await.map_err(|fault| fail(&fault))?;
-    Ok(Json(PageOut::new(page, |record| record.message.id, |record| show(&record))))
-}
-
-pub async fn get(api: State, caller: Caller, Path((app, message)): Path<(String, String)>) -> Result<Json<MessageOut>, Problem> {
-    let app = api.app(&caller, &app).await?;
-    let not_found = || Problem::not_found("there is no such message");
-    let id: MessageId = message.parse().map_err(|_| not_found())?;
-    let found = api.seams.log.message(app, id).await.map_err(|fault| fail(&fault))?;
-    Ok(Json(show(&found.ok_or_else(not_found)?)))
-}
-
-fn show(record: &MessageRecord) -> MessageOut {
-    let event = &*record.message.event;
-    let channels: Vec<String> = event.channels.iter().map(ToString::to_string).collect();
-    MessageOut {
-        id: record.message.id,
-        event_id: event.id.as_ref().map(|id| id.as_str().to_owned()),
-        event_type: event.event_type.to_string(),
-        payload: shown::payload(event),
-        channels: Some(channels).filter(|channels| !channels.is_empty()),
-        timestamp: event.accepted_at.to_string(),
+    let request = page.read()?;
+    let mut filter = MessageFilter {
+        channel: channel(query.channel.as_deref())?,
+        event_types: event_types(raw.as_deref())?,
+        before: moment("before", query.before.as_deref())?,
+        after: moment("after", query.after.as_deref())?,
+    };
+    if request.from.is_some() {
+        // An iterator already says where to begin.
+        (filter.before, filter.after) = (None, None);
     }
+    let (back, with_content) = (matches!(request.from, Some(Cursor::Before(_))), query.with_content.unwrap_or(true));
+    let found = api.seams.log.messages(app, &filter, request).await.map_err(|fault| fail(&fault))?;
+    let show = |record: hookyard_core::journal::MessageRecord| MessageOut::new(&record.message, with_content);
+    Ok(Json(PageOut::filtered(found, |record| record.message.id, MessageId::from_bytes, back, show)))
+}
+
+pub async fn get(
+    api: State,
+    caller: Caller,
+    Path((app, message)): Path<(String, String)>,
+    Query(query): Query<ContentQuery>,
+) -> Result<Json<MessageOut>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let record = api.message(app, message_id(&message)?).await?;
+    Ok(Json(MessageOut::new(&record.message, query.with_content.unwrap_or(true))))
+}
+
+/// The message a path names.
+pub fn message_id(named: &str) -> Result<MessageId, Problem> {
+    named.parse().map_err(|_| Problem::not_found("there is no such message"))
 }

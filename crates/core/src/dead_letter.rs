@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryKey;
 use crate::id::{DeadLetterId, EndpointId};
-use crate::journal::{AttemptRecord, EndRecord, Entry};
+use crate::journal::{AttemptRecord, EndRecord, Entry, is_between};
 use crate::name::EventType;
 use crate::outcome::{DeadReason, Outcome};
 
@@ -76,7 +76,6 @@ impl DeadLetterFilter {
         self.endpoint.is_none_or(|endpoint| endpoint == letter.delivery.endpoint)
             && self.event_type.as_ref().is_none_or(|wanted| *wanted == letter.event_type)
             && self.reason.is_none_or(|reason| reason == letter.reason)
-            && self.before.is_none_or(|before| letter.at < before)
-            && self.after.is_none_or(|after| letter.at > after)
+            && is_between(letter.at, self.after, self.before)
     }
 }

@@ -48,6 +48,11 @@ macro_rules! identifiers {
                 bytes.try_into().ok().map(Self)
             }
 
+            /// From the first 20 bytes of a longer slice.
+            pub fn from_prefix(bytes: &[u8]) -> Option<Self> {
+                bytes.first_chunk().copied().map(Self)
+            }
+
             /// Its 20 bytes; they sort by time.
             pub const fn as_bytes(&self) -> &[u8; ID_BYTES] {
                 &self.0
@@ -105,6 +110,8 @@ identifiers! {
     AttemptId "atmpt_";
     /// A dead letter: the end of one run of a delivery. Derived, so that writing it down twice repeats the same id.
     DeadLetterId "dl_";
+    /// A task.
+    TaskId "task_";
 }
 
 impl AttemptId {

@@ -7,8 +7,8 @@ use crate::clock::Timestamp;
 use crate::delivery::{Delivery, DeliveryKey, Trigger};
 use crate::event::Message;
 use crate::id::{AppId, AttemptId, EndpointId, ID_BYTES, MessageId};
-use crate::name::EventType;
-use crate::outcome::{DiscardReason, Outcome};
+use crate::name::{Channel, EventType};
+use crate::outcome::Outcome;
 
 /// A message as recorded: the event and the endpoints it was routed to.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,8 @@ pub struct AttemptRecord {
     pub trigger: Trigger,
     /// The kind of event.
     pub event_type: EventType,
+    /// The event's channels.
+    pub channels: Vec<Channel>,
     /// Where it was sent, without userinfo and query.
     pub url: String,
     /// What the receiver did.
@@ -113,7 +115,7 @@ impl DeliveryState {
     pub fn rank(&self) -> u64 {
         let standing = match self.outcome {
             Outcome::Retry { .. } => 0,
-            Outcome::Discarded(DiscardReason::EndpointDeleted) => 1,
+            Outcome::Discarded(_) => 1,
             Outcome::Dead(_) => 2,
             Outcome::Delivered => 3,
         };
@@ -151,6 +153,7 @@ impl AttemptRecord {
             number: delivery.attempt,
             trigger: delivery.trigger,
             event_type: delivery.message.event.event_type.clone(),
+            channels: delivery.message.event.channels.clone(),
             url,
             result,
             outcome,
@@ -170,6 +173,36 @@ pub enum AttemptsOf {
     Message(MessageId),
     /// To one endpoint, of every message.
     Endpoint(EndpointId),
+    /// Of every message, to every endpoint.
+    App,
+}
+
+/// Filters on messages; absent means any.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MessageFilter {
+    /// Only events on this channel.
+    pub channel: Option<Channel>,
+    /// Only these event types; empty means any.
+    pub event_types: Vec<EventType>,
+    /// Only messages accepted before this moment.
+    pub before: Option<Timestamp>,
+    /// Only messages accepted after this moment.
+    pub after: Option<Timestamp>,
+}
+
+impl MessageFilter {
+    /// Whether `record` passes.
+    pub fn passes(&self, record: &MessageRecord) -> bool {
+        let event = &*record.message.event;
+        self.channel.as_ref().is_none_or(|channel| event.channels.contains(channel))
+            && (self.event_types.is_empty() || self.event_types.contains(&event.event_type))
+            && is_between(record.message.id.time(), self.after, self.before)
+    }
+}
+
+/// Whether `moment` lies after the one and before the other, where they are given.
+pub(crate) fn is_between(moment: Timestamp, after: Option<Timestamp>, before: Option<Timestamp>) -> bool {
+    after.is_none_or(|after| moment > after) && before.is_none_or(|before| moment < before)
 }
 
 /// Filters on attempts; absent means any.
@@ -183,6 +216,10 @@ pub struct AttemptFilter {
     pub status_class: Option<u16>,
     /// Only these event types; empty means any.
     pub event_types: Vec<EventType>,
+    /// Only events on this channel.
+    pub channel: Option<Channel>,
+    /// Only the first attempt there was of each message as it was routed.
+    pub first_only: bool,
     /// Only attempts due before this moment.
     pub before: Option<Timestamp>,
     /// Only attempts due after this moment.
@@ -197,8 +234,9 @@ impl AttemptFilter {
             && self.success.is_none_or(|wanted| wanted == success)
             && self.status_class.is_none_or(|class| record.result.status.is_some_and(|status| status / 100 == class))
             && (self.event_types.is_empty() || self.event_types.contains(&record.event_type))
-            && self.before.is_none_or(|before| record.id.time() < before)
-            && self.after.is_none_or(|after| record.id.time() > after)
+            && (!self.first_only || (record.run, record.number) == (0, 1))
+            && self.channel.as_ref().is_none_or(|channel| record.channels.contains(channel))
+            && is_between(record.id.time(), self.after, self.before)
     }
 }
 
@@ -220,14 +258,20 @@ pub enum Cursor<I> {
     Before(I),
 }
 
+impl<I> Cursor<I> {
+    /// The same place in a list of another kind of item.
+    pub fn map<J>(self, other: impl FnOnce(I) -> J) -> Cursor<J> {
+        match self {
+            Self::After(item) => Cursor::After(other(item)),
+            Self::Before(item) => Cursor::Before(other(item)),
+        }
+    }
+}
+
 impl<I> PageRequest<I> {
     /// The same page of another kind of item.
     pub fn map<J>(self, other: impl FnOnce(I) -> J) -> PageRequest<J> {
-        let from = self.from.map(|cursor| match cursor {
-            Cursor::After(item) => Cursor::After(other(item)),
-            Cursor::Before(item) => Cursor::Before(other(item)),
-        });
-        PageRequest { from, limit: self.limit }
+        PageRequest { from: self.from.map(|cursor| cursor.map(other)), limit: self.limit }
     }
 }
 
@@ -252,7 +296,7 @@ impl<T> Page<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::DeadReason;
+    use crate::outcome::{DeadReason, DiscardReason};
 
     #[test]
     fn states_are_ordered_by_run_then_end_then_attempt() {

@@ -25,6 +25,7 @@ pub mod route;
 pub mod seal;
 pub mod signature;
 pub mod step;
+pub mod task;
 
 pub use attempt::{AttemptClass, AttemptResult, Directive, RetryAfter};
 pub use catalog::{CatalogEntry, CatalogFilter, Validation};
@@ -35,7 +36,7 @@ pub use delivery::{Delivery, DeliveryKey, Lane, PastAttempt, Trigger};
 pub use directory::{ApiKey, Application, BodyFormat, Endpoint, EndpointSecret, Policy};
 pub use event::{Event, EventId, Intake, Message, Refusal, RefusalReason, Submission};
 pub use fault::{Fault, FaultKind};
-pub use id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId};
+pub use id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId, TaskId};
 pub use name::{AppRef, Channel, EventPattern, EventType, Uid};
 pub use outcome::{DeadReason, DiscardReason, Outcome};
 pub use route::{Subscription, Subscriptions};

@@ -78,5 +78,8 @@ pub const TOMBSTONE_TTL: Duration = Duration::from_secs(45 * 24 * 3600);
 /// How long messages and attempts are kept by default.
 pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How long a finished task can be asked for.
+pub const TASK_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Failures to *handle* one queue message (ours, not the receiver's) before it is quarantined.
 pub const CRASH_LOOP: u32 = 20;

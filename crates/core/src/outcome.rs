@@ -63,6 +63,26 @@ impl DeadReason {
 pub enum DiscardReason {
     /// The endpoint, or its application, was deleted.
     EndpointDeleted,
+    /// An operator discarded the dead letter.
+    Operator,
+}
+
+impl DiscardReason {
+    /// Every reason.
+    pub const ALL: [Self; 2] = [Self::EndpointDeleted, Self::Operator];
+
+    /// Its name everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EndpointDeleted => "endpoint_deleted",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// From its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
 }
 
 /// What follows.
@@ -89,13 +109,13 @@ impl Outcome {
 }
 
 impl std::fmt::Display for Outcome {
-    /// As stores keep it: `delivered`, `retry:<ms>`, `dead:<reason>`, `discarded`.
+    /// As stores keep it: `delivered`, `retry:<ms>`, `dead:<reason>`, `discarded:<reason>`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Delivered => f.write_str("delivered"),
             Self::Retry { at } => write!(f, "retry:{}", at.as_millis()),
             Self::Dead(reason) => write!(f, "dead:{}", reason.as_str()),
-            Self::Discarded(DiscardReason::EndpointDeleted) => f.write_str("discarded"),
+            Self::Discarded(reason) => write!(f, "discarded:{}", reason.as_str()),
         }
     }
 }
@@ -110,9 +130,9 @@ impl std::str::FromStr for Outcome {
     fn from_str(text: &str) -> Result<Self, BadOutcome> {
         match text.split_once(':') {
             None if text == "delivered" => Ok(Self::Delivered),
-            None if text == "discarded" => Ok(Self::Discarded(DiscardReason::EndpointDeleted)),
             Some(("retry", ms)) => ms.parse().map(|ms| Self::Retry { at: Timestamp::from_millis(ms) }).map_err(|_| BadOutcome),
             Some(("dead", reason)) => DeadReason::from_name(reason).map(Self::Dead).ok_or(BadOutcome),
+            Some(("discarded", reason)) => DiscardReason::from_name(reason).map(Self::Discarded).ok_or(BadOutcome),
             _ => Err(BadOutcome),
         }
     }
@@ -253,8 +273,8 @@ mod tests {
     #[test]
     fn an_outcome_is_read_as_it_was_written() {
         let dead = DeadReason::ALL.map(Outcome::Dead);
-        let others = [Outcome::Delivered, Outcome::Retry { at: NOW }, Outcome::Discarded(DiscardReason::EndpointDeleted)];
-        for outcome in dead.into_iter().chain(others) {
+        let others = [Outcome::Delivered, Outcome::Retry { at: NOW }];
+        for outcome in dead.into_iter().chain(others).chain(DiscardReason::ALL.map(Outcome::Discarded)) {
             assert_eq!(outcome.to_string().parse::<Outcome>().ok(), Some(outcome));
         }
         assert!("retry:soon".parse::<Outcome>().is_err() && "".parse::<Outcome>().is_err());

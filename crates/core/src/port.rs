@@ -1,6 +1,7 @@
 //! The ports: steps of the flow that either happened or did not. No tag, key, exchange or row appears here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -13,11 +14,14 @@ use crate::delivery::{Delivery, DeliveryKey, Lane};
 use crate::directory::{Application, Endpoint, Version};
 use crate::event::{Event, Intake, Message, Refusal};
 use crate::fault::Fault;
-use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId};
-use crate::journal::{AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest};
+use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId, TaskId};
+use crate::journal::{
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest,
+};
 use crate::name::{AppRef, EventType, Uid};
 use crate::outcome::Outcome;
 use crate::route::Subscription;
+use crate::task::Task;
 
 /// An event whose deliveries are all durable: only such an event may be finished.
 #[must_use = "a fanned-out event must be finished"]
@@ -315,7 +319,15 @@ pub trait Log: Send + Sync {
     ) -> Result<Page<DeadLetter>, Fault>;
 
     /// Messages of an application, newest first.
-    async fn messages(&self, app: AppId, page: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault>;
+    async fn messages(
+        &self,
+        app: AppId,
+        filter: &MessageFilter,
+        page: PageRequest<MessageId>,
+    ) -> Result<Page<MessageRecord>, Fault>;
+
+    /// One attempt.
+    async fn attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault>;
 
     /// Attempts, newest first.
     async fn attempts(
@@ -325,6 +337,20 @@ pub trait Log: Send + Sync {
         filter: &AttemptFilter,
         page: PageRequest<AttemptId>,
     ) -> Result<Page<AttemptRecord>, Fault>;
+}
+
+/// Work that outlives the process that began it. Whoever leases a task advances it by writing how far it is; a lease that ends
+/// unwritten is somebody else's.
+#[async_trait]
+pub trait Tasks: Send + Sync {
+    /// Writes a task, new or further on. An unfinished one stays the writer's for `lease`; without one, anybody's.
+    async fn put(&self, task: &Task, lease: Option<Duration>) -> Result<(), Fault>;
+
+    /// One task, finished or not; finished ones are forgotten after [`crate::limits::TASK_KEPT`].
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, Fault>;
+
+    /// Takes the unfinished task that nobody has and that waits for longest.
+    async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault>;
 }
 
 /// Where the journal's entries wait while the journal is away.
@@ -350,7 +376,7 @@ pub struct Request {
     /// The body, exactly as signed.
     pub body: bytes::Bytes,
     /// The whole budget, response included.
-    pub timeout: std::time::Duration,
+    pub timeout: Duration,
 }
 
 /// The one door outward. Infallible by design: the receiver's failure is a result, not an error.

@@ -7,12 +7,12 @@ use hookyard_core::port::{Deliveries, Directory, Journal, Sender};
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Claim, Clock, Delivery, Entropy, Fault, FaultKind, Lane, Policy};
 use hookyard_telemetry::Metrics;
+use hookyard_wire::request::SignatureHeaders;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::in_flight::InFlight;
-use crate::request::SignatureHeaders;
 use crate::view::View;
 
 /// Deliveries taken at once.

@@ -12,10 +12,10 @@ use hookyard_core::{
     Timestamp,
 };
 use hookyard_telemetry::label::{AttemptNumber, Completed, Parked, Success};
+use hookyard_wire::request::{build, shown_url};
 use tokio::sync::Semaphore;
 
 use crate::dispatcher::Dispatcher;
-use crate::request::{build, shown_url};
 use crate::view::Seen;
 
 /// The rest of a delay that is waited for in memory rather than in another tier.

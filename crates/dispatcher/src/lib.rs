@@ -5,8 +5,6 @@
 mod dispatcher;
 mod flow;
 mod in_flight;
-mod request;
 mod view;
 
 pub use dispatcher::{Dispatcher, DispatcherConfig, Seams};
-pub use request::SignatureHeaders;

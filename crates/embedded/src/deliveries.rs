@@ -128,13 +128,10 @@ impl Store {
     }
 }
 
-/// A delivery of a further run. What its earlier run left dead is dead no longer.
+/// A delivery of a further run.
 fn insert(connection: &Connection, delivery: &Delivery) -> rusqlite::Result<()> {
     let message = &delivery.message;
     keep_message(connection, message, DeliveryWriter::new(message).message())?;
-    let revive = "DELETE FROM deliveries WHERE message = ?1 AND endpoint = ?2 AND state = 'dead'";
-    let key = (&message.id.as_bytes()[..], &delivery.endpoint.as_bytes()[..]);
-    connection.prepare_cached(revive)?.execute(key)?;
     insert_delivery(connection, delivery)
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest};
+use hookyard_core::journal::{
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest,
+};
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::{
     AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId, Outcome,
@@ -15,7 +17,7 @@ use hookyard_wire::record::{read_attempt, read_dead_letter, write_attempt, write
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::events::keep_message;
-use crate::pages::{beyond, bounds, cursor_bytes, filtered, limit_of, paged, towards, unreadable};
+use crate::pages::{Way, cursor_bytes, filtered, towards, unreadable};
 use crate::store::Store;
 
 /// A message's row: its body and the endpoints it was routed to.
@@ -84,28 +86,46 @@ impl Log for Store {
         filter: &DeadLetterFilter,
         page: PageRequest<DeadLetterId>,
     ) -> Result<Page<DeadLetter>, Fault> {
-        let (newer, from) = bounds(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())));
+        let way = Way::new(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())), filter.after, filter.before);
         let (limit, filter) = (page.limit, filter.clone());
         let read = move |_: &_, connection: &Connection| {
-            let query = format!("SELECT id, record FROM dead_letters WHERE app = ?2 AND id {}", towards(newer));
+            let query = format!("SELECT id, record FROM dead_letters WHERE app = ?2 AND id {}", towards(way.newer));
             let mut query = connection.prepare_cached(&query)?;
-            let rows = query.query((from, &app.as_bytes()[..]))?;
+            let rows = query.query((&way.from, &app.as_bytes()[..]))?;
             let read = |row: &Row<'_>| read_dead_letter(&row.get::<_, Vec<u8>>(1)?).map_err(unreadable);
-            filtered(rows, newer, limit, read, |letter| filter.passes(letter))
+            filtered(rows, &way, limit, read, |letter| filter.passes(letter))
         };
         self.0.read("list dead letters", read).await
     }
 
-    async fn messages(&self, app: AppId, page: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault> {
-        let (newer, from) = bounds(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())));
-        let query = format!("SELECT body, routed FROM messages WHERE app = ?3 AND body IS NOT NULL AND id {}", beyond(newer));
-        let limit = page.limit;
+    async fn messages(
+        &self,
+        app: AppId,
+        filter: &MessageFilter,
+        page: PageRequest<MessageId>,
+    ) -> Result<Page<MessageRecord>, Fault> {
+        let way = Way::new(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())), filter.after, filter.before);
+        let (limit, filter) = (page.limit, filter.clone());
         let read = move |_: &_, connection: &Connection| {
+            let query = format!(
+                "SELECT id, body, routed FROM messages WHERE app = ?2 AND body IS NOT NULL AND id {}",
+                towards(way.newer)
+            );
             let mut query = connection.prepare_cached(&query)?;
-            let rows = query.query_map((from, limit_of(limit), &app.as_bytes()[..]), |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect::<rusqlite::Result<Vec<MessageRow>>>()
+            let rows = query.query((&way.from, &app.as_bytes()[..]))?;
+            let read = |row: &Row<'_>| message_of((row.get(1)?, row.get(2)?)).map_err(unreadable);
+            filtered(rows, &way, limit, read, |record| filter.passes(record))
         };
-        paged(self.0.read("list messages", read).await?, newer, limit, message_of)
+        self.0.read("list messages", read).await
+    }
+
+    async fn attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault> {
+        let read = move |_: &_, connection: &Connection| {
+            let query = "SELECT record FROM attempts WHERE id = ?1 AND message = ?2 AND app = ?3";
+            let row = (&attempt.as_bytes()[..], &message.as_bytes()[..], &app.as_bytes()[..]);
+            connection.prepare_cached(query)?.query_row(row, |row| row.get::<_, Vec<u8>>(0)).optional()
+        };
+        self.0.read("read an attempt", read).await?.map(attempt_of).transpose()
     }
 
     async fn attempts(
@@ -115,18 +135,19 @@ impl Log for Store {
         filter: &AttemptFilter,
         page: PageRequest<AttemptId>,
     ) -> Result<Page<AttemptRecord>, Fault> {
-        let (newer, from) = bounds(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())));
+        let way = Way::new(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())), filter.after, filter.before);
         let (limit, filter) = (page.limit, filter.clone());
-        let (column, value) = match of {
-            AttemptsOf::Message(message) => ("message", message.as_bytes().to_vec()),
-            AttemptsOf::Endpoint(endpoint) => ("endpoint", endpoint.as_bytes().to_vec()),
+        let (condition, value) = match of {
+            AttemptsOf::Message(message) => ("message = ?3", message.as_bytes().to_vec()),
+            AttemptsOf::Endpoint(endpoint) => ("endpoint = ?3", endpoint.as_bytes().to_vec()),
+            AttemptsOf::App => ("?3 = x''", Vec::new()),
         };
         let read = move |_: &_, connection: &Connection| {
-            let query = format!("SELECT id, record FROM attempts WHERE app = ?2 AND {column} = ?3 AND id {}", towards(newer));
+            let query = format!("SELECT id, record FROM attempts WHERE app = ?2 AND {condition} AND id {}", towards(way.newer));
             let mut query = connection.prepare_cached(&query)?;
-            let rows = query.query((from, &app.as_bytes()[..], value))?;
+            let rows = query.query((&way.from, &app.as_bytes()[..], value))?;
             let read = |row: &Row<'_>| read_attempt(Bytes::from(row.get::<_, Vec<u8>>(1)?)).map_err(unreadable);
-            filtered(rows, newer, limit, read, |record| filter.passes(record))
+            filtered(rows, &way, limit, read, |record| filter.passes(record))
         };
         self.0.read("list attempts", read).await
     }
@@ -207,8 +228,12 @@ fn merge(
                  ON CONFLICT (id) DO UPDATE SET ended = ended + ?3, dead = dead + ?4";
     connection.prepare_cached(count)?.execute((message, &key.app.as_bytes()[..], ended - old_ended, dead - old_dead))?;
     if old_dead > 0 {
-        let revive = "DELETE FROM dead_letters WHERE message = ?1 AND endpoint = ?2";
-        connection.prepare_cached(revive)?.execute((message, endpoint))?;
+        for revive in [
+            "DELETE FROM dead_letters WHERE message = ?1 AND endpoint = ?2",
+            "DELETE FROM deliveries WHERE message = ?1 AND endpoint = ?2 AND state = 'dead'",
+        ] {
+            connection.prepare_cached(revive)?.execute((message, endpoint))?;
+        }
     }
     if let Some(letter) = letter {
         let bury = "INSERT INTO dead_letters (id, app, message, endpoint, record) VALUES (?1, ?2, ?3, ?4, ?5)";

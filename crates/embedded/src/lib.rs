@@ -14,6 +14,7 @@ mod journal;
 mod lease;
 mod pages;
 mod store;
+mod tasks;
 mod writer;
 
 pub use store::{OpenError, Seams, Store};

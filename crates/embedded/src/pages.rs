@@ -1,8 +1,8 @@
 //! Pages of lists, newest first.
 
-use hookyard_core::Fault;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{Cursor, Page};
+use hookyard_core::{Fault, MessageId, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Error, Row, Rows};
 
@@ -47,17 +47,51 @@ pub fn paged<R, T>(rows: Vec<R>, newer: bool, limit: usize, read: impl Fn(R) -> 
     Ok(Page::whole(items, done))
 }
 
-/// A page, newest first, of what passes: an id and an item per row of a query [`beyond`] the cursor, which need not have a limit.
+/// A way along a list whose ids begin with a moment: what a filter on time leaves out is not looked at.
+pub struct Way {
+    /// Towards newer items.
+    pub newer: bool,
+    /// Begin beyond this.
+    pub from: Vec<u8>,
+    /// End there.
+    end: Option<Timestamp>,
+}
+
+impl Way {
+    /// From a cursor, between these moments.
+    pub fn new(cursor: Option<(bool, Vec<u8>)>, after: Option<Timestamp>, before: Option<Timestamp>) -> Self {
+        let (newer, from) = bounds(cursor);
+        let bound = |moment: Timestamp| {
+            let ms = u64::try_from(moment.as_millis()).unwrap_or(0);
+            [&ms.to_be_bytes()[2..], &[if newer { u8::MAX } else { 0 }; ID_BYTES - 6]].concat()
+        };
+        match (newer, after, before) {
+            (true, Some(after), end) => Self { newer, from: from.max(bound(after)), end },
+            (false, end, Some(before)) => Self { newer, from: from.min(bound(before)), end },
+            (true, None, end) | (false, end, None) => Self { newer, from, end },
+        }
+    }
+
+    fn is_past(&self, id: [u8; ID_BYTES]) -> bool {
+        let moment = MessageId::from_bytes(id).time();
+        self.end.is_some_and(|end| if self.newer { moment >= end } else { moment <= end })
+    }
+}
+
+/// A page, newest first, of what passes: an id and an item per row of a query along `way`.
 pub fn filtered<T>(
     mut rows: Rows<'_>,
-    newer: bool,
+    way: &Way,
     limit: usize,
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     passes: impl Fn(&T) -> bool,
 ) -> rusqlite::Result<Page<T>> {
-    let (mut items, mut examined, mut reached) = (Vec::new(), 0, None);
-    let mut done = true;
+    let (mut items, mut examined, mut reached, mut done) = (Vec::new(), 0, None, true);
     while let Some(row) = rows.next()? {
+        let id: [u8; ID_BYTES] = row.get(0)?;
+        if way.is_past(id) {
+            break;
+        }
         if items.len() == limit {
             (done, reached) = (false, None);
             break;
@@ -67,13 +101,13 @@ pub fn filtered<T>(
             break;
         }
         examined += 1;
-        reached = Some(row.get::<_, [u8; ID_BYTES]>(0)?);
+        reached = Some(id);
         let item = read(row)?;
         if passes(&item) {
             items.push(item);
         }
     }
-    if newer {
+    if way.newer {
         items.reverse();
     }
     Ok(Page { items, done, reached: reached.filter(|_| !done) })

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use hookyard_core::grant::Grant;
-use hookyard_core::{AppId, AppRef, Message, Submission, limits};
+use hookyard_core::{AppId, AppRef, Submission, limits};
 use hookyard_wire::problem::Problem;
-use hookyard_wire::shown;
+use hookyard_wire::shown::MessageOut;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::accept::{Intake, NotAccepted};
+use crate::application;
 
 /// The routes of publishing; the caller's [`Grant`] must be in the request's extensions.
 pub fn routes(intake: Arc<Intake>) -> Router {
@@ -36,18 +37,10 @@ struct MessageIn<'a> {
     payload: &'a RawValue,
 }
 
-/// A message as the API shows it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct MessageOut {
-    id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_id: Option<String>,
-    event_type: String,
-    payload: Box<RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channels: Option<Vec<String>>,
-    timestamp: String,
+/// What else the target's clients may ask for.
+#[derive(Deserialize)]
+struct PublishQuery {
+    with_content: Option<bool>,
 }
 
 /// Several of them.
@@ -76,10 +69,11 @@ async fn publish(
     State(intake): State<Arc<Intake>>,
     Extension(grant): Extension<Grant>,
     Path(app): Path<String>,
+    Query(query): Query<PublishQuery>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let id = destination(&intake, &grant, &app).await?;
-    let message = accept(&intake, id, &body).await?;
+    let id = destination(&intake, &grant, &app, Some(&body)).await?;
+    let message = accept(&intake, id, &body, query.with_content.unwrap_or(true)).await?;
     Ok((StatusCode::ACCEPTED, Json(message)).into_response())
 }
 
@@ -90,13 +84,13 @@ async fn publish_batch(
     Path(app): Path<String>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let id = destination(&intake, &grant, &app).await?;
+    let id = destination(&intake, &grant, &app, None).await?;
     let batch: BatchIn<'_> = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
     if batch.messages.len() > limits::BATCH_MESSAGES {
         return Err(Problem::invalid("messages", format!("at most {} messages", limits::BATCH_MESSAGES)));
     }
     let bodies: Vec<Bytes> = batch.messages.iter().map(|message| body.slice_ref(message.get().as_bytes())).collect();
-    let accepting = bodies.iter().map(|body| accept(&intake, id, body));
+    let accepting = bodies.iter().map(|body| accept(&intake, id, body, true));
     let results = join_all(accepting).await.into_iter().map(|accepted| match accepted {
         Ok(message) => ResultOut { status: StatusCode::ACCEPTED.as_u16(), message: Some(message), error: None },
         Err(problem) => ResultOut { status: problem.status().as_u16(), message: None, error: Some(problem) },
@@ -104,8 +98,8 @@ async fn publish_batch(
     Ok((StatusCode::ACCEPTED, Json(BatchOut { results: results.collect() })).into_response())
 }
 
-/// The application to publish to, if the caller may.
-async fn destination(intake: &Intake, grant: &Grant, app: &str) -> Result<AppId, Problem> {
+/// The application to publish to, if the caller may. One that is not there is created if the message in `body` brings it along.
+async fn destination(intake: &Intake, grant: &Grant, app: &str, body: Option<&Bytes>) -> Result<AppId, Problem> {
     let named: AppRef = app.parse().map_err(|_| Problem::not_found("there is no such application"))?;
     let resolved = intake.seams.directory.resolve(std::slice::from_ref(&named)).await;
     let resolved = resolved.map_err(|fault| {
@@ -116,12 +110,16 @@ async fn destination(intake: &Intake, grant: &Grant, app: &str) -> Result<AppId,
     if !grant.may_publish(&named, id) {
         return Err(Problem::forbidden());
     }
-    id.ok_or_else(|| Problem::not_found("there is no such application"))
+    match (id, body) {
+        (Some(id), _) => Ok(id),
+        (None, Some(body)) if grant.is_admin() => application::create(intake, named, body).await,
+        (None, _) => Err(application::none()),
+    }
 }
 
-async fn accept(intake: &Intake, app: AppId, body: &Bytes) -> Result<MessageOut, Problem> {
+async fn accept(intake: &Intake, app: AppId, body: &Bytes, with_content: bool) -> Result<MessageOut, Problem> {
     match intake.accept(app, read(body)?).await {
-        Ok(message) => Ok(show(&message)),
+        Ok(message) => Ok(MessageOut::new(&message, with_content)),
         Err(error) => {
             if let NotAccepted::Fault(fault) = &error {
                 tracing::warn!(error = fault.chain(), "cannot accept");
@@ -154,18 +152,5 @@ fn malformed(error: &serde_json::Error) -> Problem {
             let detail = format!("{category:?} error at line {} column {}", error.line(), error.column());
             Problem::new(StatusCode::BAD_REQUEST, "invalid_json", detail)
         }
-    }
-}
-
-fn show(message: &Message) -> MessageOut {
-    let event = &*message.event;
-    let channels: Vec<String> = event.channels.iter().map(ToString::to_string).collect();
-    MessageOut {
-        id: message.id.to_string(),
-        event_id: event.id.as_ref().map(|id| id.as_str().to_owned()),
-        event_type: event.event_type.to_string(),
-        payload: shown::payload(event),
-        channels: Some(channels).filter(|channels| !channels.is_empty()),
-        timestamp: event.accepted_at.to_string(),
     }
 }

@@ -1,6 +1,7 @@
 //! Intake over HTTP: an event is durable before it is answered.
 
 mod accept;
+mod application;
 mod http;
 
 pub use accept::{Intake, NotAccepted, Seams};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use hookyard_core::Fault;
-use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log};
+use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Tasks};
 use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
@@ -31,6 +31,7 @@ pub struct Ports {
     pub catalog: Arc<dyn Catalog>,
     pub journal: Arc<dyn Journal>,
     pub log: Arc<dyn Log>,
+    pub tasks: Arc<dyn Tasks>,
 }
 
 /// What everything is kept in.
@@ -81,6 +82,7 @@ impl Backend {
                 catalog: Arc::new(cluster.store.clone()),
                 journal: Arc::clone(&cluster.journal) as _,
                 log: Arc::new(cluster.log.clone()),
+                tasks: Arc::new(cluster.store.clone()),
             },
             Self::Embedded(embedded) => {
                 let store = Arc::new(embedded.store.clone());
@@ -90,7 +92,8 @@ impl Backend {
                     directory: Arc::clone(&store) as _,
                     catalog: Arc::clone(&store) as _,
                     journal: Arc::clone(&store) as _,
-                    log: store,
+                    log: Arc::clone(&store) as _,
+                    tasks: store,
                 }
             }
         }

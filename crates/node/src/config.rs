@@ -14,7 +14,7 @@ use hookyard_core::address::AllowList;
 use hookyard_core::event::Admission;
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::{BodyFormat, Policy, limits};
-use hookyard_dispatcher::SignatureHeaders;
+use hookyard_wire::request::SignatureHeaders;
 use ipnet::IpNet;
 use serde::Deserialize;
 

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
+use hookyard_admin::{Api, Style};
+use hookyard_core::port::Sender;
 use hookyard_core::{Fault, limits};
 use hookyard_dispatcher::{Dispatcher, DispatcherConfig};
 use hookyard_egress::{Egress, install_crypto};
@@ -64,13 +66,21 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     if roles.router {
         services.spawn(router(&ports, &metrics, &seams).run(stop.clone()));
     }
+    let style =
+        Style { signature_headers: settings.signature_headers, user_agent: format!("Hookyard/{}", env!("CARGO_PKG_VERSION")) };
+    let egress = Egress::new(settings.allow.clone(), Arc::clone(&seams.look_up), Arc::clone(&seams.clock));
+    let sender: Arc<dyn Sender> = Arc::new(egress.context("the HTTP client cannot be built")?);
     if roles.dispatcher {
-        services.spawn(dispatcher(settings, &ports, &metrics, &seams)?.run(stop.clone()));
+        services.spawn(dispatcher(settings, &ports, &style, Arc::clone(&sender), &metrics, &seams).run(stop.clone()));
     }
     let state = Arc::new(Ops { metrics: metrics.clone(), backend: backend.clone(), draining: AtomicBool::new(false) });
     let ops = listen(settings.config.ops_listen, ops::routes(Arc::clone(&state)), &background, close.clone()).await?;
     let api = if roles.serves_http() {
-        let app = api(settings, roles, &ports, &metrics, &seams);
+        let admin = roles.admin.then(|| admin(settings, &ports, style, sender, &seams));
+        if let Some(admin) = &admin {
+            services.spawn(hookyard_admin::work(Arc::clone(admin), stop.clone()));
+        }
+        let app = api(settings, admin, &ports, &metrics, &seams);
         Some(listen(settings.config.listen, app, &services, stop.clone()).await?)
     } else {
         None
@@ -154,31 +164,52 @@ fn router(ports: &Ports, metrics: &Metrics, seams: &Seams) -> hookyard_router::R
     })
 }
 
-fn dispatcher(settings: &Settings, ports: &Ports, metrics: &Metrics, seams: &Seams) -> anyhow::Result<Arc<Dispatcher>> {
-    let clock = Arc::clone(&seams.clock);
-    let egress =
-        Egress::new(settings.allow.clone(), Arc::clone(&seams.look_up), clock).context("the HTTP client cannot be built")?;
+fn dispatcher(
+    settings: &Settings,
+    ports: &Ports,
+    style: &Style,
+    sender: Arc<dyn Sender>,
+    metrics: &Metrics,
+    seams: &Seams,
+) -> Arc<Dispatcher> {
     let config = DispatcherConfig {
         policy: settings.policy.clone(),
         concurrency: settings.config.delivery.concurrency,
-        signature_headers: settings.signature_headers,
-        user_agent: format!("Hookyard/{}", env!("CARGO_PKG_VERSION")),
+        signature_headers: style.signature_headers,
+        user_agent: style.user_agent.clone(),
         endpoint_memory: settings.config.delivery.endpoint_memory,
     };
     let seams = hookyard_dispatcher::Seams {
         deliveries: Arc::clone(&ports.deliveries),
         directory: Arc::clone(&ports.directory),
         journal: Arc::clone(&ports.journal),
-        sender: Arc::new(egress),
+        sender,
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),
         tripwire: Arc::clone(&seams.tripwire),
     };
-    Ok(Dispatcher::new(seams, config))
+    Dispatcher::new(seams, config)
 }
 
-fn api(settings: &Settings, roles: Roles, ports: &Ports, metrics: &Metrics, seams: &Seams) -> Router {
+fn admin(settings: &Settings, ports: &Ports, style: Style, sender: Arc<dyn Sender>, seams: &Seams) -> Arc<Api> {
+    Api::new(hookyard_admin::Seams {
+        directory: Arc::clone(&ports.directory),
+        catalog: Arc::clone(&ports.catalog),
+        deliveries: Arc::clone(&ports.deliveries),
+        journal: Arc::clone(&ports.journal),
+        log: Arc::clone(&ports.log),
+        tasks: Arc::clone(&ports.tasks),
+        sender,
+        policy: settings.policy.clone(),
+        style,
+        clock: Arc::clone(&seams.clock),
+        entropy: Arc::clone(&seams.entropy),
+        allow: Arc::new(settings.allow.clone()),
+    })
+}
+
+fn api(settings: &Settings, admin: Option<Arc<Api>>, ports: &Ports, metrics: &Metrics, seams: &Seams) -> Router {
     let intake = hookyard_ingest::Seams {
         events: Arc::clone(&ports.events),
         directory: Arc::clone(&ports.directory),
@@ -189,17 +220,8 @@ fn api(settings: &Settings, roles: Roles, ports: &Ports, metrics: &Metrics, seam
         tripwire: Arc::clone(&seams.tripwire),
     };
     let mut routes = hookyard_ingest::routes(Intake::new(intake, settings.admission));
-    if roles.admin {
-        routes = routes.merge(hookyard_admin::routes(hookyard_admin::Seams {
-            directory: Arc::clone(&ports.directory),
-            catalog: Arc::clone(&ports.catalog),
-            deliveries: Arc::clone(&ports.deliveries),
-            journal: Arc::clone(&ports.journal),
-            log: Arc::clone(&ports.log),
-            clock: Arc::clone(&seams.clock),
-            entropy: Arc::clone(&seams.entropy),
-            allow: Arc::new(settings.allow.clone()),
-        }));
+    if let Some(admin) = admin {
+        routes = routes.merge(hookyard_admin::routes(admin));
     }
     let front = Front {
         verifier: Verifier::new(&settings.jwt_secret),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, Entry, MessageRecord, Page, PageRequest,
+    AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest,
 };
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::{
-    AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId,
+    AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId, Timestamp,
 };
 use hookyard_telemetry::label::StoreOp;
 use hookyard_wire::record::{read_attempt, read_dead_letter, read_message};
@@ -55,30 +55,37 @@ impl RedisJournal {
         today - kept - MARGIN_DAYS..=today + 1
     }
 
-    /// Ids from a list that spans days, nearest first beyond the cursor, with whatever else their members hold.
+    /// Members of a list that spans days, nearest first along `way`. Members begin with an id.
     async fn walk_days(
         &self,
         operation: &'static str,
         key: impl Fn(i64) -> String,
-        towards: Towards,
-        from: Option<[u8; 20]>,
+        way: &Way,
+        from: Option<&[u8]>,
         count: usize,
     ) -> Result<Vec<Vec<u8>>, Fault> {
-        let cursor_day = from.map(|id| keys::day_of(MessageId::from_bytes(id).time()));
-        let days = self.days();
-        let days: Vec<i64> = match towards {
-            Towards::Older => days.rev().filter(|day| cursor_day.is_none_or(|cursor| *day <= cursor)).collect(),
-            Towards::Newer => days.filter(|day| cursor_day.is_none_or(|cursor| *day >= cursor)).collect(),
+        let from = from.or(way.from.as_deref());
+        let cursor_day = from.and_then(MessageId::from_prefix).map(|id| keys::day_of(id.time()));
+        let end_day = way.end.map(keys::day_of);
+        let (first, last) = match way.towards {
+            Towards::Older => (end_day, cursor_day),
+            Towards::Newer => (cursor_day, end_day),
         };
-        let bound = from.map(|id| beyond(towards, id));
+        let within = |day: &i64| first.is_none_or(|first| *day >= first) && last.is_none_or(|last| *day <= last);
+        let mut days: Vec<i64> = self.days().filter(within).collect();
+        if way.towards == Towards::Older {
+            days.reverse();
+        }
         let mut found = Vec::new();
         for day in days {
             let wanted = count - found.len();
-            found.extend(walk(&self.store.journal, operation, &key(day), towards, bound.as_deref(), wanted).await?);
+            found.extend(walk(&self.store.journal, operation, &key(day), way.towards, from, wanted).await?);
             if found.len() >= count {
                 break;
             }
         }
+        // What lies past the end is not asked for, and ends the list.
+        found.truncate(found.iter().position(|member| way.is_past(member)).unwrap_or(found.len()));
         Ok(found)
     }
 
@@ -166,37 +173,40 @@ impl Log for RedisJournal {
         page: PageRequest<DeadLetterId>,
     ) -> Result<Page<DeadLetter>, Fault> {
         const OPERATION: &str = "list dead letters";
-        let (towards, from) = direction(page.from);
-        let mut from = from.map(|id| beyond(towards, *id.as_bytes()));
-        let mut found = Filtered::new(page.limit);
+        let way = Way::new(page.from.map(|cursor| cursor.map(|id| *id.as_bytes())), filter.after, filter.before);
+        let (mut found, mut from) = (Filtered::new(page.limit, *filter == DeadLetterFilter::default()), way.from.clone());
         while found.wants_more() {
-            let members = walk(&self.store.journal, OPERATION, &keys::dead_letters(app), towards, from.as_deref(), CHUNK).await?;
+            let key = keys::dead_letters(app);
+            let mut members = walk(&self.store.journal, OPERATION, &key, way.towards, from.as_deref(), found.chunk).await?;
+            members.truncate(members.iter().position(|member| way.is_past(member)).unwrap_or(members.len()));
             let letters: Vec<DeadLetter> = members.iter().map(|member| letter_of(OPERATION, member)).collect::<Result<_, _>>()?;
-            found.add(members.len(), letters, |letter| filter.passes(letter), |letter| *letter.id.as_bytes());
-            from = members.last().cloned().or(from);
+            found.add(&members, letters, |letter| filter.passes(letter));
+            from = members.last().map(|last| way.beyond(last)).or(from);
         }
-        Ok(found.page(towards))
+        Ok(found.page(way.towards))
     }
 
-    async fn messages(&self, app: AppId, page: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault> {
+    async fn messages(
+        &self,
+        app: AppId,
+        filter: &MessageFilter,
+        page: PageRequest<MessageId>,
+    ) -> Result<Page<MessageRecord>, Fault> {
         const OPERATION: &str = "list messages";
-        let (towards, from) = direction(page.from);
-        let from = from.map(|id| *id.as_bytes());
-        let found = self.walk_days(OPERATION, |day| keys::messages(app, day), towards, from, page.limit + 1).await?;
-        let done = found.len() <= page.limit;
-        let ids = found.iter().take(page.limit).filter_map(|member| MessageId::from_slice(member));
-        let mut pipeline = redis::pipe();
-        for id in ids {
-            pipeline.hget(keys::message(app, id), "m");
+        let way = Way::new(page.from.map(|cursor| cursor.map(|id| *id.as_bytes())), filter.after, filter.before);
+        let (mut found, mut from) = (Filtered::new(page.limit, *filter == MessageFilter::default()), None);
+        while found.wants_more() {
+            let members = self.walk_days(OPERATION, |day| keys::messages(app, day), &way, from.as_deref(), found.chunk).await?;
+            let ids: Vec<MessageId> = members.iter().filter_map(|member| MessageId::from_slice(member)).collect();
+            let records = self.read_messages(OPERATION, app, &ids).await?;
+            found.add(&members, records, |record| filter.passes(record));
+            from = members.last().map(|last| way.beyond(last)).or(from);
         }
-        let records: Vec<Option<Vec<u8>>> =
-            if pipeline.is_empty() { Vec::new() } else { self.store.journal.query(StoreOp::Read, OPERATION, &pipeline).await? };
-        let read = |bytes| read_message(owned(bytes)).map_err(|error| Fault::corrupt(OPERATION, error));
-        let mut items: Vec<MessageRecord> = records.into_iter().flatten().map(read).collect::<Result<_, _>>()?;
-        if towards == Towards::Newer {
-            items.reverse();
-        }
-        Ok(Page::whole(items, done))
+        Ok(found.page(way.towards))
+    }
+
+    async fn attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault> {
+        Ok(self.read_attempts("read an attempt", app, &[(attempt, message)]).await?.pop())
     }
 
     async fn attempts(
@@ -207,68 +217,126 @@ impl Log for RedisJournal {
         page: PageRequest<AttemptId>,
     ) -> Result<Page<AttemptRecord>, Fault> {
         const OPERATION: &str = "list attempts";
-        let (towards, mut from) = direction(page.from);
+        let way = Way::new(page.from.map(|cursor| cursor.map(|id| *id.as_bytes())), filter.after, filter.before);
         let all = match of {
             AttemptsOf::Message(message) => Some((message, self.attempt_ids_of(OPERATION, app, message).await?)),
-            AttemptsOf::Endpoint(_) => None,
+            AttemptsOf::Endpoint(_) | AttemptsOf::App => None,
         };
-        let mut found = Filtered::new(page.limit);
+        let (mut found, mut from) = (Filtered::new(page.limit, *filter == AttemptFilter::default()), None);
         while found.wants_more() {
-            let ids = match (&all, of) {
-                (Some((message, ids)), _) => next_of(ids, towards, from).map(|id| (id, *message)).collect(),
-                (None, AttemptsOf::Endpoint(endpoint)) => self.next_to(OPERATION, app, endpoint, towards, from).await?,
-                (None, AttemptsOf::Message(_)) => Vec::new(),
+            let members = match (&all, of) {
+                (Some((message, ids)), _) => next_of(ids, *message, &way, from.as_deref(), found.chunk),
+                (None, AttemptsOf::Endpoint(endpoint)) => {
+                    let key = |day| keys::attempts_to(app, endpoint, day);
+                    self.walk_days(OPERATION, key, &way, from.as_deref(), found.chunk).await?
+                }
+                (None, _) => {
+                    self.walk_days(OPERATION, |day| keys::attempts(app, day), &way, from.as_deref(), found.chunk).await?
+                }
             };
-            from = ids.last().map(|(id, _)| *id).or(from);
+            let ids: Vec<(AttemptId, MessageId)> = members.iter().filter_map(|member| split(member)).collect();
             let records = self.read_attempts(OPERATION, app, &ids).await?;
-            found.add(ids.len(), records, |record| filter.passes(record), |record| *record.id.as_bytes());
+            found.add(&members, records, |record| filter.passes(record));
+            from = members.last().map(|last| way.beyond(last)).or(from);
         }
-        Ok(found.page(towards))
+        Ok(found.page(way.towards))
     }
 }
 
 impl RedisJournal {
-    async fn next_to(
-        &self,
-        operation: &'static str,
-        app: AppId,
-        endpoint: EndpointId,
-        towards: Towards,
-        from: Option<AttemptId>,
-    ) -> Result<Vec<(AttemptId, MessageId)>, Fault> {
-        let from = from.map(|id| *id.as_bytes());
-        let members = self.walk_days(operation, |day| keys::attempts(app, endpoint, day), towards, from, CHUNK).await?;
-        let split = |member: Vec<u8>| {
-            let (attempt, message) = member.split_at_checked(20)?;
-            Some((AttemptId::from_slice(attempt)?, MessageId::from_slice(message)?))
-        };
-        Ok(members.into_iter().filter_map(split).collect())
+    async fn read_messages(&self, operation: &'static str, app: AppId, ids: &[MessageId]) -> Result<Vec<MessageRecord>, Fault> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for id in ids {
+            pipeline.hget(keys::message(app, *id), "m");
+        }
+        let records: Vec<Option<Vec<u8>>> = self.store.journal.query(StoreOp::Read, operation, &pipeline).await?;
+        let read = |bytes| read_message(owned(bytes)).map_err(|error| Fault::corrupt(operation, error));
+        records.into_iter().flatten().map(read).collect()
     }
 }
+
+/// Attempt and message of a list's member.
+fn split(member: &[u8]) -> Option<(AttemptId, MessageId)> {
+    let (attempt, message) = member.split_at_checked(ID_BYTES)?;
+    Some((AttemptId::from_slice(attempt)?, MessageId::from_slice(message)?))
+}
+
+/// A way along a list whose members begin with an id, which begins with a moment: what a filter on time leaves out is not looked at.
+struct Way {
+    towards: Towards,
+    /// Begin beyond this.
+    from: Option<Vec<u8>>,
+    /// End there.
+    end: Option<Timestamp>,
+}
+
+impl Way {
+    fn new(cursor: Option<Cursor<[u8; ID_BYTES]>>, after: Option<Timestamp>, before: Option<Timestamp>) -> Self {
+        let towards = if matches!(cursor, Some(Cursor::Before(_))) { Towards::Newer } else { Towards::Older };
+        let mut way = Self { towards, from: None, end: None };
+        let cursor = cursor.map(|cursor| match cursor {
+            Cursor::After(id) | Cursor::Before(id) => way.beyond(&id),
+        });
+        let bound = |moment: Timestamp| {
+            let ms = u64::try_from(moment.as_millis()).unwrap_or(0);
+            let rest = if towards == Towards::Newer { u8::MAX } else { 0 };
+            [&ms.to_be_bytes()[2..], &[rest; ID_BYTES - 6 + BEYOND]].concat()
+        };
+        (way.from, way.end) = match towards {
+            Towards::Newer => (cursor.max(after.map(bound)), before),
+            Towards::Older => (cursor.into_iter().chain(before.map(bound)).min(), after),
+        };
+        way
+    }
+
+    /// The bound beyond an item. Members may be longer than the id: towards newer ones, the item's own must be passed over.
+    fn beyond(&self, member: &[u8]) -> Vec<u8> {
+        let id = member.get(..ID_BYTES).unwrap_or(member);
+        match self.towards {
+            Towards::Newer => [id, &[u8::MAX; BEYOND]].concat(),
+            Towards::Older => id.to_vec(),
+        }
+    }
+
+    fn is_past(&self, member: &[u8]) -> bool {
+        let Some(moment) = MessageId::from_prefix(member).map(|id| id.time()) else { return false };
+        self.end.is_some_and(|end| if self.towards == Towards::Newer { moment >= end } else { moment <= end })
+    }
+}
+
+/// Bytes after an id that put a bound past every member with that id: more than a second id has.
+const BEYOND: usize = 24;
 
 /// A page of what passes, gathered chunk by chunk.
 struct Filtered<T> {
     items: Vec<T>,
     limit: usize,
+    /// Members read at once.
+    chunk: usize,
     examined: usize,
     done: bool,
     reached: Option<[u8; ID_BYTES]>,
 }
 
 impl<T> Filtered<T> {
-    fn new(limit: usize) -> Self {
-        Self { items: Vec::new(), limit, examined: 0, done: false, reached: None }
+    /// A page of this many; unless something is left out, no more is read than that.
+    fn new(limit: usize, is_whole: bool) -> Self {
+        let chunk = if is_whole { limit + 1 } else { CHUNK };
+        Self { items: Vec::new(), limit, chunk, examined: 0, done: false, reached: None }
     }
 
     fn wants_more(&self) -> bool {
         self.items.len() <= self.limit && self.examined < EXAMINED_MOST && !self.done
     }
 
-    /// What the next `read` entries of the list hold; fewer than were asked for end it.
-    fn add(&mut self, read: usize, items: Vec<T>, passes: impl Fn(&T) -> bool, id: impl Fn(&T) -> [u8; ID_BYTES]) {
-        self.examined += read;
-        self.done = read < CHUNK;
-        self.reached = items.last().map(id).or(self.reached);
+    /// What the next members of the list hold; fewer than were read at once end it.
+    fn add(&mut self, members: &[Vec<u8>], items: Vec<T>, passes: impl Fn(&T) -> bool) {
+        self.examined += members.len();
+        self.done = members.len() < self.chunk;
+        self.reached = members.last().and_then(|last| last.first_chunk().copied()).or(self.reached);
         self.items.extend(items.into_iter().filter(passes));
     }
 
@@ -283,32 +351,23 @@ impl<T> Filtered<T> {
     }
 }
 
-/// The bound of a walk beyond the item of this id. Members may be longer than the id: towards newer ones, the cursor's own must be
-/// passed over.
-fn beyond(towards: Towards, id: [u8; ID_BYTES]) -> Vec<u8> {
-    match towards {
-        Towards::Newer => [&id[..], &[0xff; 24]].concat(),
-        Towards::Older => id.to_vec(),
-    }
-}
-
 fn letter_of(operation: &'static str, member: &[u8]) -> Result<DeadLetter, Fault> {
     read_dead_letter(member.get(ID_BYTES..).unwrap_or_default()).map_err(|error| Fault::corrupt(operation, error))
 }
 
-fn direction<I>(from: Option<Cursor<I>>) -> (Towards, Option<I>) {
-    match from {
-        None => (Towards::Older, None),
-        Some(Cursor::After(id)) => (Towards::Older, Some(id)),
-        Some(Cursor::Before(id)) => (Towards::Newer, Some(id)),
+/// The next attempts of a message along `way`, beyond `from`, from all of them in order.
+fn next_of(ids: &[AttemptId], message: MessageId, way: &Way, from: Option<&[u8]>, count: usize) -> Vec<Vec<u8>> {
+    let from = from.or(way.from.as_deref());
+    let member = |id: &AttemptId| [&id.as_bytes()[..], &message.as_bytes()[..]].concat();
+    let goes_on = |member: &Vec<u8>| !way.is_past(member);
+    match way.towards {
+        Towards::Older => {
+            let older = ids.iter().rev().map(member).filter(|member| from.is_none_or(|from| &member[..] < from));
+            older.take_while(goes_on).take(count).collect()
+        }
+        Towards::Newer => {
+            let newer = ids.iter().map(member).filter(|member| from.is_none_or(|from| &member[..] > from));
+            newer.take_while(goes_on).take(count).collect()
+        }
     }
-}
-
-/// The next ids beyond `from` in a sorted list, nearest first.
-fn next_of(ids: &[AttemptId], towards: Towards, from: Option<AttemptId>) -> impl Iterator<Item = AttemptId> {
-    let chosen: Vec<AttemptId> = match towards {
-        Towards::Older => ids.iter().rev().filter(|id| from.is_none_or(|from| **id < from)).take(CHUNK).copied().collect(),
-        Towards::Newer => ids.iter().filter(|id| from.is_none_or(|from| **id > from)).take(CHUNK).copied().collect(),
-    };
-    chosen.into_iter()
 }

@@ -21,6 +21,15 @@ pub const CATALOG: &str = "hookyard:catalog";
 /// Sorted set by text, no TTL. The names in [`CATALOG`].
 pub const CATALOG_NAMES: &str = "hookyard:catalog:names";
 
+/// Hash, no TTL, trimmed. Task id → its record.
+pub const TASKS: &str = "hookyard:tasks";
+
+/// Sorted set by end of lease in ms, no TTL. Ids of unfinished tasks.
+pub const TASKS_UNFINISHED: &str = "hookyard:tasks:unfinished";
+
+/// Sorted set by moment in ms, no TTL, trimmed. Ids of finished tasks.
+pub const TASKS_FINISHED: &str = "hookyard:tasks:finished";
+
 /// Hash, no TTL. Everything one application owns: `v` its version, `app` its record, `rev` that record's revision, `uid`, `d` when
 /// it was deleted, `floor` (the version from which [`changes`] is complete), `e:<endpoint id>` endpoints and tombstones,
 /// `u:<uid>` endpoint uid → id.
@@ -69,8 +78,13 @@ pub fn messages(app: AppId, day: i64) -> String {
     format!("hookyard:{{{app}}}:messages:{day}")
 }
 
-/// Sorted set by bytes, per day. 20 bytes of attempt id, 20 of message id.
-pub fn attempts(app: AppId, endpoint: EndpointId, day: i64) -> String {
+/// Sorted set by bytes, per day. Every attempt of an application: 20 bytes of attempt id, 20 of message id.
+pub fn attempts(app: AppId, day: i64) -> String {
+    format!("hookyard:{{{app}}}:attempts:{day}")
+}
+
+/// Sorted set by bytes, per day. Attempts to one endpoint: 20 bytes of attempt id, 20 of message id.
+pub fn attempts_to(app: AppId, endpoint: EndpointId, day: i64) -> String {
     format!("hookyard:{{{app}}}:attempts:{endpoint}:{day}")
 }
 

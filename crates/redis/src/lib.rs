@@ -13,6 +13,7 @@ mod lists;
 mod meta;
 mod scripts;
 mod subscriptions;
+mod tasks;
 mod writer;
 
 pub use client::{RedisConfig, RedisStore};

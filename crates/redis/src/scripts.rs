@@ -10,6 +10,8 @@ pub struct Scripts {
     pub delete_endpoint: Script,
     pub put_event_type: Script,
     pub delete_event_type: Script,
+    pub put_task: Script,
+    pub lease_task: Script,
     pub mark: Script,
     pub record: Script,
 }
@@ -23,12 +25,14 @@ impl Scripts {
             delete_endpoint: Script::new(include_str!("lua/delete_endpoint.lua")),
             put_event_type: Script::new(include_str!("lua/put_event_type.lua")),
             delete_event_type: Script::new(include_str!("lua/delete_event_type.lua")),
+            put_task: Script::new(include_str!("lua/put_task.lua")),
+            lease_task: Script::new(include_str!("lua/lease_task.lua")),
             mark: Script::new(include_str!("lua/mark.lua")),
             record: Script::new(include_str!("lua/record.lua")),
         }
     }
 
-    pub fn all(&self) -> [&Script; 8] {
+    pub fn all(&self) -> [&Script; 10] {
         [
             &self.put_app,
             &self.delete_app,
@@ -36,6 +40,8 @@ impl Scripts {
             &self.delete_endpoint,
             &self.put_event_type,
             &self.delete_event_type,
+            &self.put_task,
+            &self.lease_task,
             &self.mark,
             &self.record,
         ]

@@ -116,22 +116,25 @@ fn add(call: &mut ScriptInvocation<'_>, app: AppId, entry: &Entry) {
 
 fn add_message(call: &mut ScriptInvocation<'_>, app: AppId, record: &MessageRecord) {
     let id = record.message.id;
-    call.key(keys::message(app, id)).key(keys::messages(app, keys::day_of(id.time())));
+    let key = keys::message(app, id);
+    // One list: the third key is the first again.
+    call.key(key.clone()).key(keys::messages(app, keys::day_of(id.time()))).key(key);
     call.arg("M").arg(&id.as_bytes()[..]).arg(write_message(record));
     call.arg(record.routed_to.as_ref().map_or_else(String::new, |ids| ids.len().to_string()));
 }
 
 fn add_attempt(call: &mut ScriptInvocation<'_>, app: AppId, record: &AttemptRecord) {
     let key = record.delivery;
-    call.key(keys::message(app, key.message)).key(keys::attempts(app, key.endpoint, keys::day_of(record.id.time())));
+    let day = keys::day_of(record.id.time());
+    call.key(keys::message(app, key.message)).key(keys::attempts_to(app, key.endpoint, day)).key(keys::attempts(app, day));
     let member = [&record.id.as_bytes()[..], key.message.as_bytes()].concat();
     call.arg("A").arg(member).arg(attempt_field(record.id.as_bytes())).arg(write_attempt(record));
 }
 
 fn add_end(call: &mut ScriptInvocation<'_>, delivery: DeliveryKey, state: &DeliveryState, letter: Option<&DeadLetter>) {
     let key = keys::message(delivery.app, delivery.message);
-    // No list: the second key is the first again.
-    call.key(key.clone()).key(key).arg("E");
+    // No list: the other keys are the first again.
+    call.key(key.clone()).key(key.clone()).key(key).arg("E");
     add_state(call, delivery.endpoint, state, letter);
 }
 

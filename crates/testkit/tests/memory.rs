@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log};
+use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Tasks};
 use hookyard_core::{Clock, Refusal, RefusalReason, Timestamp};
 use hookyard_testkit::StepClock;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
-use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, catalog, deliveries, directory, events, journal};
-use hookyard_testkit::memory::{MemoryBroker, MemoryCatalog, MemoryDirectory, MemoryJournal};
+use hookyard_testkit::conformance::tasks::TasksBackend;
+use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, catalog, deliveries, directory, events, journal, tasks};
+use hookyard_testkit::memory::{MemoryBroker, MemoryCatalog, MemoryDirectory, MemoryJournal, MemoryTasks};
 
 const BEGINNING: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -94,6 +95,28 @@ impl JournalBackend for Book {
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(self.clock.clone())
     }
+}
+
+struct Desk(StepClock, Arc<MemoryTasks>);
+
+impl TasksBackend for Desk {
+    fn tasks(&self) -> Arc<dyn Tasks> {
+        Arc::clone(&self.1) as _
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn tasks_keep_their_promises() {
+    let fresh = async || {
+        let clock = StepClock::default();
+        let tasks = Arc::new(MemoryTasks::new(Arc::new(clock.clone())));
+        Box::new(Desk(clock, tasks)) as Box<dyn TasksBackend>
+    };
+    tasks::run_all(fresh).await;
 }
 
 struct Shelf(Arc<MemoryCatalog>);

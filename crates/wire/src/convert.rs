@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hookyard_core::event::EventId;
 use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord};
 use hookyard_core::{
-    AppId, AttemptClass, AttemptId, AttemptResult, DeadLetter, DeadLetterId, DeadReason, Delivery, DeliveryKey, DiscardReason,
-    EndpointId, Event, Message, MessageId, Outcome, PastAttempt, Timestamp, Trigger,
+    AppId, AttemptClass, AttemptId, AttemptResult, Channel, DeadLetter, DeadLetterId, DeadReason, Delivery, DeliveryKey,
+    DiscardReason, EndpointId, Event, Message, MessageId, Outcome, PastAttempt, Timestamp, Trigger,
 };
 
 use crate::v1;
@@ -23,8 +23,6 @@ pub enum Unreadable {
     #[error("bad or missing field {0}")]
     Field(&'static str),
 }
-
-const DISCARD_ENDPOINT_DELETED: &str = "endpoint_deleted";
 
 pub(crate) fn event_to_proto(event: &Event) -> v1::Event {
     v1::Event {
@@ -47,7 +45,7 @@ pub(crate) fn event_from_proto(event: v1::Event, accepted_at_ms: i64) -> Result<
         id: optional(event.id).map(|id| EventId::parse(&id).ok_or(field("id"))).transpose()?,
         message_id: None,
         event_type: event.r#type.parse().map_err(|_| field("type"))?,
-        channels: event.channels.iter().map(|c| c.parse()).collect::<Result<_, _>>().map_err(|_| field("channels"))?,
+        channels: channels_from_proto(&event.channels)?,
         time: Arc::from(event.time),
         context: Some(event.context).filter(|context| !context.is_empty()),
         content_type: Arc::from(event.data_content_type),
@@ -55,6 +53,10 @@ pub(crate) fn event_from_proto(event: v1::Event, accepted_at_ms: i64) -> Result<
         traceparent: optional(event.traceparent).map(Arc::from),
         accepted_at: Timestamp::from_millis(accepted_at_ms),
     })
+}
+
+fn channels_from_proto(channels: &[String]) -> Result<Vec<Channel>, Unreadable> {
+    channels.iter().map(|channel| channel.parse()).collect::<Result<_, _>>().map_err(|_| Unreadable::Field("channels"))
 }
 
 pub(crate) fn message_to_proto(message: &Message) -> v1::Message {
@@ -158,7 +160,7 @@ fn outcome_to_proto(outcome: Outcome) -> v1::Outcome {
         Outcome::Delivered => Kind::Delivered(true),
         Outcome::Retry { at } => Kind::RetryAtMs(at.as_millis()),
         Outcome::Dead(reason) => Kind::Dead(reason.as_str().to_owned()),
-        Outcome::Discarded(DiscardReason::EndpointDeleted) => Kind::Discarded(DISCARD_ENDPOINT_DELETED.to_owned()),
+        Outcome::Discarded(reason) => Kind::Discarded(reason.as_str().to_owned()),
     };
     v1::Outcome { kind: Some(kind) }
 }
@@ -169,8 +171,9 @@ fn outcome_from_proto(outcome: Option<v1::Outcome>) -> Result<Outcome, Unreadabl
         Some(Kind::Delivered(_)) => Ok(Outcome::Delivered),
         Some(Kind::RetryAtMs(ms)) => Ok(Outcome::Retry { at: Timestamp::from_millis(ms) }),
         Some(Kind::Dead(name)) => DeadReason::from_name(&name).map(Outcome::Dead).ok_or(Unreadable::Field("dead")),
-        Some(Kind::Discarded(name)) if name == DISCARD_ENDPOINT_DELETED => Ok(Outcome::Discarded(DiscardReason::EndpointDeleted)),
-        Some(Kind::Discarded(_)) => Err(Unreadable::Field("discarded")),
+        Some(Kind::Discarded(name)) => {
+            DiscardReason::from_name(&name).map(Outcome::Discarded).ok_or(Unreadable::Field("discarded"))
+        }
         None => Err(Unreadable::Field("outcome")),
     }
 }
@@ -200,6 +203,7 @@ pub(crate) fn attempt_record_to_proto(record: &AttemptRecord) -> v1::AttemptReco
         number: record.number,
         trigger: trigger_to_proto(record.trigger),
         event_type: record.event_type.to_string(),
+        channels: record.channels.iter().map(ToString::to_string).collect(),
         url: record.url.clone(),
         class: record.result.class.as_str().to_owned(),
         status: u32::from(record.result.status.unwrap_or_default()),
@@ -218,6 +222,7 @@ pub(crate) fn attempt_record_from_proto(record: v1::AttemptRecord) -> Result<Att
         number: record.number,
         trigger: trigger_from_proto(record.trigger)?,
         event_type: record.event_type.parse().map_err(|_| Unreadable::Field("event_type"))?,
+        channels: channels_from_proto(&record.channels)?,
         url: record.url,
         result: AttemptResult {
             class: AttemptClass::from_name(&record.class).ok_or(Unreadable::Field("class"))?,

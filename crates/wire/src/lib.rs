@@ -6,6 +6,7 @@ pub mod form;
 pub mod problem;
 pub mod queue;
 pub mod record;
+pub mod request;
 pub mod shown;
 pub mod stored;
 

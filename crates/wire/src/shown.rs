@@ -2,12 +2,48 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hookyard_core::Event;
+use hookyard_core::{Event, Message, MessageId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{json, value::to_raw_value};
 
 use crate::body::{is_json, raw_json};
+
+/// A message as the API shows it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageOut {
+    /// Its id.
+    pub id: MessageId,
+    /// The publisher's own id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// The kind of event.
+    pub event_type: String,
+    /// The data, as an object.
+    pub payload: Box<RawValue>,
+    /// Its channels, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<String>>,
+    /// When it was accepted.
+    pub timestamp: String,
+}
+
+impl MessageOut {
+    /// Shows a message; without its content, the payload is an empty object.
+    pub fn new(message: &Message, with_content: bool) -> Self {
+        let event = &*message.event;
+        let channels: Vec<String> = event.channels.iter().map(ToString::to_string).collect();
+        Self {
+            id: message.id,
+            event_id: event.id.as_ref().map(|id| id.as_str().to_owned()),
+            event_type: event.event_type.to_string(),
+            payload: if with_content { payload(event) } else { raw(&json!({})) },
+            channels: Some(channels).filter(|channels| !channels.is_empty()),
+            timestamp: event.accepted_at.to_string(),
+        }
+    }
+}
 
 /// A JSON object as published; `{"$value": …}` around other JSON; `{"$contentType", "$base64"}` for bytes.
 pub fn payload(event: &Event) -> Box<RawValue> {

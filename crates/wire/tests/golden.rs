@@ -11,8 +11,7 @@ use bytes::Bytes;
 use hookyard_core::event::{Admission, EventId, Intake, admit};
 use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord};
 use hookyard_core::{
-    Channel, DeadReason, Delivery, DeliveryKey, DiscardReason, Event, Message, Outcome, PastAttempt, RefusalReason, Timestamp,
-    Trigger, limits,
+    Channel, DeadReason, Delivery, DeliveryKey, Event, Message, Outcome, PastAttempt, RefusalReason, Timestamp, Trigger, limits,
 };
 use hookyard_wire::form::{self, Published};
 use hookyard_wire::queue;
@@ -289,6 +288,7 @@ fn attempt_json(record: &AttemptRecord) -> Value {
         "number": record.number,
         "trigger": trigger_name(record.trigger),
         "event_type": record.event_type,
+        "channels": record.channels,
         "url": record.url,
         "class": result.class.as_str(),
         "status": result.status,
@@ -312,7 +312,7 @@ fn outcome_json(outcome: Outcome) -> Value {
         Outcome::Delivered => json!("delivered"),
         Outcome::Retry { at } => json!({ "retry_at_ms": at }),
         Outcome::Dead(reason) => json!({ "dead": reason.as_str() }),
-        Outcome::Discarded(DiscardReason::EndpointDeleted) => json!({ "discarded": "endpoint_deleted" }),
+        Outcome::Discarded(reason) => json!({ "discarded": reason.as_str() }),
     }
 }
 

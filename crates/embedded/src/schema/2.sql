@@ -9,6 +9,9 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_app ON dead_letters (app, id);
 CREATE UNIQUE INDEX dead_letters_delivery ON dead_letters (message, endpoint);
 
+-- Every attempt of an application, in order.
+CREATE INDEX attempts_app ON attempts (app, id);
+
 -- The event catalog; `record` is JSON.
 CREATE TABLE event_types (
   name TEXT PRIMARY KEY,
@@ -17,3 +20,12 @@ CREATE TABLE event_types (
 ) STRICT, WITHOUT ROWID;
 -- Moves with every change of the catalog.
 INSERT INTO counters VALUES ('catalog', 0);
+
+-- Tasks; `record` is JSON, `lease_until` is missing once they are finished.
+CREATE TABLE tasks (
+  id BLOB PRIMARY KEY,
+  record TEXT NOT NULL,
+  lease_until INTEGER,
+  written_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tasks_lease ON tasks (lease_until) WHERE lease_until IS NOT NULL;

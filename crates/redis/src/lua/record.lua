@@ -1,5 +1,5 @@
 -- Writes journal entries of one application. States merge: a lower rank never overwrites a higher one. Repeating changes nothing.
--- KEYS: the application's dead letters; then per entry the message's hash and the list it belongs to. ARGV: retention and list TTL in s; then per entry its kind and
+-- KEYS: the application's dead letters; then per entry the message's hash and the two lists it belongs to. ARGV: retention and list TTL in s; then per entry its kind and
 --   M: list member, record, number of deliveries or '' while not routed
 --   A: list member, field and record of the attempt, then a state
 --   E: a state
@@ -70,7 +70,7 @@ local function state(message, fields)
   end
 end
 
-for i = 2, #KEYS, 2 do
+for i = 2, #KEYS, 3 do
   local message, kind = KEYS[i], ARGV[a]
   a = a + 1
   if kind == 'M' then
@@ -85,6 +85,7 @@ for i = 2, #KEYS, 2 do
     a = a + 3
   elseif kind == 'A' then
     list(KEYS[i + 1], ARGV[a])
+    list(KEYS[i + 2], ARGV[a])
     local fields = { ARGV[a + 1], ARGV[a + 2] }
     a = a + 3
     state(message, fields)
@@ -97,4 +98,4 @@ for key, members in pairs(lists) do
   redis.call('ZADD', key, unpack(members))
   redis.call('EXPIRE', key, ttl, 'NX')
 end
-return (#KEYS - 1) / 2
+return (#KEYS - 1) / 3

@@ -1,13 +1,15 @@
 //! The suite of [`hookyard_core::port::Journal`] and [`hookyard_core::port::Log`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookyard_core::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, EndRecord, Entry, MessageRecord, PageRequest, RunRecord,
+    AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, EndRecord, Entry, MessageFilter, MessageRecord, PageRequest,
+    RunRecord,
 };
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::{
-    AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeadReason, Delivery, Outcome, Timestamp, Trigger,
+    AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeadReason, Delivery, Event, Outcome, Timestamp, Trigger,
 };
 
 use super::{Promise, keep_all, promises};
@@ -20,7 +22,9 @@ const PROMISES: &[Promise<dyn JournalBackend>] = promises![
     a_routed_message_replaces_an_accepted_one_and_not_the_other_way_round,
     attempts_of_a_message_page_in_both_directions_without_gaps,
     attempts_to_an_endpoint_page_in_both_directions_without_gaps,
+    every_attempt_of_an_application_pages_in_both_directions_without_gaps,
     filters_leave_out_what_they_say,
+    filters_on_messages_leave_out_what_they_say,
     messages_page_newest_first,
     the_state_of_a_delivery_is_the_highest_that_was_written,
     a_dead_letter_is_listed_until_its_next_run_begins,
@@ -162,6 +166,19 @@ async fn attempts_to_an_endpoint_page_in_both_directions_without_gaps(backend: &
     walk(&*log, AttemptsOf::Endpoint(first.endpoint), &records).await;
 }
 
+async fn every_attempt_of_an_application_pages_in_both_directions_without_gaps(backend: &dyn JournalBackend) {
+    let (journal, log, make) = sides(backend);
+    let records: Vec<AttemptRecord> = (0..4).flat_map(|_| attempts(&make, &make.delivery(app()), 3)).collect();
+    record(&*journal, records.iter().cloned().map(Entry::Attempt)).await;
+    let other = make.delivery(AppId::from_bytes([8; 20]));
+    record(&*journal, attempts(&make, &other, 2).into_iter().map(Entry::Attempt)).await;
+    walk(&*log, AttemptsOf::App, &records).await;
+    let found = log.attempt(app(), records[0].delivery.message, records[0].id).await.expect("answered");
+    assert_eq!(found.as_ref(), Some(&records[0]));
+    let elsewhere = log.attempt(other.message.app, records[0].delivery.message, records[0].id).await.expect("answered");
+    assert_eq!(elsewhere, None, "it is another application's");
+}
+
 async fn filters_leave_out_what_they_say(backend: &dyn JournalBackend) {
     let (journal, log, make) = sides(backend);
     let delivery = make.delivery(app());
@@ -174,8 +191,50 @@ async fn filters_leave_out_what_they_say(backend: &dyn JournalBackend) {
     assert_eq!(count(AttemptFilter { success: Some(true), ..AttemptFilter::default() }).await, 3);
     assert_eq!(count(AttemptFilter { status_class: Some(5), ..AttemptFilter::default() }).await, 3);
     assert_eq!(count(AttemptFilter { before: Some(records[2].id.time()), ..AttemptFilter::default() }).await, 2);
+    assert_eq!(count(AttemptFilter { after: Some(records[2].id.time()), ..AttemptFilter::default() }).await, 3);
+    let (after, before) = (Some(records[0].id.time()), Some(records[3].id.time()));
+    assert_eq!(count(AttemptFilter { after, before, ..AttemptFilter::default() }).await, 2);
+    let channel = Some("nobody.s".parse().expect("a channel"));
+    assert_eq!(count(AttemptFilter { channel, ..AttemptFilter::default() }).await, 0);
     let other = "nothing.like.it".parse().expect("an event type");
     assert_eq!(count(AttemptFilter { event_types: vec![other], ..AttemptFilter::default() }).await, 0);
+}
+
+async fn filters_on_messages_leave_out_what_they_say(backend: &dyn JournalBackend) {
+    let (journal, log, make) = sides(backend);
+    let begin = backend.clock().now();
+    let mut times = Vec::new();
+    for number in 0..6_u32 {
+        let event = make.event();
+        let (channels, name) = if number.is_multiple_of(3) { (vec!["eu"], "order.paid") } else { (vec![], "order.sent") };
+        let event = Event {
+            event_type: name.parse().expect("an event type"),
+            channels: channels.into_iter().map(|channel| channel.parse().expect("a channel")).collect(),
+            accepted_at: begin.plus(Duration::from_secs(u64::from(number))),
+            ..event
+        };
+        times.push(event.accepted_at);
+        let message = Arc::new(make.message_of(app(), event));
+        record(&*journal, [Entry::Message(MessageRecord { message, routed_to: Some(Arc::from([])) })]).await;
+    }
+    let count = async |filter: MessageFilter| {
+        let page = log.messages(app(), &filter, PageRequest { from: None, limit: 10 }).await.expect("answered");
+        assert!(page.done);
+        page.items.len()
+    };
+    let any = MessageFilter::default;
+    assert_eq!(count(any()).await, 6);
+    assert_eq!(count(MessageFilter { channel: Some("eu".parse().expect("a channel")), ..any() }).await, 2);
+    assert_eq!(count(MessageFilter { event_types: vec!["order.sent".parse().expect("a type")], ..any() }).await, 4);
+    assert_eq!(count(MessageFilter { before: Some(times[2]), ..any() }).await, 2);
+    assert_eq!(count(MessageFilter { after: Some(times[1]), ..any() }).await, 4);
+    assert_eq!(count(MessageFilter { after: Some(times[1]), before: Some(times[4]), ..any() }).await, 2);
+    let first = MessageFilter { after: Some(times[3]), ..any() };
+    let page = log.messages(app(), &first, PageRequest { from: None, limit: 1 }).await.expect("answered");
+    assert_eq!((page.items.len(), page.done), (1, false));
+    let from = Some(Cursor::After(page.items[0].message.id));
+    let page = log.messages(app(), &first, PageRequest { from, limit: 5 }).await.expect("answered");
+    assert_eq!((page.items.len(), page.done), (1, true));
 }
 
 async fn messages_page_newest_first(backend: &dyn JournalBackend) {
@@ -187,9 +246,9 @@ async fn messages_page_newest_first(backend: &dyn JournalBackend) {
         record(&*journal, [Entry::Message(MessageRecord { message, routed_to: Some(Arc::from([])) })]).await;
     }
     written.sort_unstable_by(|a, b| b.cmp(a));
-    let first = log.messages(app(), PageRequest { from: None, limit: 3 }).await.expect("answered");
+    let first = log.messages(app(), &MessageFilter::default(), PageRequest { from: None, limit: 3 }).await.expect("answered");
     let rest = PageRequest { from: Some(Cursor::After(written[2])), limit: 3 };
-    let second = log.messages(app(), rest).await.expect("answered");
+    let second = log.messages(app(), &MessageFilter::default(), rest).await.expect("answered");
     let found: Vec<_> = first.items.iter().chain(&second.items).map(|record| record.message.id).collect();
     assert_eq!((found, first.done, second.done), (written, false, true));
 }

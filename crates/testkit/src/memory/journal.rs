@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookyard_core::id::ID_BYTES;
-use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageRecord, Page, PageRequest};
+use hookyard_core::journal::{
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest,
+};
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::{
     AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, MessageId, Outcome,
@@ -154,12 +156,22 @@ impl Log for MemoryJournal {
         Ok(Page::whole(items.into_iter().filter_map(|id| passing.get(&id).copied().cloned()).collect(), done))
     }
 
-    async fn messages(&self, app: AppId, request: PageRequest<MessageId>) -> Result<Page<MessageRecord>, Fault> {
+    async fn messages(
+        &self,
+        app: AppId,
+        filter: &MessageFilter,
+        request: PageRequest<MessageId>,
+    ) -> Result<Page<MessageRecord>, Fault> {
         let messages = self.kept();
-        let recorded = messages.range(of(app)).filter(|(_, kept)| kept.record.is_some()).map(|((_, message), _)| *message);
+        let passes = |kept: &Kept| kept.record.as_ref().is_some_and(|record| filter.passes(record));
+        let recorded = messages.range(of(app)).filter(|(_, kept)| passes(kept)).map(|((_, message), _)| *message);
         let Page { items, done, .. } = page(recorded, request);
         let record = |message| messages.get(&(app, message)).and_then(|kept| kept.record.clone());
         Ok(Page::whole(items.into_iter().filter_map(record).collect(), done))
+    }
+
+    async fn attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault> {
+        Ok(self.kept().get(&(app, message)).and_then(|kept| kept.attempts.get(&attempt).cloned()))
     }
 
     async fn attempts(
@@ -173,6 +185,7 @@ impl Log for MemoryJournal {
         let wanted = |record: &&AttemptRecord| match of_what {
             AttemptsOf::Message(message) => record.delivery.message == message,
             AttemptsOf::Endpoint(endpoint) => record.delivery.endpoint == endpoint,
+            AttemptsOf::App => true,
         };
         let all = messages.range(of(app)).flat_map(|(_, kept)| kept.attempts.values());
         let passing: BTreeMap<AttemptId, &AttemptRecord> =

@@ -10,8 +10,10 @@ mod journal;
 mod owned;
 mod page;
 mod shelf;
+mod tasks;
 
 pub use broker::{DeadLetter, MemoryBroker, Rejected};
 pub use catalog::MemoryCatalog;
 pub use directory::MemoryDirectory;
 pub use journal::MemoryJournal;
+pub use tasks::MemoryTasks;

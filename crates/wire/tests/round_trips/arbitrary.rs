@@ -110,11 +110,14 @@ pub fn message_record() -> impl Strategy<Value = MessageRecord> {
 pub fn attempt_record() -> impl Strategy<Value = AttemptRecord> {
     let id = any::<[u8; 20]>().prop_map(AttemptId::from_bytes);
     let event_type = event_type();
+    let channels = vec("[A-Za-z0-9._-]{1,20}".prop_map(|text| text.parse().expect("valid")), 0..3);
     let place = (id, delivery_key(), any::<u32>(), any::<u32>(), trigger());
-    (place, event_type, any::<String>(), attempt_result(), outcome()).prop_map(|(place, event_type, url, result, outcome)| {
-        let (id, delivery, run, number, trigger) = place;
-        AttemptRecord { id, delivery, run, number, trigger, event_type, url, result, outcome }
-    })
+    (place, event_type, channels, any::<String>(), attempt_result(), outcome()).prop_map(
+        |(place, event_type, channels, url, result, outcome)| {
+            let (id, delivery, run, number, trigger) = place;
+            AttemptRecord { id, delivery, run, number, trigger, event_type, channels, url, result, outcome }
+        },
+    )
 }
 
 pub fn entry() -> impl Strategy<Value = Entry> {

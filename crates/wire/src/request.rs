@@ -3,8 +3,9 @@
 use hookyard_core::port::Request;
 use hookyard_core::signature::sign;
 use hookyard_core::{Delivery, Endpoint, Fault, FaultKind, Policy, Timestamp};
-use hookyard_wire::body;
 use url::Url;
+
+use crate::body;
 
 /// Which names the signature headers have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

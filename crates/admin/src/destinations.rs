@@ -1,0 +1,201 @@
+//! How messages and endpoints met: `/msg/{message}/endpoint` and `/endpoint/{endpoint}/msg`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::Json;
+use axum::extract::{Path, Query, RawQuery};
+use hookyard_core::journal::{AttemptFilter, AttemptsOf, Cursor, DeliveryState, Page, PageRequest};
+use hookyard_core::port::EndpointRef;
+use hookyard_core::{AppId, AttemptId, EndpointId, MessageId, Outcome};
+use hookyard_wire::problem::Problem;
+use hookyard_wire::shown::MessageOut;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Api, Caller, State, fail};
+use crate::endpoint_body::{EndpointOut, show as show_endpoint};
+use crate::messages::message_id;
+use crate::page::{PageOut, PageQuery, moment};
+use crate::query::{channel, event_types};
+
+/// How a delivery stands, in the compatible API's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Success,
+    /// Tried, and to be tried again.
+    Pending,
+    Fail,
+    /// Not tried yet.
+    Sending,
+}
+
+impl Status {
+    fn of(state: Option<DeliveryState>) -> Self {
+        match state {
+            None => Self::Sending,
+            Some(DeliveryState { outcome: Outcome::Retry { .. }, attempt: 0, .. }) => Self::Sending,
+            Some(DeliveryState { outcome: Outcome::Retry { .. }, .. }) => Self::Pending,
+            Some(DeliveryState { outcome: Outcome::Delivered, .. }) => Self::Success,
+            Some(DeliveryState { outcome: Outcome::Dead(_) | Outcome::Discarded(_), .. }) => Self::Fail,
+        }
+    }
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Pending => 1,
+            Self::Fail => 2,
+            Self::Sending => 3,
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Pending => "pending",
+            Self::Fail => "fail",
+            Self::Sending => "sending",
+        }
+    }
+}
+
+/// How a delivery stands, as the API shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Standing {
+    status: u8,
+    status_text: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt: Option<String>,
+}
+
+impl Standing {
+    fn of(state: Option<DeliveryState>) -> Self {
+        let status = Status::of(state);
+        let next_attempt = match state.map(|state| state.outcome) {
+            Some(Outcome::Retry { at }) => Some(at.to_string()),
+            _ => None,
+        };
+        Self { status: status.number(), status_text: status.text(), next_attempt }
+    }
+}
+
+/// An endpoint and how one message stands there.
+#[derive(Serialize)]
+pub struct DestinationOut {
+    #[serde(flatten)]
+    endpoint: EndpointOut,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
+/// A message and how it stands at one endpoint.
+#[derive(Serialize)]
+pub struct AttemptedOut {
+    #[serde(flatten)]
+    message: MessageOut,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
+/// The filters; `event_types` may come several times and is read from the raw query.
+#[derive(Deserialize)]
+pub struct FilterQuery {
+    channel: Option<String>,
+    status: Option<u8>,
+    before: Option<String>,
+    after: Option<String>,
+    with_content: Option<bool>,
+}
+
+/// The endpoints a message went to, newest first.
+pub async fn of_message(
+    api: State,
+    caller: Caller,
+    Path((app, message)): Path<(String, String)>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<PageOut<DestinationOut>>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let record = api.message(app, message_id(&message)?).await?;
+    let mut states = api.states(app, record.message.id).await?;
+    // Resent to an endpoint it was never routed to: that is a destination too.
+    let routed = record.routed_to.iter().flat_map(|ids| ids.iter().copied());
+    let all: BTreeMap<EndpointId, ()> = routed.chain(states.keys().copied()).map(|id| (id, ())).collect();
+    let PageRequest { from, limit } = page.read::<EndpointId>()?;
+    let mut ids: Vec<EndpointId> = match from {
+        None => all.into_keys().rev().collect(),
+        Some(Cursor::After(id)) => all.into_keys().rev().filter(|other| *other < id).collect(),
+        Some(Cursor::Before(id)) => all.into_keys().filter(|other| *other > id).collect(),
+    };
+    let done = ids.len() <= limit;
+    ids.truncate(limit);
+    if matches!(from, Some(Cursor::Before(_))) {
+        ids.reverse();
+    }
+    let mut items = Vec::with_capacity(ids.len());
+    for id in ids {
+        let endpoint = api.seams.directory.endpoint(app, &EndpointRef::Id(id)).await.map_err(|fault| fail(&fault))?;
+        // A deleted endpoint cannot be shown any more; its attempts are still in the log.
+        items.extend(endpoint.map(|endpoint| (id, show_endpoint(endpoint), Standing::of(states.remove(&id)))));
+    }
+    let show = |(_, endpoint, standing)| DestinationOut { endpoint, standing };
+    Ok(Json(PageOut::new(Page::whole(items, done), |(id, ..)| *id, show)))
+}
+
+/// The messages an endpoint was tried with, newest first.
+pub async fn of_endpoint(
+    api: State,
+    caller: Caller,
+    Path((app, endpoint)): Path<(String, String)>,
+    Query(page): Query<PageQuery>,
+    Query(query): Query<FilterQuery>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<PageOut<AttemptedOut>>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let endpoint = api.endpoint(app, &endpoint).await?.id;
+    if query.status.is_some_and(|status| status > 3) {
+        return Err(Problem::invalid_query("status", "must be 0 (success), 1 (pending), 2 (fail) or 3 (sending)"));
+    }
+    let request = page.read::<MessageId>()?;
+    let back = matches!(request.from, Some(Cursor::Before(_)));
+    let mut filter = AttemptFilter {
+        channel: channel(query.channel.as_deref())?,
+        event_types: event_types(raw.as_deref())?,
+        before: moment("before", query.before.as_deref())?,
+        after: moment("after", query.after.as_deref())?,
+        ..AttemptFilter::default()
+    };
+    if request.from.is_some() {
+        (filter.before, filter.after) = (None, None);
+    }
+    // A message is there once it was tried once: its first attempt stands at the message's own moment, so the list of attempts is in
+    // the order of messages.
+    filter.first_only = true;
+    let first = |message: MessageId| AttemptId::derive(message.time(), message, endpoint, 0, 1);
+    let request = PageRequest { from: request.from.map(|cursor| cursor.map(first)), limit: request.limit };
+    let of = AttemptsOf::Endpoint(endpoint);
+    let found = api.seams.log.attempts(app, of, &filter, request).await.map_err(|fault| fail(&fault))?;
+    let mut items = Vec::with_capacity(found.items.len());
+    let last_looked_at = found.items.last().map(|record| record.delivery.message);
+    for record in &found.items {
+        let id = record.delivery.message;
+        let state = api.states(app, id).await?.remove(&endpoint);
+        if query.status.is_some_and(|status| status != Status::of(state).number()) {
+            continue;
+        }
+        if let Some(record) = api.seams.log.message(app, id).await.map_err(|fault| fail(&fault))? {
+            items.push((id, MessageOut::new(&record.message, query.with_content.unwrap_or(true)), Standing::of(state)));
+        }
+    }
+    let reached = if items.last().map(|(id, ..)| *id) == last_looked_at { None } else { last_looked_at };
+    let page = Page { items, done: found.done, reached: reached.map(|id| *id.as_bytes()).filter(|_| !found.done) };
+    let show = |(_, message, standing)| AttemptedOut { message, standing };
+    Ok(Json(PageOut::filtered(page, |(id, ..)| *id, MessageId::from_bytes, back, show)))
+}
+
+impl Api {
+    /// How a message's deliveries stand.
+    pub(crate) async fn states(&self, app: AppId, message: MessageId) -> Result<HashMap<EndpointId, DeliveryState>, Problem> {
+        let states = self.seams.log.states(app, message).await.map_err(|fault| fail(&fault))?;
+        Ok(states.into_iter().collect())
+    }
+}

@@ -1,0 +1,226 @@
+//! Tasks: `/task/{task}`, what begins them, and the worker that advances them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::Path;
+use bytes::Bytes;
+use hookyard_core::journal::{Cursor, MessageFilter, PageRequest};
+use hookyard_core::port::EndpointRef;
+use hookyard_core::task::{Task, TaskState, Work};
+use hookyard_core::{AppId, DeadLetterFilter, DeadLetterId, EndpointId, Fault, MessageId, TaskId, Timestamp, Trigger};
+use hookyard_wire::problem::Problem;
+use http::StatusCode;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, Caller, State, fail, object};
+use crate::fields::{self, Fields, Mode};
+
+/// Items looked at in one step: a step is written down before the next, and repeated when its process ends in between.
+const STEP: usize = 100;
+/// A task whose process ended goes on elsewhere after this.
+const LEASE: Duration = Duration::from_secs(30);
+/// How often an idle worker looks for a task.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A task as the API shows it; the compatible API's recovery is one.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskOut {
+    id: TaskId,
+    task: &'static str,
+    status: TaskState,
+    updated_at: String,
+    begun: u64,
+}
+
+pub async fn get(api: State, caller: Caller, Path(task): Path<String>) -> Result<Json<TaskOut>, Problem> {
+    let none = || Problem::not_found("there is no such task");
+    let id: TaskId = task.parse().map_err(|_| none())?;
+    let task = api.seams.tasks.task(id).await.map_err(|fault| fail(&fault))?.ok_or_else(none)?;
+    // Another application's task is none of this caller's.
+    api.app(&caller, &task.app.to_string()).await.map_err(|_| none())?;
+    Ok(Json(show(&task)))
+}
+
+pub async fn recover(
+    api: State,
+    caller: Caller,
+    Path((app, endpoint)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<TaskOut>), Problem> {
+    let (app, endpoint, since, until) = api.range(&caller, &app, &endpoint, &body).await?;
+    let work = Work::Replay {
+        endpoint: Some(endpoint),
+        event_type: None,
+        reason: None,
+        after: None,
+        before: None,
+        since: Some(since),
+        until,
+        reached: None,
+    };
+    Ok((StatusCode::ACCEPTED, Json(show(&api.put_task(app, work).await?))))
+}
+
+pub async fn replay_missing(
+    api: State,
+    caller: Caller,
+    Path((app, endpoint)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<TaskOut>), Problem> {
+    let (app, endpoint, since, until) = api.range(&caller, &app, &endpoint, &body).await?;
+    let until = until.unwrap_or_else(|| api.seams.clock.now());
+    let task = api.put_task(app, Work::ReplayMissing { endpoint, since, until, reached: None }).await?;
+    Ok((StatusCode::ACCEPTED, Json(show(&task))))
+}
+
+/// Advances tasks until `stop`.
+pub async fn work(api: Arc<Api>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let now = api.seams.clock.now();
+        match api.seams.tasks.lease(now, LEASE).await {
+            Ok(Some(task)) => {
+                let id = task.id;
+                if let Err(fault) = api.advance(task, &stop).await {
+                    tracing::warn!(task = %id, error = fault.chain(), "a task waits");
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(fault) => tracing::debug!(error = fault.chain(), "nobody can say whether there is a task"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = api.new_task.notified() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+impl Api {
+    async fn range(
+        &self,
+        caller: &Caller,
+        app: &str,
+        endpoint: &str,
+        body: &Bytes,
+    ) -> Result<(AppId, EndpointId, Timestamp, Option<Timestamp>), Problem> {
+        let app = self.app(caller, app).await?;
+        let endpoint = self.endpoint(app, endpoint).await?.id;
+        let mut fields = Fields::new(object(body)?, Mode::Whole);
+        let (mut since, mut until) = (Timestamp::default(), None);
+        fields.require("since", &mut since, fields::moment);
+        fields.read("until", &mut until, |value| fields::moment(value).map(Some));
+        if until.is_some_and(|until| until < since) {
+            fields.wrong("until", "must not be before since");
+        }
+        fields.finish()?;
+        Ok((app, endpoint, since, until))
+    }
+
+    pub(crate) async fn begin_task(&self, app: AppId, work: Work) -> Result<TaskId, Problem> {
+        Ok(self.put_task(app, work).await?.id)
+    }
+
+    async fn put_task(&self, app: AppId, work: Work) -> Result<Task, Problem> {
+        let now = self.seams.clock.now();
+        let id = TaskId::new(now, &*self.seams.entropy);
+        let task = Task { id, app, work, state: TaskState::Running, begun: 0, created_at: now, updated_at: now };
+        self.seams.tasks.put(&task, None).await.map_err(|fault| fail(&fault))?;
+        self.new_task.notify_one();
+        Ok(task)
+    }
+
+    /// Advances a task step by step until it is finished.
+    async fn advance(&self, mut task: Task, stop: &CancellationToken) -> Result<(), Fault> {
+        while task.state == TaskState::Running && !stop.is_cancelled() {
+            task = self.step(task).await?;
+            task.updated_at = self.seams.clock.now();
+            self.seams.tasks.put(&task, Some(LEASE)).await?;
+        }
+        tracing::info!(task = %task.id, begun = task.begun, state = ?task.state, "a task got on");
+        Ok(())
+    }
+
+    async fn step(&self, task: Task) -> Result<Task, Fault> {
+        match task.work.clone() {
+            Work::Replay { endpoint, event_type, reason, after, before, since, until, reached } => {
+                // What died after it was asked for may have died of this very task.
+                let before = Some(before.map_or(task.created_at, |before| before.min(task.created_at)));
+                let filter = DeadLetterFilter {
+                    endpoint,
+                    event_type: event_type.clone(),
+                    reason: reason.map(|name| name.0),
+                    before,
+                    after,
+                };
+                let page = PageRequest { from: reached.map(Cursor::After), limit: STEP };
+                let found = self.seams.log.dead_letters(task.app, &filter, page).await?;
+                let mut begun = task.begun;
+                for letter in &found.items {
+                    let accepted = letter.delivery.message.time();
+                    if since.is_none_or(|since| accepted >= since) && until.is_none_or(|until| accepted <= until) {
+                        begun += u64::from(self.replay(task.app, letter.id, task.created_at).await?);
+                    }
+                }
+                let last = found.items.last().map(|letter| letter.id);
+                let reached = found.reached.map(DeadLetterId::from_bytes).or(last).or(reached);
+                let state = if found.done { TaskState::Finished } else { TaskState::Running };
+                let work = Work::Replay { endpoint, event_type, reason, after, before, since, until, reached };
+                Ok(Task { work, begun, state, ..task })
+            }
+            Work::ReplayMissing { endpoint, since, until, reached } => {
+                self.step_missing(task, endpoint, since, until, reached).await
+            }
+        }
+    }
+
+    async fn step_missing(
+        &self,
+        task: Task,
+        endpoint: EndpointId,
+        since: Timestamp,
+        until: Timestamp,
+        reached: Option<MessageId>,
+    ) -> Result<Task, Fault> {
+        let found = self.seams.directory.endpoint(task.app, &EndpointRef::Id(endpoint)).await?;
+        let Some(subscriber) = found else { return Ok(Task { state: TaskState::Failed, ..task }) };
+        let subscription = subscriber.subscription();
+        // Both ends belong to the range, and a filter leaves both out.
+        let (after, before) = (Some(since.minus(Duration::from_millis(1))), Some(until.plus(Duration::from_millis(1))));
+        let filter = MessageFilter { after, before, ..MessageFilter::default() };
+        let page = PageRequest { from: reached.map(Cursor::After), limit: STEP };
+        let page = self.seams.log.messages(task.app, &filter, page).await?;
+        let mut begun = task.begun;
+        for record in &page.items {
+            let event = &record.message.event;
+            // Not routed yet: the router will.
+            let Some(routed_to) = &record.routed_to else { continue };
+            if routed_to.contains(&endpoint) || !subscription.wants(&event.event_type, &event.channels) {
+                continue;
+            }
+            let known = self.seams.log.states(task.app, record.message.id).await?;
+            if known.iter().all(|(id, _)| *id != endpoint) {
+                let message = Arc::clone(&record.message);
+                self.begin_run(message, endpoint, 1, Trigger::Replay, task.created_at).await?;
+                begun += 1;
+            }
+        }
+        let last = page.items.last().map(|record| record.message.id);
+        let reached = page.reached.map(MessageId::from_bytes).or(last).or(reached);
+        let state = if page.done { TaskState::Finished } else { TaskState::Running };
+        Ok(Task { work: Work::ReplayMissing { endpoint, since, until, reached }, begun, state, ..task })
+    }
+}
+
+fn show(task: &Task) -> TaskOut {
+    let kind = match &task.work {
+        Work::Replay { endpoint: Some(_), since: Some(_), .. } => "endpoint.recover",
+        Work::Replay { .. } => "dead-letter.replay",
+        Work::ReplayMissing { .. } => "endpoint.replay-missing",
+    };
+    TaskOut { id: task.id, task: kind, status: task.state, updated_at: task.updated_at.to_string(), begun: task.begun }
+}

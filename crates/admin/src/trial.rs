@@ -1,0 +1,149 @@
+//! Trying an endpoint out: a test before it is saved, a test of a saved one, and an example of an event type.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::Path;
+use bytes::Bytes;
+use hookyard_core::journal::{Entry, MessageRecord};
+use hookyard_core::port::Request;
+use hookyard_core::{AppId, AppRef, Delivery, Endpoint, EndpointId, Event, EventType, Message, MessageId, Trigger};
+use hookyard_wire::problem::Problem;
+use hookyard_wire::request;
+use hookyard_wire::shown::MessageOut;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::{Api, Caller, State, fail, object};
+use crate::fields::{self, Fields, Mode};
+
+/// What a test is of, unless the catalog has a sample or the caller says so.
+const TEST_TYPE: &str = "hookyard.test";
+const TEST_DATA: &str = r#"{"test":true,"message":"A test from Hookyard. If you read this, the endpoint works."}"#;
+/// What stands for a value that is not shown.
+const HIDDEN: &str = "****";
+
+/// What the receiver did with a test.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TestOut {
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_status_code: Option<u16>,
+    duration_ms: u64,
+    response: String,
+    request_headers: Vec<(String, String)>,
+    body: String,
+}
+
+/// Tests an endpoint that is not saved: the same fields as when creating one.
+pub async fn unsaved(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<TestOut>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let mut fields = object(&body)?;
+    let event_type = test_type(&mut fields)?;
+    let endpoint = api.read_new_endpoint(app, fields, None)?;
+    Ok(Json(api.test(&endpoint, event_type).await?))
+}
+
+/// Tests a saved endpoint, switched off or not.
+pub async fn saved(
+    api: State,
+    caller: Caller,
+    Path((app, endpoint)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<TestOut>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let endpoint = api.endpoint(app, &endpoint).await?;
+    let event_type = if body.is_empty() { None } else { test_type(&mut object(&body)?)? };
+    Ok(Json(api.test(&endpoint, event_type).await?))
+}
+
+/// Sends the catalog's example of an event type to one endpoint, as a message of its own; it is not retried.
+pub async fn send_example(
+    api: State,
+    caller: Caller,
+    Path((app, endpoint)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<MessageOut>, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let endpoint = api.endpoint(app, &endpoint).await?.id;
+    let mut fields = Fields::new(object(&body)?, Mode::Whole);
+    let mut event_type: Option<EventType> = None;
+    fields.require("eventType", &mut event_type, |value| fields::parsed(value).map(Some));
+    fields.finish()?;
+    let event_type = event_type.ok_or_else(|| Problem::invalid("eventType", "field required"))?;
+    let message = Arc::new(api.example(app, event_type).await?);
+    let routed_to: Arc<[EndpointId]> = Arc::from([endpoint]);
+    let delivery = Delivery { trigger: Trigger::Resend, ..Delivery::routed(Arc::clone(&message), endpoint, false) };
+    api.seams.deliveries.enqueue(vec![delivery]).await.map_err(|fault| fail(&fault))?;
+    let record = MessageRecord { message: Arc::clone(&message), routed_to: Some(routed_to) };
+    api.seams.journal.record([Entry::Message(record)].into()).await.map_err(|fault| fail(&fault))?;
+    Ok(Json(MessageOut::new(&message, true)))
+}
+
+fn test_type(fields: &mut serde_json::Map<String, Value>) -> Result<Option<EventType>, Problem> {
+    let Some(value) = fields.remove("testEventType") else { return Ok(None) };
+    fields::parsed(&value).map(Some).map_err(|msg| Problem::invalid("testEventType", msg))
+}
+
+impl Api {
+    /// A message of this type with the catalog's sample, which nobody published.
+    async fn example(&self, app: AppId, event_type: EventType) -> Result<Message, Problem> {
+        let entry = self.seams.catalog.entry(&event_type).await.map_err(|fault| fail(&fault))?;
+        let sample = entry.as_ref().and_then(|entry| {
+            let in_schema = || Some(entry.newest_schema()?.get("examples")?.as_array()?.first()?.clone());
+            entry.sample.clone().or_else(in_schema)
+        });
+        let now = self.seams.clock.now();
+        let data = sample.map_or_else(|| Bytes::from_static(TEST_DATA.as_bytes()), |sample| Bytes::from(sample.to_string()));
+        let event = Event {
+            app: AppRef::Id(app),
+            id: None,
+            message_id: None,
+            event_type,
+            channels: Vec::new(),
+            time: Arc::from(now.to_string()),
+            context: None,
+            content_type: Arc::from("application/json"),
+            data,
+            traceparent: None,
+            accepted_at: now,
+        };
+        Ok(Message { id: MessageId::new(now, &*self.seams.entropy), app, event: Arc::new(event) })
+    }
+
+    /// One request, made now, signed as a delivery would be; nothing is recorded.
+    async fn test(&self, endpoint: &Endpoint, event_type: Option<EventType>) -> Result<TestOut, Problem> {
+        let invalid = |error: hookyard_core::name::BadName| Problem::invalid("eventType", error.to_string());
+        let event_type = match event_type {
+            Some(event_type) => event_type,
+            None => TEST_TYPE.parse().map_err(invalid)?,
+        };
+        let message = Arc::new(self.example(endpoint.app, event_type).await?);
+        let delivery = Delivery::routed(message, endpoint.id, false);
+        let (policy, now) = (self.seams.policy.of(endpoint), self.seams.clock.now());
+        let style = &self.seams.style;
+        let request = request::build(&delivery, endpoint, &policy, style.signature_headers, &style.user_agent, now);
+        let request = request.map_err(|fault| fail(&fault))?;
+        let (request_headers, body) = (shown_headers(&request, endpoint), request.body.clone());
+        let result = self.seams.sender.send(request).await;
+        Ok(TestOut {
+            outcome: result.class.as_str(),
+            response_status_code: result.status,
+            duration_ms: u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX),
+            response: String::from_utf8_lossy(&result.response).into_owned(),
+            request_headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        })
+    }
+}
+
+/// The headers that were sent; what the endpoint was given to keep is not shown again.
+fn shown_headers(request: &Request, endpoint: &Endpoint) -> Vec<(String, String)> {
+    let own = |name: &str| {
+        let custom = endpoint.headers.keys().any(|own| own.eq_ignore_ascii_case(name));
+        custom || endpoint.api_key.as_ref().is_some_and(|key| key.header.eq_ignore_ascii_case(name))
+    };
+    let shown = |(name, value): &(String, String)| (name.clone(), if own(name) { HIDDEN.to_owned() } else { value.clone() });
+    request.headers.iter().map(shown).collect()
+}
