@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 use hookyard_core::Clock;
-use hookyard_core::port::{Catalog, Directory, Journal, Log, Tasks};
+use hookyard_core::port::{Catalog, Directory, Journal, Log, Revocations, Tasks};
 use hookyard_core::seal::SealingKeys;
 use hookyard_e2e::services::PrivateRedis;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
@@ -15,8 +15,9 @@ use hookyard_telemetry::Metrics;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
+use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
-use hookyard_testkit::conformance::{catalog, directory, journal, tasks};
+use hookyard_testkit::conformance::{catalog, directory, journal, revocations, tasks};
 use tempfile::TempDir;
 
 /// A store that begins empty for each promise.
@@ -77,6 +78,24 @@ impl TasksBackend for Store {
 async fn tasks_keep_their_promises_on_redis() -> Result<()> {
     let server = server().await?;
     tasks::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn TasksBackend>).await;
+    Ok(())
+}
+
+impl RevocationsBackend for Store {
+    fn revocations(&self) -> Arc<dyn Revocations> {
+        Arc::new(self.adapter.clone())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revocations_keep_their_promises_on_redis() -> Result<()> {
+    let server = server().await?;
+    let fresh = async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn RevocationsBackend>;
+    revocations::run_all(fresh).await;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
 use hookyard_core::grant::Grant;
-use hookyard_core::port::{Catalog, Deliveries, Directory, EndpointRef, Journal, Log, Sender, Tasks};
+use hookyard_core::port::{Catalog, Deliveries, Directory, EndpointRef, Journal, Log, Revocations, Sender, Tasks};
 use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind, Policy};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::request::SignatureHeaders;
@@ -15,6 +15,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
+use crate::auth::{self, Tokens};
 use crate::{apps, attempts, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets, tasks, trial};
 
 /// What the API works with.
@@ -32,6 +33,10 @@ pub struct Seams {
     pub log: Arc<dyn Log>,
     /// Work that outlives a request.
     pub tasks: Arc<dyn Tasks>,
+    /// Tokens that are good no longer.
+    pub revocations: Arc<dyn Revocations>,
+    /// New ones.
+    pub tokens: Arc<dyn Tokens>,
     /// The door outward, for tests.
     pub sender: Arc<dyn Sender>,
     /// How deliveries are attempted unless their endpoint says otherwise.
@@ -101,6 +106,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/api/v1/app/{app}/msg/{message}/attempt/{attempt}", get(attempts::get))
         .route("/api/v1/app/{app}/msg/{message}/endpoint", get(destinations::of_message))
         .route("/api/v1/app/{app}/msg/{message}/endpoint/{endpoint}/resend", post(runs::resend))
+        .route("/api/v1/auth/app-portal-access/{app}", post(auth::portal))
+        .route("/api/v1/auth/logout", post(auth::logout))
         .route("/api/v1/task/{task}", get(tasks::get))
         .with_state(api)
 }

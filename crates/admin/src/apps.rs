@@ -116,7 +116,7 @@ pub async fn delete(api: State, caller: Caller, Path(app): Path<String>) -> Resu
 }
 
 impl Api {
-    fn blank_app(&self) -> Application {
+    pub(crate) fn blank_app(&self) -> Application {
         let now = self.seams.clock.now();
         Application {
             id: AppId::new(now, &*self.seams.entropy),
@@ -157,7 +157,8 @@ impl Api {
     }
 }
 
-fn read(app: &mut Application, mut fields: Fields) -> Result<(), Problem> {
+/// Reads a body into `app`.
+pub fn read(app: &mut Application, mut fields: Fields) -> Result<(), Problem> {
     fields.require("name", &mut app.name, fields::non_empty(NAME_BYTES));
     fields.read("uid", &mut app.uid, |value| fields::parsed(value).map(Some));
     fields.read("throttleRate", &mut app.throttle_rate, rate);

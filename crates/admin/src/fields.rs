@@ -146,6 +146,12 @@ pub fn moment(value: &Value) -> Result<Timestamp, String> {
     Timestamp::parse_rfc3339(text).ok_or_else(|| "must be an RFC 3339 date-time".to_owned())
 }
 
+/// A list of texts.
+pub fn strings(value: &Value) -> Result<Vec<String>, String> {
+    let texts = value.as_array().map(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect());
+    texts.flatten().ok_or_else(|| "must be a list of strings".to_owned())
+}
+
 /// An object of texts.
 pub fn texts(value: &Value) -> Result<BTreeMap<String, String>, String> {
     let object = value.as_object().ok_or_else(|| "must be an object of strings".to_owned())?;

@@ -3,6 +3,7 @@
 mod api;
 mod apps;
 mod attempts;
+mod auth;
 mod dead_letters;
 mod destinations;
 mod endpoint_body;
@@ -19,4 +20,5 @@ mod tasks;
 mod trial;
 
 pub use api::{Api, Seams, Style, routes};
+pub use auth::Tokens;
 pub use tasks::work;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::clock::Timestamp;
 use crate::id::AppId;
 use crate::name::AppRef;
 
@@ -48,6 +49,10 @@ impl fmt::Display for Scope {
 pub struct Grant {
     /// What it allows.
     pub scope: Scope,
+    /// The token's own id, by which it can be revoked.
+    pub token: String,
+    /// When the token ends by itself.
+    pub expires_at: Timestamp,
 }
 
 impl Grant {
@@ -84,7 +89,10 @@ mod tests {
     fn a_scope_allows_what_it_says() {
         let id = AppId::from_bytes([1; 20]);
         let (own, other): (AppRef, AppRef) = (AppRef::Id(id), "other".parse().expect("valid"));
-        let grant = |text: &str| Grant { scope: text.parse().expect("a scope") };
+        let grant = |text: &str| {
+            let (scope, token) = (text.parse().expect("a scope"), String::new());
+            Grant { scope, token, expires_at: Timestamp::default() }
+        };
         let app = grant(&format!("app:{id}"));
         assert!(app.may_use(&own, Some(id)) && app.may_publish(&own, Some(id)));
         assert!(app.may_use(&"by-uid".parse().expect("valid"), Some(id)));

@@ -353,6 +353,16 @@ pub trait Tasks: Send + Sync {
     async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault>;
 }
 
+/// Tokens that are good no longer although they have not expired.
+#[async_trait]
+pub trait Revocations: Send + Sync {
+    /// From now on this token is good no longer; it is forgotten at `until`, when it is not good by itself.
+    async fn revoke(&self, token: &str, until: Timestamp) -> Result<(), Fault>;
+
+    /// Every revoked token that has not expired.
+    async fn revoked(&self, now: Timestamp) -> Result<Vec<String>, Fault>;
+}
+
 /// Where the journal's entries wait while the journal is away.
 #[async_trait]
 pub trait Spill: Send + Sync {

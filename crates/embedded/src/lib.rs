@@ -13,6 +13,7 @@ mod freshness;
 mod journal;
 mod lease;
 mod pages;
+mod revocations;
 mod store;
 mod tasks;
 mod writer;

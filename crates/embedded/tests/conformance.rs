@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::event::Admission;
-use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Tasks};
+use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::NoTripwire;
 use hookyard_core::{Clock, Delivery, Entropy, Lane, Outcome, RefusalReason, Timestamp, limits};
@@ -16,8 +16,11 @@ use hookyard_testkit::builders::Builders;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
+use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
-use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, catalog, deliveries, directory, events, journal, tasks};
+use hookyard_testkit::conformance::{
+    DeadLetter, QueueBackend, Rejected, catalog, deliveries, directory, events, journal, revocations, tasks,
+};
 use hookyard_wire::queue::{DeliveryWriter, read_message_part, read_progress, write_progress};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -179,6 +182,21 @@ impl TasksBackend for Embedded {
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_keep_their_promises() {
     tasks::run_all(async || Box::new(Embedded::new()) as Box<dyn TasksBackend>).await;
+}
+
+impl RevocationsBackend for Embedded {
+    fn revocations(&self) -> Arc<dyn Revocations> {
+        Arc::new(self.store())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(RealClock)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revocations_keep_their_promises() {
+    revocations::run_all(async || Box::new(Embedded::new()) as Box<dyn RevocationsBackend>).await;
 }
 
 impl CatalogBackend for Embedded {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use hookyard_core::Fault;
-use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Tasks};
+use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
 use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
@@ -32,6 +32,7 @@ pub struct Ports {
     pub journal: Arc<dyn Journal>,
     pub log: Arc<dyn Log>,
     pub tasks: Arc<dyn Tasks>,
+    pub revocations: Arc<dyn Revocations>,
 }
 
 /// What everything is kept in.
@@ -83,6 +84,7 @@ impl Backend {
                 journal: Arc::clone(&cluster.journal) as _,
                 log: Arc::new(cluster.log.clone()),
                 tasks: Arc::new(cluster.store.clone()),
+                revocations: Arc::new(cluster.store.clone()),
             },
             Self::Embedded(embedded) => {
                 let store = Arc::new(embedded.store.clone());
@@ -93,7 +95,8 @@ impl Backend {
                     catalog: Arc::clone(&store) as _,
                     journal: Arc::clone(&store) as _,
                     log: Arc::clone(&store) as _,
-                    tasks: store,
+                    tasks: Arc::clone(&store) as _,
+                    revocations: store,
                 }
             }
         }

@@ -39,6 +39,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// Where people reach the API, for links to it; `http://` and the listener's address unless given.
+    pub public_url: Option<String>,
     /// Where `/metrics`, `/livez` and `/readyz` listen.
     pub ops_listen: SocketAddr,
     /// 32 bytes in base64 that seal secrets at rest; several, separated by commas: the first one seals.
@@ -136,6 +138,7 @@ impl Default for Config {
             redis_journal_url: None,
             data_dir: PathBuf::from("hookyard-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
             ops_listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
             secret_key: None,
             jwt_secret: None,

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use hookyard_core::{Clock, Entropy};
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::StatusClass;
@@ -22,7 +23,7 @@ const REQUEST_ID: &str = "hookyard-request-id";
 
 /// What every request needs.
 pub struct Front {
-    pub verifier: Verifier,
+    pub verifier: Arc<Verifier>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub metrics: Metrics,
@@ -35,12 +36,19 @@ pub fn app(routes: Router, front: Front) -> Router {
     let front = Arc::new(front);
     routes
         .layer(from_fn_with_state(Arc::clone(&front), authenticate))
+        // Whether the process answers; whether it can work is the operators' listener's to say.
+        .route("/api/v1/health", get(healthy))
+        .route("/api/v1/health/ping", get(healthy))
         .fallback(|| async { Problem::not_found("there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not know that method")
         })
         .layer(limit)
         .layer(from_fn_with_state(front, observe))
+}
+
+async fn healthy() -> StatusCode {
+    StatusCode::NO_CONTENT
 }
 
 async fn authenticate(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Result<Response, Problem> {

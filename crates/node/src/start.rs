@@ -27,7 +27,7 @@ use crate::http::{self, Front};
 use crate::ops::{self, Ops};
 use crate::roles::Roles;
 use crate::seams::Seams;
-use crate::token::Verifier;
+use crate::token::{Issuer, Verifier};
 
 /// Time to finish what is in flight: the longest attempt, and a little.
 const GRACE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MOST.as_secs() + 5);
@@ -80,7 +80,10 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
         if let Some(admin) = &admin {
             services.spawn(hookyard_admin::work(Arc::clone(admin), stop.clone()));
         }
-        let app = api(settings, admin, &ports, &metrics, &seams);
+        let verifier = Arc::new(Verifier::new(&settings.jwt_secret));
+        let follow = Arc::clone(&verifier).follow(Arc::clone(&ports.revocations), Arc::clone(&seams.clock), close.clone());
+        background.spawn(follow);
+        let app = api(settings, admin, verifier, &ports, &metrics, &seams);
         Some(listen(settings.config.listen, app, &services, stop.clone()).await?)
     } else {
         None
@@ -193,6 +196,13 @@ fn dispatcher(
 }
 
 fn admin(settings: &Settings, ports: &Ports, style: Style, sender: Arc<dyn Sender>, seams: &Seams) -> Arc<Api> {
+    let default_url = || format!("http://{}", settings.config.listen);
+    let issuer = Issuer {
+        secret: settings.jwt_secret.clone(),
+        public_url: settings.config.public_url.as_ref().map_or_else(default_url, |url| url.trim_end_matches('/').to_owned()),
+        clock: Arc::clone(&seams.clock),
+        entropy: Arc::clone(&seams.entropy),
+    };
     Api::new(hookyard_admin::Seams {
         directory: Arc::clone(&ports.directory),
         catalog: Arc::clone(&ports.catalog),
@@ -200,6 +210,8 @@ fn admin(settings: &Settings, ports: &Ports, style: Style, sender: Arc<dyn Sende
         journal: Arc::clone(&ports.journal),
         log: Arc::clone(&ports.log),
         tasks: Arc::clone(&ports.tasks),
+        revocations: Arc::clone(&ports.revocations),
+        tokens: Arc::new(issuer),
         sender,
         policy: settings.policy.clone(),
         style,
@@ -209,7 +221,14 @@ fn admin(settings: &Settings, ports: &Ports, style: Style, sender: Arc<dyn Sende
     })
 }
 
-fn api(settings: &Settings, admin: Option<Arc<Api>>, ports: &Ports, metrics: &Metrics, seams: &Seams) -> Router {
+fn api(
+    settings: &Settings,
+    admin: Option<Arc<Api>>,
+    verifier: Arc<Verifier>,
+    ports: &Ports,
+    metrics: &Metrics,
+    seams: &Seams,
+) -> Router {
     let intake = hookyard_ingest::Seams {
         events: Arc::clone(&ports.events),
         directory: Arc::clone(&ports.directory),
@@ -224,7 +243,7 @@ fn api(settings: &Settings, admin: Option<Arc<Api>>, ports: &Ports, metrics: &Me
         routes = routes.merge(hookyard_admin::routes(admin));
     }
     let front = Front {
-        verifier: Verifier::new(&settings.jwt_secret),
+        verifier,
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),

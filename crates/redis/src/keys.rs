@@ -21,6 +21,9 @@ pub const CATALOG: &str = "hookyard:catalog";
 /// Sorted set by text, no TTL. The names in [`CATALOG`].
 pub const CATALOG_NAMES: &str = "hookyard:catalog:names";
 
+/// Sorted set by moment of expiry in ms, no TTL, trimmed. Ids of revoked tokens.
+pub const REVOKED: &str = "hookyard:revoked";
+
 /// Hash, no TTL, trimmed. Task id → its record.
 pub const TASKS: &str = "hookyard:tasks";
 

@@ -11,6 +11,7 @@ mod journal;
 mod keys;
 mod lists;
 mod meta;
+mod revocations;
 mod scripts;
 mod subscriptions;
 mod tasks;

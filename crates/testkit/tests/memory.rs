@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Tasks};
+use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
 use hookyard_core::{Clock, Refusal, RefusalReason, Timestamp};
 use hookyard_testkit::StepClock;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
+use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
-use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, catalog, deliveries, directory, events, journal, tasks};
-use hookyard_testkit::memory::{MemoryBroker, MemoryCatalog, MemoryDirectory, MemoryJournal, MemoryTasks};
+use hookyard_testkit::conformance::{
+    DeadLetter, QueueBackend, Rejected, catalog, deliveries, directory, events, journal, revocations, tasks,
+};
+use hookyard_testkit::memory::{MemoryBroker, MemoryCatalog, MemoryDirectory, MemoryJournal, MemoryRevocations, MemoryTasks};
 
 const BEGINNING: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -117,6 +120,24 @@ async fn tasks_keep_their_promises() {
         Box::new(Desk(clock, tasks)) as Box<dyn TasksBackend>
     };
     tasks::run_all(fresh).await;
+}
+
+struct List(StepClock, Arc<MemoryRevocations>);
+
+impl RevocationsBackend for List {
+    fn revocations(&self) -> Arc<dyn Revocations> {
+        Arc::clone(&self.1) as _
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn revocations_keep_their_promises() {
+    let fresh = async || Box::new(List(StepClock::default(), Arc::default())) as Box<dyn RevocationsBackend>;
+    revocations::run_all(fresh).await;
 }
 
 struct Shelf(Arc<MemoryCatalog>);

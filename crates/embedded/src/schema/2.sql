@@ -29,3 +29,6 @@ CREATE TABLE tasks (
   written_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tasks_lease ON tasks (lease_until) WHERE lease_until IS NOT NULL;
+
+-- Tokens that are good no longer, until they expire.
+CREATE TABLE revoked (token TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;

@@ -8,6 +8,7 @@ pub mod deliveries;
 pub mod directory;
 pub mod events;
 pub mod journal;
+pub mod revocations;
 pub mod tasks;
 
 mod lists;

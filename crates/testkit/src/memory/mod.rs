@@ -9,6 +9,7 @@ mod directory;
 mod journal;
 mod owned;
 mod page;
+mod revocations;
 mod shelf;
 mod tasks;
 
@@ -16,4 +17,5 @@ pub use broker::{DeadLetter, MemoryBroker, Rejected};
 pub use catalog::MemoryCatalog;
 pub use directory::MemoryDirectory;
 pub use journal::MemoryJournal;
+pub use revocations::MemoryRevocations;
 pub use tasks::MemoryTasks;

@@ -1,0 +1,79 @@
+//! `/api/v1/auth`: a token for an application's own portal, and the end of a token.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::Path;
+use bytes::Bytes;
+use hookyard_core::grant::Scope;
+use hookyard_core::port::{Expect, Written};
+use hookyard_core::{AppId, AppRef, Fault};
+use hookyard_wire::problem::Problem;
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::api::{Api, Caller, State, fail, no_app, object};
+use crate::apps::{read, require_admin};
+use crate::fields::{self, Fields, Mode};
+
+/// How long a portal's token is good: a working day, and then some.
+const PORTAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Signs tokens.
+pub trait Tokens: Send + Sync {
+    /// A token of this scope, good for `lifetime`.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    fn issue(&self, scope: &Scope, lifetime: Duration) -> Result<String, Fault>;
+
+    /// Where people reach this installation, without a slash at the end.
+    fn public_url(&self) -> &str;
+}
+
+/// The way into an application's own portal.
+#[derive(Serialize)]
+pub struct PortalOut {
+    url: String,
+    token: String,
+}
+
+pub async fn portal(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<PortalOut>, Problem> {
+    require_admin(&caller)?;
+    let mut fields = Fields::new(if body.is_empty() { serde_json::Map::new() } else { object(&body)? }, Mode::Whole);
+    let mut brought = None;
+    fields.read("application", &mut brought, |value| {
+        value.as_object().cloned().map(Some).ok_or_else(|| "must be an object".to_owned())
+    });
+    // The compatible API's flags for what a portal shows: there is nothing here they could switch.
+    let mut flags: Vec<String> = Vec::new();
+    fields.read("featureFlags", &mut flags, fields::strings);
+    fields.finish()?;
+    let id = match (api.resolve(&caller, &app).await?, brought) {
+        (Some(id), _) => id,
+        (None, Some(brought)) => api.create_named(&app, brought).await?,
+        (None, None) => return Err(no_app()),
+    };
+    let token = api.seams.tokens.issue(&Scope::App(AppRef::Id(id)), PORTAL_LIFETIME).map_err(|fault| fail(&fault))?;
+    // After the hash: it is not sent to any server, and in no log.
+    Ok(Json(PortalOut { url: format!("{}/#token={token}", api.seams.tokens.public_url()), token }))
+}
+
+pub async fn logout(api: State, caller: Caller) -> Result<StatusCode, Problem> {
+    api.seams.revocations.revoke(&caller.token, caller.expires_at).await.map_err(|fault| fail(&fault))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl Api {
+    /// Creates the application that a request brought along, under the name it asked for.
+    async fn create_named(&self, named: &str, brought: serde_json::Map<String, serde_json::Value>) -> Result<AppId, Problem> {
+        let Ok(AppRef::Uid(uid)) = named.parse() else { return Err(no_app()) };
+        let mut app = self.blank_app();
+        read(&mut app, Fields::new(brought, Mode::Whole))?;
+        app.uid = Some(uid);
+        match self.seams.directory.put_app(&app, Expect::New).await.map_err(|fault| fail(&fault))? {
+            Written::Done(_) => Ok(app.id),
+            _ => Err(Problem::conflict("an application with this uid already exists")),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The suite of [`hookyard_core::port::Revocations`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookyard_core::Clock;
+use hookyard_core::port::Revocations;
+
+use super::{Promise, keep_all, promises};
+
+const PROMISES: &[Promise<dyn RevocationsBackend>] = promises![a_revoked_token_is_told_until_it_expires];
+
+/// A backend of revocations.
+pub trait RevocationsBackend: Send + Sync {
+    /// The revocations.
+    fn revocations(&self) -> Arc<dyn Revocations>;
+
+    /// Its time.
+    fn clock(&self) -> Arc<dyn Clock>;
+}
+
+/// Checks every promise, each on a backend of its own from `fresh`.
+///
+/// # Panics
+/// When a promise is broken.
+pub async fn run_all<F: Future<Output = Box<dyn RevocationsBackend>>>(fresh: impl Fn() -> F) {
+    keep_all(PROMISES, fresh).await;
+}
+
+async fn a_revoked_token_is_told_until_it_expires(backend: &dyn RevocationsBackend) {
+    let (revocations, now) = (backend.revocations(), backend.clock().now());
+    let hour = Duration::from_secs(3600);
+    let told = async |moment| {
+        let mut told = revocations.revoked(moment).await.expect("answered");
+        told.sort_unstable();
+        told
+    };
+    assert!(told(now).await.is_empty());
+    revocations.revoke("short", now.plus(hour)).await.expect("revoked");
+    for _ in 0..2 {
+        revocations.revoke("long", now.plus(hour * 3)).await.expect("revoked");
+    }
+    assert_eq!(told(now).await, ["long", "short"]);
+    assert_eq!(told(now.plus(hour * 2)).await, ["long"]);
+    assert!(told(now.plus(hour * 4)).await.is_empty());
+}
