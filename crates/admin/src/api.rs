@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
 use hookyard_core::grant::Grant;
@@ -16,7 +16,9 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::auth::{self, Tokens};
-use crate::{apps, attempts, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets, tasks, trial};
+use crate::{
+    apps, attempts, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets, stats, tasks, trial,
+};
 
 /// What the API works with.
 #[derive(Clone)]
@@ -97,6 +99,7 @@ pub fn routes(api: Arc<Api>) -> Router {
             get(event_types::get).put(event_types::put).patch(event_types::patch).delete(event_types::delete),
         )
         .route(&format!("{endpoint}/msg"), get(destinations::of_endpoint))
+        .route(&format!("{endpoint}/stats"), get(stats::of_endpoint))
         .route(&format!("{endpoint}/recover"), post(tasks::recover))
         .route(&format!("{endpoint}/replay-missing"), post(tasks::replay_missing))
         .route(&format!("{endpoint}/send-example"), post(trial::send_example))
@@ -104,6 +107,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/api/v1/app/{app}/endpoint/test", post(trial::unsaved))
         .route("/api/v1/app/{app}/attempt", get(attempts::of_app))
         .route("/api/v1/app/{app}/msg/{message}/attempt/{attempt}", get(attempts::get))
+        .route("/api/v1/app/{app}/msg/{message}/attempt/{attempt}/content", delete(attempts::expunge))
+        .route("/api/v1/app/{app}/msg/{message}/content", delete(messages::expunge))
         .route("/api/v1/app/{app}/msg/{message}/endpoint", get(destinations::of_message))
         .route("/api/v1/app/{app}/msg/{message}/endpoint/{endpoint}/resend", post(runs::resend))
         .route("/api/v1/auth/app-portal-access/{app}", post(auth::portal))

@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, RawQuery};
 use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor};
 use hookyard_core::{AppId, AttemptClass, AttemptId, EndpointId, MessageId, Outcome, Trigger};
 use hookyard_wire::problem::Problem;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Api, Caller, State, fail};
@@ -106,6 +107,19 @@ pub async fn to_endpoint(
     let app = api.app(&caller, &app).await?;
     let endpoint = api.endpoint(app, &endpoint).await?.id;
     api.attempts(app, AttemptsOf::Endpoint(endpoint), &page, query, raw).await
+}
+
+/// Makes the response to an attempt forgotten.
+pub async fn expunge(
+    api: State,
+    caller: Caller,
+    Path((app, message, attempt)): Path<(String, String, String)>,
+) -> Result<StatusCode, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let none = || Problem::not_found("there is no such attempt");
+    let attempt: AttemptId = attempt.parse().map_err(|_| none())?;
+    let was_there = api.seams.log.expunge_attempt(app, message_id(&message)?, attempt).await.map_err(|fault| fail(&fault))?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(none()) }
 }
 
 impl Api {

@@ -16,6 +16,7 @@ mod page;
 mod query;
 mod runs;
 mod secrets;
+mod stats;
 mod tasks;
 mod trial;
 

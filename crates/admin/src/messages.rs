@@ -6,6 +6,7 @@ use hookyard_core::MessageId;
 use hookyard_core::journal::{Cursor, MessageFilter};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::shown::MessageOut;
+use http::StatusCode;
 use serde::Deserialize;
 
 use crate::api::{Caller, State, fail};
@@ -62,6 +63,13 @@ pub async fn get(
     let app = api.app(&caller, &app).await?;
     let record = api.message(app, message_id(&message)?).await?;
     Ok(Json(MessageOut::new(&record.message, query.with_content.unwrap_or(true))))
+}
+
+/// Makes a message's data forgotten; what is on its way arrives all the same.
+pub async fn expunge(api: State, caller: Caller, Path((app, message)): Path<(String, String)>) -> Result<StatusCode, Problem> {
+    let app = api.app(&caller, &app).await?;
+    let was_there = api.seams.log.expunge_message(app, message_id(&message)?).await.map_err(|fault| fail(&fault))?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("there is no such message")) }
 }
 
 /// The message a path names.

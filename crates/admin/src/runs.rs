@@ -20,6 +20,9 @@ pub async fn resend(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let app = api.app(&caller, &app).await?;
     let (record, endpoint) = (api.message(app, message_id(&message)?).await?, api.endpoint(app, &endpoint).await?.id);
+    if record.message.is_expunged() {
+        return Err(Problem::new(StatusCode::CONFLICT, "expunged", "this message's payload was expunged"));
+    }
     let states = api.seams.log.states(app, record.message.id).await.map_err(|fault| fail(&fault))?;
     let known = states.iter().find(|(id, _)| *id == endpoint).map(|(_, state)| state.run);
     // Never routed to it: this is the first there is.
@@ -50,6 +53,9 @@ impl Api {
     pub(crate) async fn replay(&self, app: AppId, id: DeadLetterId, due: Timestamp) -> Result<bool, Fault> {
         let Some(letter) = self.seams.log.dead_letter(app, id).await? else { return Ok(false) };
         let Some(record) = self.seams.log.message(app, letter.delivery.message).await? else { return Ok(false) };
+        if record.message.is_expunged() {
+            return Ok(false);
+        }
         self.begin_run(record.message, letter.delivery.endpoint, letter.run + 1, Trigger::Replay, due).await?;
         Ok(true)
     }

@@ -198,7 +198,7 @@ impl Api {
         for record in &page.items {
             let event = &record.message.event;
             // Not routed yet: the router will.
-            let Some(routed_to) = &record.routed_to else { continue };
+            let Some(routed_to) = record.routed_to.as_ref().filter(|_| !record.message.is_expunged()) else { continue };
             if routed_to.contains(&endpoint) || !subscription.wants(&event.event_type, &event.channels) {
                 continue;
             }

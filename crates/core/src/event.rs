@@ -131,6 +131,23 @@ pub struct Message {
     pub event: Arc<Event>,
 }
 
+/// Content type of an event whose data was made forgotten.
+const EXPUNGED: &str = "application/vnd.hookyard.expunged";
+
+impl Message {
+    /// The same message without its data.
+    #[must_use]
+    pub fn expunged(&self) -> Self {
+        let event = Event { data: Bytes::new(), context: None, content_type: Arc::from(EXPUNGED), ..Event::clone(&self.event) };
+        Self { event: Arc::new(event), ..self.clone() }
+    }
+
+    /// Whether its data was made forgotten: it cannot be sent again.
+    pub fn is_expunged(&self) -> bool {
+        &*self.event.content_type == EXPUNGED
+    }
+}
+
 /// Why an event was refused. A closed set: it is a metric label and a header value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalReason {

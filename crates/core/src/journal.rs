@@ -143,6 +143,55 @@ impl RunRecord {
     }
 }
 
+/// How a delivery stands, for those who count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It arrived.
+    Success,
+    /// Tried, and to be tried again.
+    Pending,
+    /// Dead.
+    Fail,
+    /// Not tried yet in its latest run.
+    Sending,
+    /// Discarded.
+    Canceled,
+}
+
+impl Standing {
+    /// Every standing.
+    pub const ALL: [Self; 5] = [Self::Success, Self::Pending, Self::Fail, Self::Sending, Self::Canceled];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Pending => "pending",
+            Self::Fail => "fail",
+            Self::Sending => "sending",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// From its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|standing| standing.as_str() == name)
+    }
+}
+
+impl DeliveryState {
+    /// How it stands.
+    pub const fn standing(&self) -> Standing {
+        match self.outcome {
+            Outcome::Delivered => Standing::Success,
+            Outcome::Retry { .. } if self.attempt == 0 => Standing::Sending,
+            Outcome::Retry { .. } => Standing::Pending,
+            Outcome::Dead(_) => Standing::Fail,
+            Outcome::Discarded(_) => Standing::Canceled,
+        }
+    }
+}
+
 impl AttemptRecord {
     /// The record of an attempt of `delivery`.
     pub fn new(delivery: &Delivery, url: String, result: AttemptResult, outcome: Outcome) -> Self {

@@ -1,5 +1,6 @@
 //! The ports: steps of the flow that either happened or did not. No tag, key, exchange or row appears here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::event::{Event, Intake, Message, Refusal};
 use crate::fault::Fault;
 use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId, TaskId};
 use crate::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest,
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
 };
 use crate::name::{AppRef, EventType, Uid};
 use crate::outcome::Outcome;
@@ -317,6 +318,21 @@ pub trait Log: Send + Sync {
         filter: &DeadLetterFilter,
         page: PageRequest<DeadLetterId>,
     ) -> Result<Page<DeadLetter>, Fault>;
+
+    /// How many deliveries to an endpoint stand how, of messages accepted in the hours from `since` to `until`, both included.
+    async fn standings(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<BTreeMap<Standing, u64>, Fault>;
+
+    /// Makes a message's data forgotten, wherever it is not on its way any more; whether the message was there.
+    async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault>;
+
+    /// Makes the response to an attempt forgotten; whether the attempt was there.
+    async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault>;
 
     /// Messages of an application, newest first.
     async fn messages(

@@ -1,11 +1,12 @@
 //! The journal on SQLite.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest,
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
 };
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::{
@@ -20,8 +21,8 @@ use crate::events::keep_message;
 use crate::pages::{Way, cursor_bytes, filtered, towards, unreadable};
 use crate::store::Store;
 
-/// A message's row: its body and the endpoints it was routed to.
-type MessageRow = (Vec<u8>, Option<Vec<u8>>);
+/// A message's row: its body, the endpoints it was routed to, and whether its data was made forgotten.
+type MessageRow = (Vec<u8>, Option<Vec<u8>>, i64);
 /// A delivery's state: endpoint, rank, outcome.
 type StateRow = (Vec<u8>, u64, String);
 
@@ -47,9 +48,9 @@ impl Journal for Store {
 impl Log for Store {
     async fn message(&self, app: AppId, message: MessageId) -> Result<Option<MessageRecord>, Fault> {
         let read = move |_: &_, connection: &Connection| {
-            let query = "SELECT body, routed FROM messages WHERE id = ?1 AND app = ?2 AND body IS NOT NULL";
+            let query = "SELECT body, routed, expunged FROM messages WHERE id = ?1 AND app = ?2 AND body IS NOT NULL";
             let row = (&message.as_bytes()[..], &app.as_bytes()[..]);
-            connection.prepare_cached(query)?.query_row(row, |row| Ok((row.get(0)?, row.get(1)?))).optional()
+            connection.prepare_cached(query)?.query_row(row, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
         };
         self.0.read("read a message", read).await?.map(message_of).transpose()
     }
@@ -98,6 +99,46 @@ impl Log for Store {
         self.0.read("list dead letters", read).await
     }
 
+    async fn standings(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<BTreeMap<Standing, u64>, Fault> {
+        let read = move |_: &_, connection: &Connection| {
+            let query = "SELECT standing, sum(count) FROM standings
+                         WHERE app = ?1 AND endpoint = ?2 AND hour BETWEEN ?3 AND ?4 GROUP BY standing";
+            let row = (&app.as_bytes()[..], &endpoint.as_bytes()[..], hour_of(since), hour_of(until));
+            let mut query = connection.prepare_cached(query)?;
+            let rows = query.query_map(row, |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let found = self.0.read("count deliveries", read).await?.into_iter();
+        let known = |(name, count): (String, i64)| Some((Standing::from_name(&name)?, u64::try_from(count).unwrap_or(0)));
+        Ok(found.filter_map(known).collect())
+    }
+
+    async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault> {
+        let expunge = move |connection: &Connection| {
+            let mark = "UPDATE messages SET expunged = 1 WHERE id = ?1 AND app = ?2 AND body IS NOT NULL";
+            let marked = connection.prepare_cached(mark)?.execute((&message.as_bytes()[..], &app.as_bytes()[..]))?;
+            forget(connection)?;
+            Ok(marked > 0)
+        };
+        self.0.write("expunge a message", expunge).await
+    }
+
+    async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault> {
+        let Some(mut record) = self.attempt(app, message, attempt).await? else { return Ok(false) };
+        record.result.response = Bytes::new();
+        let expunge = move |connection: &Connection| {
+            let put = "UPDATE attempts SET record = ?2 WHERE id = ?1";
+            connection.prepare_cached(put)?.execute((&attempt.as_bytes()[..], write_attempt(&record)))
+        };
+        Ok(self.0.write("expunge an attempt", expunge).await? > 0)
+    }
+
     async fn messages(
         &self,
         app: AppId,
@@ -108,12 +149,12 @@ impl Log for Store {
         let (limit, filter) = (page.limit, filter.clone());
         let read = move |_: &_, connection: &Connection| {
             let query = format!(
-                "SELECT id, body, routed FROM messages WHERE app = ?2 AND body IS NOT NULL AND id {}",
+                "SELECT id, body, routed, expunged FROM messages WHERE app = ?2 AND body IS NOT NULL AND id {}",
                 towards(way.newer)
             );
             let mut query = connection.prepare_cached(&query)?;
             let rows = query.query((&way.from, &app.as_bytes()[..]))?;
-            let read = |row: &Row<'_>| message_of((row.get(1)?, row.get(2)?)).map_err(unreadable);
+            let read = |row: &Row<'_>| message_of((row.get(1)?, row.get(2)?, row.get(3)?)).map_err(unreadable);
             filtered(rows, &way, limit, read, |record| filter.passes(record))
         };
         self.0.read("list messages", read).await
@@ -161,7 +202,7 @@ fn letter_of(record: &[u8]) -> Result<DeadLetter, Fault> {
     read_dead_letter(record).map_err(|error| Fault::corrupt("read a dead letter", error))
 }
 
-fn message_of((body, routed): MessageRow) -> Result<MessageRecord, Fault> {
+fn message_of((body, routed, expunged): MessageRow) -> Result<MessageRecord, Fault> {
     const OPERATION: &str = "read a message";
     let message = read_message_part(Bytes::from(body)).map_err(|error| Fault::corrupt(OPERATION, error))?;
     let ids = |routed: Vec<u8>| routed.chunks(20).map(EndpointId::from_slice).collect::<Option<Vec<_>>>();
@@ -170,6 +211,7 @@ fn message_of((body, routed): MessageRow) -> Result<MessageRecord, Fault> {
         Some(Some(ids)) => Some(Arc::from(ids)),
         Some(None) => return Err(Fault::new(FaultKind::Corrupt, OPERATION)),
     };
+    let message = if expunged == 0 { message } else { message.expunged() };
     Ok(MessageRecord { message: Arc::new(message), routed_to })
 }
 
@@ -210,23 +252,32 @@ fn merge(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let (message, endpoint) = (&key.message.as_bytes()[..], &key.endpoint.as_bytes()[..]);
-    let query = "SELECT rank, ended, dead FROM states WHERE message = ?1 AND endpoint = ?2";
+    let query = "SELECT rank, state FROM states WHERE message = ?1 AND endpoint = ?2";
     let known = connection
         .prepare_cached(query)?
-        .query_row((message, endpoint), |row| Ok((row.get::<_, u64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+        .query_row((message, endpoint), |row| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?)));
     let known = known.optional()?;
-    if known.is_some_and(|(rank, ..)| rank >= state.rank()) {
+    if known.as_ref().is_some_and(|(rank, _)| *rank >= state.rank()) {
         return Ok(());
     }
-    let (_, old_ended, old_dead) = known.unwrap_or_default();
+    let old = known.map(|(rank, text)| text.parse().map(|outcome| DeliveryState::of_rank(rank, outcome)).map_err(unreadable));
+    let old = old.transpose()?;
+    let was = |wanted: fn(Outcome) -> bool| old.as_ref().map_or(0, |old| i64::from(wanted(old.outcome)));
+    let (old_ended, old_dead) = (was(Outcome::is_terminal), was(|outcome| matches!(outcome, Outcome::Dead(_))));
+    if old.as_ref().map(DeliveryState::standing) != Some(state.standing()) {
+        if let Some(old) = &old {
+            count(connection, key, old, -1)?;
+        }
+        count(connection, key, state, 1)?;
+    }
     let ended = i64::from(state.outcome.is_terminal());
     let dead = i64::from(matches!(state.outcome, Outcome::Dead(_)));
     let text = state.outcome.to_string();
     let put = "INSERT OR REPLACE INTO states (message, endpoint, rank, ended, dead, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     connection.prepare_cached(put)?.execute((message, endpoint, state.rank(), ended, dead, text))?;
-    let count = "INSERT INTO messages (id, app, ended, dead) VALUES (?1, ?2, ?3, ?4)
+    let tally = "INSERT INTO messages (id, app, ended, dead) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (id) DO UPDATE SET ended = ended + ?3, dead = dead + ?4";
-    connection.prepare_cached(count)?.execute((message, &key.app.as_bytes()[..], ended - old_ended, dead - old_dead))?;
+    connection.prepare_cached(tally)?.execute((message, &key.app.as_bytes()[..], ended - old_ended, dead - old_dead))?;
     if old_dead > 0 {
         for revive in [
             "DELETE FROM dead_letters WHERE message = ?1 AND endpoint = ?2",
@@ -241,6 +292,35 @@ fn merge(
         connection.prepare_cached(bury)?.execute(row)?;
     }
     judge_end(connection, key.message, now)
+}
+
+/// Hours since 1970.
+fn hour_of(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(3600 * 1000)
+}
+
+/// One delivery more, or fewer, that stands so.
+fn count(connection: &Connection, key: DeliveryKey, state: &DeliveryState, by: i64) -> rusqlite::Result<()> {
+    let count = "INSERT INTO standings (app, endpoint, hour, standing, count) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (app, endpoint, hour, standing) DO UPDATE SET count = count + ?5";
+    let (app, endpoint, hour) = (&key.app.as_bytes()[..], &key.endpoint.as_bytes()[..], hour_of(key.message.time()));
+    connection.prepare_cached(count)?.execute((app, endpoint, hour, state.standing().as_str(), by)).map(drop)
+}
+
+/// Takes the data out of what was expunged and is not on its way any more.
+pub fn forget(connection: &Connection) -> rusqlite::Result<()> {
+    let query = "SELECT id, body FROM messages WHERE expunged = 1 AND body IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id)";
+    let mut query = connection.prepare_cached(query)?;
+    let found =
+        query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<Vec<(Vec<u8>, Vec<u8>)>>>()?;
+    for (id, body) in found {
+        let message = read_message_part(Bytes::from(body)).map_err(unreadable)?.expunged();
+        let forgotten = DeliveryWriter::new(&message).message().clone();
+        let put = "UPDATE messages SET body = ?2, expunged = 2 WHERE id = ?1";
+        connection.prepare_cached(put)?.execute((&id, &forgotten[..]))?;
+    }
+    Ok(())
 }
 
 /// The retention begins with the last end; what may still happen, or is dead, stays.

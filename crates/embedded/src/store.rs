@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::fault::{closed, fault};
+use crate::journal::forget;
 use crate::lease::Leases;
 use crate::writer::Writer;
 
@@ -36,6 +37,8 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const PROBE_BYTES: i64 = 1024 * 1024;
 /// Messages deleted in one transaction: the writer is held for some milliseconds.
 const SWEEP_STEP: usize = 200;
+/// Counts are kept this much longer than what they count: a delivery may be retried for days before it ends.
+const STANDINGS_MARGIN: Duration = Duration::from_secs(3 * 24 * 3600);
 /// Pages the writer keeps in memory, in KiB: the indexes' upper levels and the ends that grow.
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
 /// The same per reader; what they miss, the operating system has.
@@ -175,6 +178,10 @@ impl Store {
         let now = self.0.seams.clock.now();
         let before = |age: Duration| now.as_millis().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         let (finished, tombstones) = (before(retention), before(limits::TOMBSTONE_TTL));
+        self.0.write("forget what was expunged", forget).await?;
+        let hour = before(retention + STANDINGS_MARGIN).div_euclid(3600 * 1000);
+        let fade = move |connection: &Connection| connection.execute("DELETE FROM standings WHERE hour < ?1", [hour]);
+        self.0.write("sweep", fade).await?;
         loop {
             let swept = self.0.write("sweep", move |connection| sweep(connection, finished, tombstones, now.as_millis()));
             if swept.await? < SWEEP_STEP {

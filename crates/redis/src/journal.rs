@@ -1,18 +1,21 @@
 //! The journal's port on Redis.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{
     AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest,
+    Standing,
 };
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::{
     AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId, Timestamp,
 };
 use hookyard_telemetry::label::StoreOp;
-use hookyard_wire::record::{read_attempt, read_dead_letter, read_message};
+use hookyard_wire::record::{read_attempt, read_dead_letter, read_message, write_attempt, write_message};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::RedisStore;
@@ -186,6 +189,52 @@ impl Log for RedisJournal {
         Ok(found.page(way.towards))
     }
 
+    async fn standings(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<BTreeMap<Standing, u64>, Fault> {
+        const OPERATION: &str = "count deliveries";
+        let kept = self.days();
+        let days: Vec<i64> = (keys::day_of(since).max(*kept.start())..=keys::day_of(until).min(*kept.end())).collect();
+        if days.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut pipeline = redis::pipe();
+        for day in &days {
+            pipeline.hgetall(keys::standings(app, endpoint, *day));
+        }
+        let found: Vec<Vec<(String, i64)>> = self.store.journal.query(StoreOp::Read, OPERATION, &pipeline).await?;
+        let within = absolute_hour(since)..=absolute_hour(until);
+        let mut standings = BTreeMap::new();
+        for (day, fields) in days.into_iter().zip(found) {
+            for (field, count) in fields {
+                let Some((hour, name)) = field.split_once(':') else { continue };
+                let hour = hour.parse::<i64>().map_or(-1, |hour| day * 24 + hour);
+                if let Some(standing) = Standing::from_name(name).filter(|_| within.contains(&hour)) {
+                    *standings.entry(standing).or_default() += u64::try_from(count).unwrap_or(0);
+                }
+            }
+        }
+        Ok(standings)
+    }
+
+    async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault> {
+        const OPERATION: &str = "expunge a message";
+        let Some(record) = self.message(app, message).await? else { return Ok(false) };
+        let record = MessageRecord { message: Arc::new(record.message.expunged()), ..record };
+        self.expunge(OPERATION, app, message, b"m", write_message(&record)).await
+    }
+
+    async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault> {
+        const OPERATION: &str = "expunge an attempt";
+        let Some(mut record) = self.attempt(app, message, attempt).await? else { return Ok(false) };
+        record.result.response = Bytes::new();
+        self.expunge(OPERATION, app, message, &attempt_field(attempt.as_bytes()), write_attempt(&record)).await
+    }
+
     async fn messages(
         &self,
         app: AppId,
@@ -243,7 +292,28 @@ impl Log for RedisJournal {
     }
 }
 
+/// Hours since 1970.
+fn absolute_hour(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(3600 * 1000)
+}
+
 impl RedisJournal {
+    async fn expunge(
+        &self,
+        operation: &'static str,
+        app: AppId,
+        message: MessageId,
+        field: &[u8],
+        record: Vec<u8>,
+    ) -> Result<bool, Fault> {
+        let mut call = self.store.journal.scripts.expunge.prepare_invoke();
+        call.key(keys::message(app, message)).arg(field).arg(record);
+        let mut pipeline = redis::pipe();
+        pipeline.invoke_script(&call);
+        let (done,): (u8,) = self.store.journal.query(StoreOp::Write, operation, &pipeline).await?;
+        Ok(done == 1)
+    }
+
     async fn read_messages(&self, operation: &'static str, app: AppId, ids: &[MessageId]) -> Result<Vec<MessageRecord>, Fault> {
         if ids.is_empty() {
             return Ok(Vec::new());

@@ -69,7 +69,8 @@ pub fn marker(app: AppId, event: &EventId) -> Vec<u8> {
 }
 
 /// Hash, the retention from its last terminal state on. One message: `m` its record, `n` deliveries routed, `t` of them ended,
-/// `d` of them dead, `a` + 20 bytes: an attempt, `s` + 20 bytes: a delivery's state, `l` + 20 bytes: its entry in [`dead_letters`].
+/// `d` of them dead, `a` + 20 bytes: an attempt, `s` + 20 bytes: a delivery's state, `l` + 20 bytes: its entry in [`dead_letters`],
+/// `x`: its data was made forgotten.
 pub fn message(app: AppId, message: MessageId) -> Vec<u8> {
     let mut key = format!("hookyard:{{{app}}}:msg:").into_bytes();
     key.extend_from_slice(message.as_bytes());
@@ -94,6 +95,11 @@ pub fn attempts_to(app: AppId, endpoint: EndpointId, day: i64) -> String {
 /// Sorted set by bytes, no TTL. An application's dead letters: 20 bytes of id, then the record.
 pub fn dead_letters(app: AppId) -> String {
     format!("hookyard:{{{app}}}:dead")
+}
+
+/// Hash, per day of acceptance. `<hour of day>:<standing>` → deliveries to an endpoint that stand so.
+pub fn standings(app: AppId, endpoint: EndpointId, day: i64) -> String {
+    format!("hookyard:{{{app}}}:standings:{endpoint}:{day}")
 }
 
 /// The bucket of a list that holds items of this moment.

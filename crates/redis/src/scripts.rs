@@ -14,6 +14,7 @@ pub struct Scripts {
     pub lease_task: Script,
     pub mark: Script,
     pub record: Script,
+    pub expunge: Script,
 }
 
 impl Scripts {
@@ -29,10 +30,11 @@ impl Scripts {
             lease_task: Script::new(include_str!("lua/lease_task.lua")),
             mark: Script::new(include_str!("lua/mark.lua")),
             record: Script::new(include_str!("lua/record.lua")),
+            expunge: Script::new(include_str!("lua/expunge.lua")),
         }
     }
 
-    pub fn all(&self) -> [&Script; 10] {
+    pub fn all(&self) -> [&Script; 11] {
         [
             &self.put_app,
             &self.delete_app,
@@ -44,6 +46,7 @@ impl Scripts {
             &self.lease_task,
             &self.mark,
             &self.record,
+            &self.expunge,
         ]
     }
 }

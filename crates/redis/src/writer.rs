@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookyard_core::journal::{AttemptRecord, DeliveryState, Entry, MessageRecord};
-use hookyard_core::{AppId, DeadLetter, DeliveryKey, EndpointId, Fault, FaultKind, Outcome};
+use hookyard_core::{AppId, DeadLetter, DeliveryKey, EndpointId, Fault, FaultKind, Outcome, Timestamp};
 use hookyard_telemetry::label::StoreOp;
 use hookyard_wire::record::{write_attempt, write_dead_letter, write_message};
 use redis::ScriptInvocation;
@@ -107,7 +107,7 @@ fn add(call: &mut ScriptInvocation<'_>, app: AppId, entry: &Entry) {
         Entry::Message(record) => add_message(call, app, record),
         Entry::Attempt(record) => {
             add_attempt(call, app, record);
-            add_state(call, record.delivery.endpoint, &record.state(), DeadLetter::of(entry).as_ref());
+            add_state(call, record.delivery, &record.state(), DeadLetter::of(entry).as_ref());
         }
         Entry::End(record) => add_end(call, record.delivery, &record.state(), DeadLetter::of(entry).as_ref()),
         Entry::Run(record) => add_end(call, record.delivery, &record.state(), None),
@@ -117,8 +117,8 @@ fn add(call: &mut ScriptInvocation<'_>, app: AppId, entry: &Entry) {
 fn add_message(call: &mut ScriptInvocation<'_>, app: AppId, record: &MessageRecord) {
     let id = record.message.id;
     let key = keys::message(app, id);
-    // One list: the third key is the first again.
-    call.key(key.clone()).key(keys::messages(app, keys::day_of(id.time()))).key(key);
+    // One list, and no state: the other keys are the first again.
+    call.key(key.clone()).key(keys::messages(app, keys::day_of(id.time()))).key(key.clone()).key(key);
     call.arg("M").arg(&id.as_bytes()[..]).arg(write_message(record));
     call.arg(record.routed_to.as_ref().map_or_else(String::new, |ids| ids.len().to_string()));
 }
@@ -127,6 +127,7 @@ fn add_attempt(call: &mut ScriptInvocation<'_>, app: AppId, record: &AttemptReco
     let key = record.delivery;
     let day = keys::day_of(record.id.time());
     call.key(keys::message(app, key.message)).key(keys::attempts_to(app, key.endpoint, day)).key(keys::attempts(app, day));
+    call.key(standings_of(key));
     let member = [&record.id.as_bytes()[..], key.message.as_bytes()].concat();
     call.arg("A").arg(member).arg(attempt_field(record.id.as_bytes())).arg(write_attempt(record));
 }
@@ -134,17 +135,22 @@ fn add_attempt(call: &mut ScriptInvocation<'_>, app: AppId, record: &AttemptReco
 fn add_end(call: &mut ScriptInvocation<'_>, delivery: DeliveryKey, state: &DeliveryState, letter: Option<&DeadLetter>) {
     let key = keys::message(delivery.app, delivery.message);
     // No list: the other keys are the first again.
-    call.key(key.clone()).key(key.clone()).key(key).arg("E");
-    add_state(call, delivery.endpoint, state, letter);
+    call.key(key.clone()).key(key.clone()).key(key).key(standings_of(delivery)).arg("E");
+    add_state(call, delivery, state, letter);
 }
 
-fn add_state(call: &mut ScriptInvocation<'_>, endpoint: EndpointId, state: &DeliveryState, letter: Option<&DeadLetter>) {
+fn standings_of(delivery: DeliveryKey) -> String {
+    keys::standings(delivery.app, delivery.endpoint, keys::day_of(delivery.message.time()))
+}
+
+fn add_state(call: &mut ScriptInvocation<'_>, delivery: DeliveryKey, state: &DeliveryState, letter: Option<&DeadLetter>) {
     let ended = u8::from(state.outcome.is_terminal());
     let dead = u8::from(matches!(state.outcome, Outcome::Dead(_)));
     let (rank, outcome) = (state.rank(), state.outcome);
     let text = format!("{rank}|{ended}|{dead}|{}|{}|{outcome}", state.run, state.attempt);
     let member = letter.map(|letter| [&letter.id.as_bytes()[..], &write_dead_letter(letter)].concat());
-    call.arg(state_field(endpoint)).arg(rank).arg(text).arg(ended).arg(dead).arg(member.unwrap_or_default());
+    call.arg(state_field(delivery.endpoint)).arg(rank).arg(text).arg(ended).arg(dead).arg(member.unwrap_or_default());
+    call.arg(hour_of(delivery.message.time()));
 }
 
 /// The state of a delivery as [`add_state`] wrote it.
@@ -153,6 +159,11 @@ pub fn read_state(text: &str) -> Option<DeliveryState> {
     let rank = parts.next()?.parse().ok()?;
     let outcome = parts.nth(4)?.parse().ok()?;
     Some(DeliveryState::of_rank(rank, outcome))
+}
+
+/// The hour of the day of a moment, from 0.
+fn hour_of(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(3600 * 1000).rem_euclid(24)
 }
 
 /// Field of a message's hash that holds an attempt.

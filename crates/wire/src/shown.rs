@@ -38,7 +38,11 @@ impl MessageOut {
             id: message.id,
             event_id: event.id.as_ref().map(|id| id.as_str().to_owned()),
             event_type: event.event_type.to_string(),
-            payload: if with_content { payload(event) } else { raw(&json!({})) },
+            payload: match (with_content, message.is_expunged()) {
+                (false, _) => raw(&json!({})),
+                (true, true) => raw(&json!({ "expired": true })),
+                (true, false) => payload(event),
+            },
             channels: Some(channels).filter(|channels| !channels.is_empty()),
             timestamp: event.accepted_at.to_string(),
         }

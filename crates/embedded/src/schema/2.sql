@@ -32,3 +32,18 @@ CREATE INDEX tasks_lease ON tasks (lease_until) WHERE lease_until IS NOT NULL;
 
 -- Tokens that are good no longer, until they expire.
 CREATE TABLE revoked (token TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- How many deliveries to an endpoint stand how, by the hour (since 1970) of their messages' acceptance.
+CREATE TABLE standings (
+  app BLOB NOT NULL,
+  endpoint BLOB NOT NULL,
+  hour INTEGER NOT NULL,
+  standing TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (app, endpoint, hour, standing)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX standings_hour ON standings (hour);
+
+-- 1: a message's data was made forgotten, and goes from the body once no delivery of it is on its way. 2: it is gone.
+ALTER TABLE messages ADD COLUMN expunged INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX messages_expunged ON messages (id) WHERE expunged = 1;

@@ -1,13 +1,34 @@
 -- Writes journal entries of one application. States merge: a lower rank never overwrites a higher one. Repeating changes nothing.
--- KEYS: the application's dead letters; then per entry the message's hash and the two lists it belongs to. ARGV: retention and list TTL in s; then per entry its kind and
+-- KEYS: the application's dead letters; then per entry the message's hash, the two lists it belongs to, and its endpoint's standings.
+-- ARGV: retention and list TTL in s; then per entry its kind and
 --   M: list member, record, number of deliveries or '' while not routed
 --   A: list member, field and record of the attempt, then a state
 --   E: a state
--- A state is: field, rank, text, ended (0 or 1), dead (0 or 1), dead letter or ''.
+-- A state is: field, rank, text, ended (0 or 1), dead (0 or 1), dead letter or '', the hour of the message's day.
 local retention, ttl = ARGV[1], ARGV[2]
 local a = 3
 -- What goes into each list: one command a list, however many entries there are.
 local lists = {}
+-- What is added to each counter: a pair of hash and field.
+local counters = {}
+
+local function count(key, field, by)
+  local fields = counters[key]
+  if not fields then
+    fields = {}
+    counters[key] = fields
+  end
+  fields[field] = (fields[field] or 0) + by
+end
+
+-- How a delivery of this state stands.
+local function standing(text)
+  local attempt, outcome = string.match(text, '^%d+|%d|%d|%d+|(%d+)|(%a+)')
+  if outcome == 'delivered' then return 'success' end
+  if outcome == 'dead' then return 'fail' end
+  if outcome == 'discarded' then return 'canceled' end
+  return attempt == '0' and 'sending' or 'pending'
+end
 
 local function list(key, member)
   local members = lists[key]
@@ -29,10 +50,11 @@ local function keep(message, n, t, d, reopened)
 end
 
 -- Writes `fields` and, unless it is stale, the state that is next in ARGV.
-local function state(message, fields)
+local function state(message, standings, fields)
   local field, rank, text = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
   local ended, dead, letter = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]), ARGV[a + 5]
-  a = a + 6
+  local hour = ARGV[a + 6]
+  a = a + 7
   local known = redis.call('HMGET', message, field, 'n', 't', 'd')
   local old, n, t, d = known[1], tonumber(known[2]), tonumber(known[3] or 0), tonumber(known[4] or 0)
   local old_ended, old_dead = 0, 0
@@ -44,6 +66,8 @@ local function state(message, fields)
   end
   if not stale then
     fields[#fields + 1], fields[#fields + 2] = field, text
+    if old then count(standings, hour .. ':' .. standing(old), -1) end
+    count(standings, hour .. ':' .. standing(text), 1)
     if ended ~= old_ended then
       t = t + ended - old_ended
       fields[#fields + 1], fields[#fields + 2] = 't', t
@@ -70,7 +94,7 @@ local function state(message, fields)
   end
 end
 
-for i = 2, #KEYS, 3 do
+for i = 2, #KEYS, 4 do
   local message, kind = KEYS[i], ARGV[a]
   a = a + 1
   if kind == 'M' then
@@ -78,8 +102,13 @@ for i = 2, #KEYS, 3 do
     if ARGV[a + 2] == '' then
       redis.call('HSETNX', message, 'm', ARGV[a + 1])
     else
-      redis.call('HSET', message, 'm', ARGV[a + 1], 'n', ARGV[a + 2])
-      local counts = redis.call('HMGET', message, 't', 'd')
+      local counts = redis.call('HMGET', message, 't', 'd', 'x')
+      -- What was made forgotten stays so.
+      if counts[3] then
+        redis.call('HSET', message, 'n', ARGV[a + 2])
+      else
+        redis.call('HSET', message, 'm', ARGV[a + 1], 'n', ARGV[a + 2])
+      end
       keep(message, tonumber(ARGV[a + 2]), tonumber(counts[1] or 0), tonumber(counts[2] or 0), false)
     end
     a = a + 3
@@ -88,9 +117,9 @@ for i = 2, #KEYS, 3 do
     list(KEYS[i + 2], ARGV[a])
     local fields = { ARGV[a + 1], ARGV[a + 2] }
     a = a + 3
-    state(message, fields)
+    state(message, KEYS[i + 3], fields)
   else
-    state(message, {})
+    state(message, KEYS[i + 3], {})
   end
 end
 
@@ -98,4 +127,10 @@ for key, members in pairs(lists) do
   redis.call('ZADD', key, unpack(members))
   redis.call('EXPIRE', key, ttl, 'NX')
 end
-return (#KEYS - 1) / 3
+for key, fields in pairs(counters) do
+  for field, by in pairs(fields) do
+    if by ~= 0 then redis.call('HINCRBY', key, field, by) end
+  end
+  redis.call('EXPIRE', key, ttl, 'NX')
+end
+return (#KEYS - 1) / 4

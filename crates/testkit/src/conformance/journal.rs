@@ -1,11 +1,12 @@
 //! The suite of [`hookyard_core::port::Journal`] and [`hookyard_core::port::Log`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hookyard_core::journal::{
     AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, EndRecord, Entry, MessageFilter, MessageRecord, PageRequest,
-    RunRecord,
+    RunRecord, Standing,
 };
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::{
@@ -29,6 +30,8 @@ const PROMISES: &[Promise<dyn JournalBackend>] = promises![
     the_state_of_a_delivery_is_the_highest_that_was_written,
     a_dead_letter_is_listed_until_its_next_run_begins,
     dead_letters_page_and_filter,
+    deliveries_are_counted_by_how_they_stand,
+    what_is_expunged_is_forgotten_and_stays_so,
 ];
 
 /// A backend of the journal.
@@ -349,4 +352,52 @@ async fn dead_letters_page_and_filter(backend: &dyn JournalBackend) {
     assert_eq!(count(DeadLetterFilter { event_type: Some(first.message.event.event_type.clone()), ..any() }).await, 7);
     assert_eq!(count(DeadLetterFilter { before: Some(expected[5].time()), ..any() }).await, 1);
     assert_eq!(count(DeadLetterFilter { after: Some(expected[2].time()), ..any() }).await, 2);
+}
+
+async fn deliveries_are_counted_by_how_they_stand(backend: &dyn JournalBackend) {
+    let (journal, log, make) = sides(backend);
+    let endpoint = make.endpoint_id();
+    let now = backend.clock().now();
+    let hour = Duration::from_secs(3600);
+    let counted = async || {
+        let counts = log.standings(app(), endpoint, now, now.plus(hour)).await.expect("answered");
+        counts.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+    };
+    let delivery = || Delivery { endpoint, ..make.delivery(app()) };
+    let (one, other) = (delivery(), delivery());
+    let due = one.due;
+    for _ in 0..2 {
+        record(&*journal, [Entry::Attempt(make.attempt(&one, 200, Outcome::Delivered))]).await;
+        record(&*journal, [Entry::Attempt(make.attempt(&other, 500, Outcome::Retry { at: due }))]).await;
+        assert_eq!(counted().await, [(Standing::Success, 1), (Standing::Pending, 1)], "repeating changes nothing");
+    }
+    let last = Delivery { attempt: 2, ..other.clone() };
+    record(&*journal, [Entry::Attempt(make.attempt(&last, 500, Outcome::Dead(DeadReason::AttemptsExhausted)))]).await;
+    assert_eq!(counted().await, [(Standing::Success, 1), (Standing::Fail, 1)]);
+    record(&*journal, [Entry::Run(RunRecord { delivery: other.key(), run: 1, due })]).await;
+    assert_eq!(counted().await, [(Standing::Success, 1), (Standing::Sending, 1)]);
+    let elsewhere = log.standings(app(), make.endpoint_id(), now, now.plus(hour)).await.expect("answered");
+    assert_eq!(elsewhere, BTreeMap::new());
+    let before = log.standings(app(), endpoint, now.minus(hour * 3), now.minus(hour * 2)).await.expect("answered");
+    assert_eq!(before, BTreeMap::new());
+}
+
+async fn what_is_expunged_is_forgotten_and_stays_so(backend: &dyn JournalBackend) {
+    let (journal, log, make) = sides(backend);
+    let delivery = make.delivery(app());
+    let (id, attempt) = (delivery.message.id, make.attempt(&delivery, 200, Outcome::Delivered));
+    let message = MessageRecord { message: Arc::clone(&delivery.message), routed_to: Some(Arc::from([delivery.endpoint])) };
+    assert!(!log.expunge_message(app(), id).await.expect("answered"));
+    assert!(!log.expunge_attempt(app(), id, attempt.id).await.expect("answered"));
+    record(&*journal, [Entry::Message(message.clone()), Entry::Attempt(attempt.clone())]).await;
+    assert!(!log.expunge_message(AppId::from_bytes([8; 20]), id).await.expect("answered"), "it is another application's");
+    assert!(log.expunge_message(app(), id).await.expect("answered"));
+    assert!(log.expunge_attempt(app(), id, attempt.id).await.expect("answered"));
+    // The router's record comes late.
+    record(&*journal, [Entry::Message(message)]).await;
+    let found = log.message(app(), id).await.expect("answered").expect("still there");
+    assert!(found.message.is_expunged() && found.message.event.data.is_empty());
+    assert_eq!(found.routed_to.as_deref(), Some(&[delivery.endpoint][..]));
+    let found = log.attempt(app(), id, attempt.id).await.expect("answered").expect("still there");
+    assert!(found.result.response.is_empty() && found.result.status == Some(200));
 }

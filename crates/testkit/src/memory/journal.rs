@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest,
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
 };
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::{
@@ -63,7 +63,10 @@ impl Kept {
     /// An acceptance that comes late does not undo the routing.
     fn write_message(&mut self, record: &MessageRecord) {
         if self.record.is_none() || record.routed_to.is_some() {
-            self.record = Some(record.clone());
+            // What was made forgotten stays so.
+            let known = self.record.take().filter(|known| known.message.is_expunged());
+            let message = known.map_or_else(|| Arc::clone(&record.message), |known| known.message);
+            self.record = Some(MessageRecord { message, routed_to: record.routed_to.clone() });
         }
     }
 
@@ -154,6 +157,41 @@ impl Log for MemoryJournal {
             letters.filter(|letter| filter.passes(letter)).map(|letter| (letter.id, letter)).collect();
         let Page { items, done, .. } = page(passing.keys().copied(), request);
         Ok(Page::whole(items.into_iter().filter_map(|id| passing.get(&id).copied().cloned()).collect(), done))
+    }
+
+    async fn standings(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<BTreeMap<Standing, u64>, Fault> {
+        let hour = |moment: Timestamp| moment.as_millis().div_euclid(3600 * 1000);
+        let mut standings = BTreeMap::new();
+        for ((_, message), kept) in self.kept().range(of(app)) {
+            let is_within = (hour(since)..=hour(until)).contains(&hour(message.time()));
+            if let Some(state) = kept.states.get(&endpoint).filter(|_| is_within) {
+                *standings.entry(state.standing()).or_default() += 1;
+            }
+        }
+        Ok(standings)
+    }
+
+    async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault> {
+        let mut messages = self.kept();
+        let Some(record) = messages.get_mut(&(app, message)).and_then(|kept| kept.record.as_mut()) else { return Ok(false) };
+        record.message = Arc::new(record.message.expunged());
+        Ok(true)
+    }
+
+    async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault> {
+        let mut messages = self.kept();
+        let found = messages.get_mut(&(app, message)).and_then(|kept| kept.attempts.get_mut(&attempt));
+        let was_there = found.is_some();
+        if let Some(record) = found {
+            record.result.response = bytes::Bytes::new();
+        }
+        Ok(was_there)
     }
 
     async fn messages(
