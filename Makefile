@@ -3,13 +3,14 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 PYTHON_DIR := target/python
+NODE_DIR := target/node
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20
 NEXTEST_VERSION := 0.9
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run run-cluster test lint fmt bench chaos build python tools
+.PHONY: help run run-cluster test lint fmt bench chaos build clients python node tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,13 +26,14 @@ run-cluster: ## the same on RabbitMQ and Redis, private ones unless URLs are giv
 build: ## the program, optimised: target/release/hookyard
 	cargo build --release -p hookyard
 
-test: tools python ## the whole suite, on a real broker and store
+test: tools clients ## the whole suite, on a real broker and store
 	cargo build --workspace --all-targets
 	$(TARGET)/debug/with-services cargo nextest run --workspace
 	cargo test --workspace --doc --quiet
 
 lint: tools ## formatting, clippy, licences and who may name whom
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path tests/clients/rust/Cargo.toml
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo deny --log-level error --config .deny.toml check bans licenses sources
 
@@ -47,9 +49,17 @@ chaos: tools ## the fault tests, ten times over, and 200 crashes
 	for round in $$(seq 10); do $(TARGET)/debug/with-services cargo nextest run -p hookyard-e2e -E 'test(/faults|dataset|journal/)' || exit 1; done
 	HOOKYARD_TEST_CRASHES=200 cargo nextest run -p hookyard-e2e -E 'test(/survives_crashes/)'
 
+# Programs that play through the API with the official client libraries.
+clients: python node
+	@CARGO_TARGET_DIR=target/clients cargo build --quiet --locked --manifest-path tests/clients/rust/Cargo.toml
+
 # A Python with the official client libraries, where Python is there.
 python:
-	@test -x $(PYTHON_DIR)/bin/python || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet pika==1.3.2 standardwebhooks==1.0.1; }
+	@$(PYTHON_DIR)/bin/python -c 'import pika, svix' 2>/dev/null || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet pika==1.3.2 svix==2.9.1; }
+
+# The official client library for JavaScript.
+node:
+	@test -d $(NODE_DIR)/node_modules/svix || { mkdir -p $(NODE_DIR) && cp tests/clients/package.json $(NODE_DIR)/ && npm install --prefix $(NODE_DIR) --silent --no-audit --no-fund --no-package-lock; }
 
 tools:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-nextest@^$(NEXTEST_VERSION)

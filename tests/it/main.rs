@@ -24,6 +24,7 @@ mod conformance_redis;
 mod events_reach_exactly_the_endpoints_the_rule_names;
 mod faults_lose_nothing;
 mod management;
+mod official_clients_work_unchanged;
 mod one_process_is_a_whole_service;
 mod one_process_survives_crashes;
 mod retries_end_in_delivery_or_dead_letter;
