@@ -18,6 +18,7 @@ macro_rules! on_both_backends {
     };
 }
 
+mod answers_fit_the_published_description;
 mod bad_input_is_answered_and_nothing_is_lost;
 mod conformance_rabbit;
 mod conformance_redis;
@@ -31,4 +32,5 @@ mod retries_end_in_delivery_or_dead_letter;
 mod the_dataset_is_never_taken_for_empty;
 mod the_demonstration_proves_itself;
 mod the_journal_survives_the_store;
+mod tokens_open_what_their_scope_says;
 mod what_happened_is_shown_and_done_again;

@@ -341,6 +341,12 @@ impl Api {
         Self::at(self.base.trim_end_matches("/api/v1"), scope)
     }
 
+    /// The same address with something else for a token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     /// Calls an operation; the status and the body, whatever they are.
     ///
     /// # Errors

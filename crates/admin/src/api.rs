@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
@@ -17,7 +18,8 @@ use tokio::sync::Notify;
 
 use crate::auth::{self, Tokens};
 use crate::{
-    apps, attempts, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets, stats, tasks, trial,
+    apps, attempts, catalog_file, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets, stats,
+    tasks, trial,
 };
 
 /// What the API works with.
@@ -72,6 +74,9 @@ pub struct Api {
 pub(crate) type State = axum::extract::State<Arc<Api>>;
 pub(crate) type Caller = axum::Extension<Grant>;
 
+/// Largest catalog in one file: thousands of event types with their schemas.
+const CATALOG_BYTES: usize = 16 * 1024 * 1024;
+
 /// Tries to write what others change at the same time before the caller is told.
 pub(crate) const WRITE_TRIES: usize = 8;
 
@@ -93,6 +98,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/api/v1/app/{app}/dead-letter", get(dead_letters::list))
         .route("/api/v1/app/{app}/dead-letter/replay", post(dead_letters::replay))
         .route("/api/v1/app/{app}/dead-letter/discard", post(dead_letters::discard))
+        .route("/api/v1/event-type/export", get(catalog_file::export))
+        .route("/api/v1/event-type/import", post(catalog_file::import).layer(DefaultBodyLimit::max(CATALOG_BYTES)))
         .route("/api/v1/event-type", get(event_types::list).post(event_types::create))
         .route(
             "/api/v1/event-type/{name}",

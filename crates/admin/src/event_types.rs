@@ -94,7 +94,7 @@ pub async fn create(api: State, caller: Caller, body: Bytes) -> Result<(StatusCo
         Some(_) => return Err(taken()),
     };
     let mut entry = CatalogEntry { created_at, ..CatalogEntry::new(name, now) };
-    read(&mut entry, fields)?;
+    read(&mut entry, fields, false)?;
     match api.seams.catalog.put_entry(&entry, expect).await.map_err(|fault| fail(&fault))? {
         Written::Done(_) => Ok((StatusCode::CREATED, Json(show(entry, true)))),
         _ => Err(taken()),
@@ -119,14 +119,14 @@ pub async fn put(
     require_admin(&caller)?;
     let name = named(&name)?;
     let was_there = api.entry(&name).await?.is_some();
-    let changed = api.change_entry(&name, true, |entry| read(entry, Fields::new(object(&body)?, Mode::Whole))).await?;
+    let changed = api.change_entry(&name, true, |entry| read(entry, Fields::new(object(&body)?, Mode::Whole), false)).await?;
     Ok((if was_there { StatusCode::OK } else { StatusCode::CREATED }, Json(show(changed, true))))
 }
 
 pub async fn patch(api: State, caller: Caller, Path(name): Path<String>, body: Bytes) -> Result<Json<EventTypeOut>, Problem> {
     require_admin(&caller)?;
     let name = named(&name)?;
-    let changed = api.change_entry(&name, false, |entry| read(entry, Fields::new(object(&body)?, Mode::Partial))).await?;
+    let changed = api.change_entry(&name, false, |entry| read(entry, Fields::new(object(&body)?, Mode::Partial), false)).await?;
     Ok(Json(show(changed, true)))
 }
 
@@ -151,12 +151,12 @@ pub async fn delete(
 }
 
 impl Api {
-    async fn entry(&self, name: &EventType) -> Result<Option<CatalogEntry>, Problem> {
+    pub(crate) async fn entry(&self, name: &EventType) -> Result<Option<CatalogEntry>, Problem> {
         self.seams.catalog.entry(name).await.map_err(|fault| fail(&fault))
     }
 
     /// Reads an entry, changes it, and writes it back, as often as others are faster; saved so, it is discovered no longer.
-    async fn change_entry(
+    pub(crate) async fn change_entry(
         &self,
         name: &EventType,
         may_create: bool,
@@ -180,8 +180,8 @@ impl Api {
     }
 }
 
-/// Reads a body into `entry`.
-fn read(entry: &mut CatalogEntry, mut fields: Fields) -> Result<(), Problem> {
+/// Reads a body into `entry`; what it does not know is a mistake, if asked for.
+pub fn read(entry: &mut CatalogEntry, mut fields: Fields, refuse_others: bool) -> Result<(), Problem> {
     fields.require("description", &mut entry.description, fields::text(TEXT_BYTES));
     fields.read("archived", &mut entry.archived, fields::boolean);
     fields.read("deprecated", &mut entry.deprecated, fields::boolean);
@@ -193,6 +193,9 @@ fn read(entry: &mut CatalogEntry, mut fields: Fields) -> Result<(), Problem> {
     fields.read_if_present("validation", &mut entry.validation, |value| {
         serde_json::from_value(value.clone()).map_err(|_| "must be off, warn or reject".to_owned())
     });
+    if refuse_others {
+        fields.refuse_others();
+    }
     fields.finish()
 }
 
@@ -228,7 +231,7 @@ fn show(entry: CatalogEntry, with_content: bool) -> EventTypeOut {
 }
 
 /// The catalog is everybody's to read who has an application or all of them.
-fn require_reader(grant: &Grant) -> Result<(), Problem> {
+pub fn require_reader(grant: &Grant) -> Result<(), Problem> {
     if grant.may_read_catalog() { Ok(()) } else { Err(Problem::forbidden()) }
 }
 

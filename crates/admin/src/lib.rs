@@ -4,6 +4,7 @@ mod api;
 mod apps;
 mod attempts;
 mod auth;
+mod catalog_file;
 mod dead_letters;
 mod destinations;
 mod endpoint_body;

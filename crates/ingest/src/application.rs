@@ -53,14 +53,12 @@ pub async fn create(intake: &Intake, named: AppRef, body: &Bytes) -> Result<AppI
         revision: 0,
     };
     let fail = |fault| Problem::from(&fault);
-    match intake.seams.directory.put_app(&app, Expect::New).await.map_err(fail)? {
-        Written::Done(_) => Ok(app.id),
-        // Somebody was faster: theirs it is.
-        _ => {
-            let resolved = intake.seams.directory.resolve(&[AppRef::Uid(uid)]).await.map_err(fail)?;
-            resolved.apps.first().copied().flatten().ok_or_else(none)
-        }
+    if let Written::Done(_) = intake.seams.directory.put_app(&app, Expect::New).await.map_err(fail)? {
+        return Ok(app.id);
     }
+    // Somebody was faster: theirs it is.
+    let resolved = intake.seams.directory.resolve(&[AppRef::Uid(uid)]).await.map_err(fail)?;
+    resolved.apps.first().copied().flatten().ok_or_else(none)
 }
 
 /// There is none.
