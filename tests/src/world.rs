@@ -368,8 +368,16 @@ impl Api {
     /// # Errors
     /// When there is no answer.
     pub async fn send_raw(&self, path: &str, body: Vec<u8>) -> Result<(StatusCode, Value)> {
+        self.send_as(path, "application/json", body).await
+    }
+
+    /// Sends bytes of this content type.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send_as(&self, path: &str, content_type: &str, body: Vec<u8>) -> Result<(StatusCode, Value)> {
         let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        let response = request.header("content-type", "application/json").body(body).send().await?;
+        let response = request.header("content-type", content_type).body(body).send().await?;
         Ok((response.status(), response.json().await?))
     }
 
