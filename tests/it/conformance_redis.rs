@@ -6,18 +6,19 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 use hookyard_core::Clock;
-use hookyard_core::port::{Catalog, Directory, Journal, Log, Revocations, Tasks};
+use hookyard_core::port::{Answers, Catalog, Directory, Journal, Log, Revocations, Tasks};
 use hookyard_core::seal::SealingKeys;
 use hookyard_e2e::services::PrivateRedis;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
 use hookyard_telemetry::Metrics;
+use hookyard_testkit::conformance::answers::AnswersBackend;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
-use hookyard_testkit::conformance::{catalog, directory, journal, revocations, tasks};
+use hookyard_testkit::conformance::{answers, catalog, directory, journal, revocations, tasks};
 use tempfile::TempDir;
 
 /// A store that begins empty for each promise.
@@ -96,6 +97,24 @@ async fn revocations_keep_their_promises_on_redis() -> Result<()> {
     let server = server().await?;
     let fresh = async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn RevocationsBackend>;
     revocations::run_all(fresh).await;
+    Ok(())
+}
+
+#[async_trait]
+impl AnswersBackend for Store {
+    fn answers(&self) -> Arc<dyn Answers> {
+        Arc::new(self.adapter.clone())
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_keep_their_promises_on_redis() -> Result<()> {
+    let server = server().await?;
+    answers::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn AnswersBackend>).await;
     Ok(())
 }
 

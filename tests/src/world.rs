@@ -371,6 +371,16 @@ impl Api {
         self.send_as(path, "application/json", body).await
     }
 
+    /// Posts with an `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> Result<(StatusCode, Value)> {
+        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let response = request.header("idempotency-key", key).json(body).send().await?;
+        Ok((response.status(), response.json().await?))
+    }
+
     /// Sends bytes of this content type.
     ///
     /// # Errors

@@ -369,6 +369,30 @@ pub trait Tasks: Send + Sync {
     async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault>;
 }
 
+/// Names a request that may be repeated: a hash of who asks for what, and of the key they gave it.
+pub type AnswerKey = [u8; 16];
+
+/// What is known of a request when it comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is the first of its key: do it, and finish.
+    First,
+    /// Another of its key is at work.
+    Elsewhere,
+    /// This was answered.
+    Answered(Vec<u8>),
+}
+
+/// Answers to requests that may be repeated, kept for a while. They may be lost: then a request is done again.
+#[async_trait]
+pub trait Answers: Send + Sync {
+    /// Takes a key for `lease`, unless somebody has it or it was answered.
+    async fn begin(&self, key: AnswerKey, lease: Duration) -> Result<Begun, Fault>;
+
+    /// Keeps the answer; without one, the key is anybody's again.
+    async fn finish(&self, key: AnswerKey, answer: Option<Vec<u8>>, kept: Duration) -> Result<(), Fault>;
+}
+
 /// Tokens that are good no longer although they have not expired.
 #[async_trait]
 pub trait Revocations: Send + Sync {

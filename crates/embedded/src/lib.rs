@@ -4,6 +4,7 @@
 //! that is on disk. A step of a port is a part of one transaction. Claims are leases in memory: the next process claims everything
 //! again that this one did not settle.
 
+mod answers;
 mod catalog;
 mod deliveries;
 mod directory;

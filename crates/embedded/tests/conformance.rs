@@ -7,19 +7,20 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::event::Admission;
-use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
+use hookyard_core::port::{Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::NoTripwire;
 use hookyard_core::{Clock, Delivery, Entropy, Lane, Outcome, RefusalReason, Timestamp, limits};
 use hookyard_embedded::{Seams, Store};
 use hookyard_testkit::builders::Builders;
+use hookyard_testkit::conformance::answers::AnswersBackend;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
 use hookyard_testkit::conformance::{
-    DeadLetter, QueueBackend, Rejected, catalog, deliveries, directory, events, journal, revocations, tasks,
+    DeadLetter, QueueBackend, Rejected, answers, catalog, deliveries, directory, events, journal, revocations, tasks,
 };
 use hookyard_wire::queue::{DeliveryWriter, read_message_part, read_progress, write_progress};
 use rusqlite::Connection;
@@ -197,6 +198,22 @@ impl RevocationsBackend for Embedded {
 #[tokio::test(flavor = "multi_thread")]
 async fn revocations_keep_their_promises() {
     revocations::run_all(async || Box::new(Embedded::new()) as Box<dyn RevocationsBackend>).await;
+}
+
+#[async_trait]
+impl AnswersBackend for Embedded {
+    fn answers(&self) -> Arc<dyn Answers> {
+        Arc::new(self.store())
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_keep_their_promises() {
+    answers::run_all(async || Box::new(Embedded::new()) as Box<dyn AnswersBackend>).await;
 }
 
 impl CatalogBackend for Embedded {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use hookyard_core::Fault;
-use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
+use hookyard_core::port::{Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
 use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
@@ -33,6 +33,7 @@ pub struct Ports {
     pub log: Arc<dyn Log>,
     pub tasks: Arc<dyn Tasks>,
     pub revocations: Arc<dyn Revocations>,
+    pub answers: Arc<dyn Answers>,
 }
 
 /// What everything is kept in.
@@ -85,6 +86,7 @@ impl Backend {
                 log: Arc::new(cluster.log.clone()),
                 tasks: Arc::new(cluster.store.clone()),
                 revocations: Arc::new(cluster.store.clone()),
+                answers: Arc::new(cluster.store.clone()),
             },
             Self::Embedded(embedded) => {
                 let store = Arc::new(embedded.store.clone());
@@ -96,7 +98,8 @@ impl Backend {
                     journal: Arc::clone(&store) as _,
                     log: Arc::clone(&store) as _,
                     tasks: Arc::clone(&store) as _,
-                    revocations: store,
+                    revocations: Arc::clone(&store) as _,
+                    answers: store,
                 }
             }
         }

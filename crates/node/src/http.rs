@@ -8,6 +8,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use hookyard_core::port::Answers;
 use hookyard_core::{Clock, Entropy};
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::StatusClass;
@@ -15,6 +16,7 @@ use hookyard_wire::problem::Problem;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tracing::Instrument as _;
 
+use crate::idempotency::answer_once;
 use crate::token::Verifier;
 
 /// Room for what stands around an event's data in a request.
@@ -24,6 +26,7 @@ const REQUEST_ID: &str = "hookyard-request-id";
 /// What every request needs.
 pub struct Front {
     pub verifier: Arc<Verifier>,
+    pub answers: Arc<dyn Answers>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub metrics: Metrics,
@@ -35,6 +38,7 @@ pub fn app(routes: Router, front: Front) -> Router {
     let limit = DefaultBodyLimit::max(front.max_event_bytes + BODY_MARGIN);
     let front = Arc::new(front);
     routes
+        .layer(from_fn_with_state(Arc::clone(&front.answers), answer_once))
         .layer(from_fn_with_state(Arc::clone(&front), authenticate))
         // Whether the process answers; whether it can work is the operators' listener's to say.
         .route("/api/v1/health", get(healthy))

@@ -11,6 +11,7 @@ pub mod tools;
 mod backend;
 mod default_app;
 mod http;
+mod idempotency;
 pub mod local;
 mod ops;
 mod spill;

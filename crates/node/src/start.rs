@@ -244,6 +244,7 @@ fn api(
     }
     let front = Front {
         verifier,
+        answers: Arc::clone(&ports.answers),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),

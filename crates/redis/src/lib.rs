@@ -2,6 +2,7 @@
 //!
 //! `SCAN`, never `KEYS`; every change to the directory is one script; every read of it reads the dataset's sentinel too.
 
+mod answers;
 mod apps;
 mod catalog;
 mod client;

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookyard_core::port::{Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
+use hookyard_core::port::{Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
 use hookyard_core::{Clock, Refusal, RefusalReason, Timestamp};
 use hookyard_testkit::StepClock;
+use hookyard_testkit::conformance::answers::AnswersBackend;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
 use hookyard_testkit::conformance::{
-    DeadLetter, QueueBackend, Rejected, catalog, deliveries, directory, events, journal, revocations, tasks,
+    DeadLetter, QueueBackend, Rejected, answers, catalog, deliveries, directory, events, journal, revocations, tasks,
 };
-use hookyard_testkit::memory::{MemoryBroker, MemoryCatalog, MemoryDirectory, MemoryJournal, MemoryRevocations, MemoryTasks};
+use hookyard_testkit::memory::{
+    MemoryAnswers, MemoryBroker, MemoryCatalog, MemoryDirectory, MemoryJournal, MemoryRevocations, MemoryTasks,
+};
 
 const BEGINNING: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -138,6 +141,29 @@ impl RevocationsBackend for List {
 async fn revocations_keep_their_promises() {
     let fresh = async || Box::new(List(StepClock::default(), Arc::default())) as Box<dyn RevocationsBackend>;
     revocations::run_all(fresh).await;
+}
+
+struct Memory(StepClock, Arc<MemoryAnswers>);
+
+#[async_trait]
+impl AnswersBackend for Memory {
+    fn answers(&self) -> Arc<dyn Answers> {
+        Arc::clone(&self.1) as _
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.0.step(time);
+    }
+}
+
+#[tokio::test]
+async fn answers_keep_their_promises() {
+    let fresh = async || {
+        let clock = StepClock::default();
+        let answers = Arc::new(MemoryAnswers::new(Arc::new(clock.clone())));
+        Box::new(Memory(clock, answers)) as Box<dyn AnswersBackend>
+    };
+    answers::run_all(fresh).await;
 }
 
 struct Shelf(Arc<MemoryCatalog>);

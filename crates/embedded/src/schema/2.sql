@@ -47,3 +47,7 @@ CREATE INDEX standings_hour ON standings (hour);
 -- 1: a message's data was made forgotten, and goes from the body once no delivery of it is on its way. 2: it is gone.
 ALTER TABLE messages ADD COLUMN expunged INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX messages_expunged ON messages (id) WHERE expunged = 1;
+
+-- Answers to requests that may be repeated; `answer` is missing while the first of them is at work.
+CREATE TABLE answers (key BLOB PRIMARY KEY, answer BLOB, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX answers_until ON answers (until);

@@ -3,6 +3,7 @@
 //! Nothing is durable, tombstones and markers do not expire, and no list of changes is ever too long. Everything else a service may
 //! rely on is here: claims come again, states merge, versions move, markers do not go back.
 
+mod answers;
 mod broker;
 mod catalog;
 mod directory;
@@ -13,6 +14,7 @@ mod revocations;
 mod shelf;
 mod tasks;
 
+pub use answers::MemoryAnswers;
 pub use broker::{DeadLetter, MemoryBroker, Rejected};
 pub use catalog::MemoryCatalog;
 pub use directory::MemoryDirectory;

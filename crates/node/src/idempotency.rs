@@ -1,0 +1,100 @@
+//! `Idempotency-Key`: a POST that is repeated is answered as it was the first time, and done once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use hookyard_core::grant::Grant;
+use hookyard_core::port::{AnswerKey, Answers, Begun};
+use hookyard_wire::problem::Problem;
+use http::{HeaderValue, Method, StatusCode, header};
+use ring::digest;
+
+const KEY: &str = "idempotency-key";
+/// Longest key: the compatible API's.
+const KEY_BYTES: usize = 256;
+/// How long an answer to a key of the caller's own is kept: a night.
+const KEPT: Duration = Duration::from_secs(12 * 3600);
+/// Official clients give every request a key for their own retries, which end within a minute or so.
+const KEPT_OF_CLIENTS: Duration = Duration::from_secs(5 * 60);
+const CLIENTS_PREFIX: &str = "auto_";
+/// The longest a request may take before it counts as never answered.
+const LEASE: Duration = Duration::from_secs(60);
+/// Another of the same key is waited for this long in all, looking this often.
+const PATIENCE: u32 = 50;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Largest answer kept: those of operations with a key are small.
+const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Answers a repeated request. While the store is away, requests are done without: it is for convenience, not for safety.
+pub async fn answer_once(State(answers): State<Arc<dyn Answers>>, request: Request, next: Next) -> Result<Response, Problem> {
+    let given = request.headers().get(KEY).filter(|_| request.method() == Method::POST);
+    let Some(given) = given.and_then(|value| value.to_str().ok()).map(str::to_owned) else {
+        return Ok(next.run(request).await);
+    };
+    if given.is_empty() || given.len() > KEY_BYTES {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_request", format!("{KEY} must have 1 to {KEY_BYTES} characters")));
+    }
+    let key = key_of(&request, &given);
+    for _ in 0..PATIENCE {
+        match answers.begin(key, LEASE).await {
+            Ok(Begun::First) => return Ok(done(&*answers, key, kept(&given), next.run(request).await).await),
+            Ok(Begun::Answered(answer)) => return Ok(repeated(&answer)),
+            Ok(Begun::Elsewhere) => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(fault) => {
+                tracing::debug!(error = fault.chain(), "nobody knows whether this request is a repeated one");
+                return Ok(next.run(request).await);
+            }
+        }
+    }
+    Err(Problem::conflict("a request with this idempotency-key is still at work"))
+}
+
+fn kept(given: &str) -> Duration {
+    if given.starts_with(CLIENTS_PREFIX) { KEPT_OF_CLIENTS } else { KEPT }
+}
+
+/// Who asks for what, under which key.
+fn key_of(request: &Request, given: &str) -> AnswerKey {
+    let scope = request.extensions().get::<Grant>().map(|grant| grant.scope.to_string()).unwrap_or_default();
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for part in [&*scope, request.uri().path(), request.uri().query().unwrap_or_default(), given] {
+        hash.update(part.as_bytes());
+        hash.update(&[0]);
+    }
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash.finish().as_ref()[..16]);
+    key
+}
+
+/// Keeps the answer; one that is a fault of ours, or of the moment, is no answer.
+async fn done(answers: &dyn Answers, key: AnswerKey, kept: Duration, response: Response) -> Response {
+    let status = response.status();
+    let (head, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, ANSWER_BYTES).await else {
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error; it is in the log")
+            .into_response();
+    };
+    let is_lasting = !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::UNAUTHORIZED;
+    let answer = is_lasting.then(|| [&status.as_u16().to_be_bytes()[..], &body].concat());
+    if let Err(fault) = answers.finish(key, answer, kept).await {
+        tracing::debug!(error = fault.chain(), "an answer is not kept; a repeated request will be done again");
+    }
+    Response::from_parts(head, Body::from(body))
+}
+
+fn repeated(answer: &[u8]) -> Response {
+    let (status, body) = answer.split_first_chunk().map_or((StatusCode::OK, answer), |(status, body)| {
+        (StatusCode::from_u16(u16::from_be_bytes(*status)).unwrap_or(StatusCode::OK), body)
+    });
+    let mut response = (status, body.to_vec()).into_response();
+    if body.is_empty() {
+        response.headers_mut().remove(header::CONTENT_TYPE);
+    } else {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    response
+}
