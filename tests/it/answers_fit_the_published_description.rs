@@ -86,10 +86,10 @@ fn as_json_schema(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(as_json_schema),
         Value::Object(fields) => {
-            if fields.remove("nullable") == Some(json!(true)) {
-                if let Some(Value::String(kind)) = fields.get("type").cloned() {
-                    fields.insert("type".to_owned(), json!([kind, "null"]));
-                }
+            if fields.remove("nullable") == Some(json!(true))
+                && let Some(Value::String(kind)) = fields.get("type").cloned()
+            {
+                fields.insert("type".to_owned(), json!([kind, "null"]));
             }
             fields.values_mut().for_each(as_json_schema);
         }
@@ -199,6 +199,11 @@ async fn successes(caller: &mut Caller, world: &World) -> Result<()> {
     caller.call("GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", "", None, 200).await?;
     caller.call("POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", "", Some(&json!({})), 200).await?;
 
+    messages(caller).await
+}
+
+/// What becomes of a message.
+async fn messages(caller: &mut Caller) -> Result<()> {
     let message = json!({"eventType": "contract.made", "eventId": "one", "channels": ["c"], "payload": {"a": 1}});
     let sent = caller.call("POST /api/v1/app/{app_id}/msg", "", Some(&message), 202).await?;
     let id = sent["id"].as_str().context("an id")?.to_owned();

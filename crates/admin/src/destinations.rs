@@ -1,10 +1,10 @@
 //! How messages and endpoints met: `/msg/{message}/endpoint` and `/endpoint/{endpoint}/msg`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use axum::Json;
 use axum::extract::{Path, Query, RawQuery};
-use hookyard_core::journal::{AttemptFilter, AttemptsOf, Cursor, DeliveryState, Page, PageRequest};
+use hookyard_core::journal::{AttemptFilter, AttemptsOf, Cursor, DeliveryState, Page, PageRequest, Standing};
 use hookyard_core::port::EndpointRef;
 use hookyard_core::{AppId, AttemptId, EndpointId, MessageId, Outcome};
 use hookyard_wire::problem::Problem;
@@ -17,65 +17,41 @@ use crate::messages::message_id;
 use crate::page::{PageOut, PageQuery, moment};
 use crate::query::{channel, event_types};
 
-/// How a delivery stands, in the compatible API's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
-    Success,
-    /// Tried, and to be tried again.
-    Pending,
-    Fail,
-    /// Not tried yet.
-    Sending,
-}
-
-impl Status {
-    fn of(state: Option<DeliveryState>) -> Self {
-        match state {
-            None => Self::Sending,
-            Some(DeliveryState { outcome: Outcome::Retry { .. }, attempt: 0, .. }) => Self::Sending,
-            Some(DeliveryState { outcome: Outcome::Retry { .. }, .. }) => Self::Pending,
-            Some(DeliveryState { outcome: Outcome::Delivered, .. }) => Self::Success,
-            Some(DeliveryState { outcome: Outcome::Dead(_) | Outcome::Discarded(_), .. }) => Self::Fail,
-        }
-    }
-
-    const fn number(self) -> u8 {
-        match self {
-            Self::Success => 0,
-            Self::Pending => 1,
-            Self::Fail => 2,
-            Self::Sending => 3,
-        }
-    }
-
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Pending => "pending",
-            Self::Fail => "fail",
-            Self::Sending => "sending",
-        }
-    }
-}
-
 /// How a delivery stands, as the API shows it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Standing {
+struct StandingOut {
     status: u8,
     status_text: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_attempt: Option<String>,
 }
 
-impl Standing {
+impl StandingOut {
     fn of(state: Option<DeliveryState>) -> Self {
-        let status = Status::of(state);
+        let standing = standing_of(state);
         let next_attempt = match state.map(|state| state.outcome) {
             Some(Outcome::Retry { at }) => Some(at.to_string()),
             _ => None,
         };
-        Self { status: status.number(), status_text: status.text(), next_attempt }
+        // The compatible API knows four standings: what was discarded has not arrived either.
+        let shown = if standing == Standing::Canceled { Standing::Fail } else { standing };
+        Self { status: number(standing), status_text: shown.as_str(), next_attempt }
+    }
+}
+
+/// How a delivery stands of which nothing need have been written yet.
+fn standing_of(state: Option<DeliveryState>) -> Standing {
+    state.map_or(Standing::Sending, |state| state.standing())
+}
+
+/// The compatible API's number for it.
+const fn number(standing: Standing) -> u8 {
+    match standing {
+        Standing::Success => 0,
+        Standing::Pending => 1,
+        Standing::Fail | Standing::Canceled => 2,
+        Standing::Sending => 3,
     }
 }
 
@@ -85,7 +61,7 @@ pub struct DestinationOut {
     #[serde(flatten)]
     endpoint: EndpointOut,
     #[serde(flatten)]
-    standing: Standing,
+    standing: StandingOut,
 }
 
 /// A message and how it stands at one endpoint.
@@ -94,7 +70,7 @@ pub struct AttemptedOut {
     #[serde(flatten)]
     message: MessageOut,
     #[serde(flatten)]
-    standing: Standing,
+    standing: StandingOut,
 }
 
 /// The filters; `event_types` may come several times and is read from the raw query.
@@ -119,12 +95,12 @@ pub async fn of_message(
     let mut states = api.states(app, record.message.id).await?;
     // Resent to an endpoint it was never routed to: that is a destination too.
     let routed = record.routed_to.iter().flat_map(|ids| ids.iter().copied());
-    let all: BTreeMap<EndpointId, ()> = routed.chain(states.keys().copied()).map(|id| (id, ())).collect();
+    let all: BTreeSet<EndpointId> = routed.chain(states.keys().copied()).collect();
     let PageRequest { from, limit } = page.read::<EndpointId>()?;
     let mut ids: Vec<EndpointId> = match from {
-        None => all.into_keys().rev().collect(),
-        Some(Cursor::After(id)) => all.into_keys().rev().filter(|other| *other < id).collect(),
-        Some(Cursor::Before(id)) => all.into_keys().filter(|other| *other > id).collect(),
+        None => all.into_iter().rev().collect(),
+        Some(Cursor::After(id)) => all.into_iter().rev().filter(|other| *other < id).collect(),
+        Some(Cursor::Before(id)) => all.into_iter().filter(|other| *other > id).collect(),
     };
     let done = ids.len() <= limit;
     ids.truncate(limit);
@@ -135,7 +111,7 @@ pub async fn of_message(
     for id in ids {
         let endpoint = api.seams.directory.endpoint(app, &EndpointRef::Id(id)).await.map_err(|fault| fail(&fault))?;
         // A deleted endpoint cannot be shown any more; its attempts are still in the log.
-        items.extend(endpoint.map(|endpoint| (id, show_endpoint(endpoint), Standing::of(states.remove(&id)))));
+        items.extend(endpoint.map(|endpoint| (id, show_endpoint(endpoint), StandingOut::of(states.remove(&id)))));
     }
     let show = |(_, endpoint, standing)| DestinationOut { endpoint, standing };
     Ok(Json(PageOut::new(Page::whole(items, done), |(id, ..)| *id, show)))
@@ -179,11 +155,11 @@ pub async fn of_endpoint(
     for record in &found.items {
         let id = record.delivery.message;
         let state = api.states(app, id).await?.remove(&endpoint);
-        if query.status.is_some_and(|status| status != Status::of(state).number()) {
+        if query.status.is_some_and(|status| status != number(standing_of(state))) {
             continue;
         }
         if let Some(record) = api.seams.log.message(app, id).await.map_err(|fault| fail(&fault))? {
-            items.push((id, MessageOut::new(&record.message, query.with_content.unwrap_or(true)), Standing::of(state)));
+            items.push((id, MessageOut::new(&record.message, query.with_content.unwrap_or(true)), StandingOut::of(state)));
         }
     }
     let reached = if items.last().map(|(id, ..)| *id) == last_looked_at { None } else { last_looked_at };

@@ -171,9 +171,9 @@ impl Api {
             };
             change(&mut entry)?;
             (entry.updated_at, entry.discovered) = (now, false);
-            match self.seams.catalog.put_entry(&entry, expect).await.map_err(|fault| fail(&fault))? {
-                Written::Done(revision) => return Ok(CatalogEntry { revision, ..entry }),
-                _ => continue,
+            let written = self.seams.catalog.put_entry(&entry, expect).await.map_err(|fault| fail(&fault))?;
+            if let Written::Done(revision) = written {
+                return Ok(CatalogEntry { revision, ..entry });
             }
         }
         Err(Problem::conflict("somebody else changed this at the same time; try again"))

@@ -11,8 +11,11 @@ use hookyard_core::{Clock, Fault, Timestamp};
 /// Answers, each with its end.
 pub struct MemoryAnswers {
     clock: Arc<dyn Clock>,
-    answers: Mutex<HashMap<AnswerKey, (Option<Vec<u8>>, Timestamp)>>,
+    answers: Mutex<HashMap<AnswerKey, Kept>>,
 }
+
+/// An answer, or nothing while somebody is at work, and its end.
+type Kept = (Option<Vec<u8>>, Timestamp);
 
 impl MemoryAnswers {
     /// None yet.
