@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 on_both_backends! {
     bad_requests_get_errors_that_say_what_to_do;
+    unknown_fields_are_named_and_on_operations_of_ours_refused;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,6 +109,30 @@ async fn bad_requests_get_errors_that_say_what_to_do(backend: Backend) -> Result
     ensure!(status == 405 && answer["code"] == "method_not_allowed", "{status} {answer}");
     let (status, answer) = api.try_call(Method::GET, "/app?limit=0", None).await?;
     ensure!(status == 422, "{status} {answer}");
+    running.drain().await;
+    Ok(())
+}
+
+async fn unknown_fields_are_named_and_on_operations_of_ours_refused(backend: Backend) -> Result<()> {
+    let world = World::on(backend).await?;
+    let running = world.start().await?;
+    let api = Api::of(&running)?;
+    let app = json!({"name": "Acme", "uid": "acme", "colour": "red", "a b": 1});
+    let created = api.respond(Method::POST, "/app", Some(&app)).await?;
+    ensure!(created.status() == 201 && created.headers()["hookyard-ignored"] == "a b, colour", "{:?}", created.headers());
+    let plain = api.respond(Method::GET, "/app/acme", None).await?;
+    ensure!(!plain.headers().contains_key("hookyard-ignored"));
+    api.endpoint("acme", &world.receiver.url("/ok"), json!({"uid": "ok"})).await?;
+    for (path, body) in [
+        ("/app/acme/endpoint/test", json!({"url": world.receiver.url("/ok"), "colour": "red"})),
+        ("/app/acme/endpoint/ok/test", json!({"colour": "red"})),
+        ("/app/acme/endpoint/ok/replay-missing", json!({"since": "2020-01-01T00:00:00Z", "colour": "red"})),
+        ("/app/acme/dead-letter/replay", json!({"filter": {}, "colour": "red"})),
+    ] {
+        let (status, answer) = api.try_call(Method::POST, path, Some(&body)).await?;
+        let place = &answer["detail"][0]["loc"][1];
+        ensure!(status == 422 && place == "colour", "{path}: {status} {answer}");
+    }
     running.drain().await;
     Ok(())
 }

@@ -352,11 +352,7 @@ impl Api {
     /// # Errors
     /// When there is no answer.
     pub async fn try_call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = request.send().await?;
+        let response = self.respond(method, path, body).await?;
         let status = response.status();
         let text = response.text().await?;
         let answer = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).with_context(|| text)? };
@@ -369,6 +365,18 @@ impl Api {
     /// When there is no answer.
     pub async fn send_raw(&self, path: &str, body: Vec<u8>) -> Result<(StatusCode, Value)> {
         self.send_as(path, "application/json", body).await
+    }
+
+    /// Calls an operation; the answer with its headers.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn respond(&self, method: Method, path: &str, body: Option<&Value>) -> Result<reqwest::Response> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Ok(request.send().await?)
     }
 
     /// Posts with an `Idempotency-Key`.

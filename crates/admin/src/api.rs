@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::auth::{self, Tokens};
+use crate::fields::name_ignored;
 use crate::{
     apps, attempts, catalog_file, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets, stats,
     tasks, trial,
@@ -121,6 +123,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/api/v1/auth/app-portal-access/{app}", post(auth::portal))
         .route("/api/v1/auth/logout", post(auth::logout))
         .route("/api/v1/task/{task}", get(tasks::get))
+        .layer(from_fn(name_ignored))
         .with_state(api)
 }
 

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::api::{Api, Caller, State, fail};
 use crate::apps::require_admin;
 use crate::event_types::{read, require_reader};
-use crate::fields::{Fields, Mode};
+use crate::fields::Fields;
 
 /// Read at once.
 const CHUNK: usize = 250;
@@ -139,7 +139,7 @@ pub async fn import(
 impl Api {
     /// The entry that a part of a file describes, and what is known of it now.
     async fn described(&self, fields: Map<String, Value>) -> Result<(Option<CatalogEntry>, CatalogEntry), Problem> {
-        let mut fields = Fields::new(fields, Mode::Whole);
+        let mut fields = Fields::of_ours(fields);
         let mut name: Option<EventType> = None;
         fields.require("name", &mut name, |value| crate::fields::parsed(value).map(Some));
         let Some(name) = name else {
@@ -147,7 +147,7 @@ impl Api {
         };
         let known = self.entry(&name).await?;
         let mut entry = CatalogEntry::new(name, self.seams.clock.now());
-        read(&mut entry, fields, true)?;
+        read(&mut entry, fields)?;
         Ok((known, entry))
     }
 }

@@ -12,7 +12,7 @@ use hookyard_wire::problem::Problem;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Api, Caller, State, fail, object};
-use crate::fields::{Fields, Mode, boolean, list as list_of};
+use crate::fields::{Fields, boolean, list as list_of};
 use crate::page::{PageOut, PageQuery, moment};
 
 /// Dead letters named one by one in one request: each costs a few round trips before the answer.
@@ -155,14 +155,13 @@ enum Selection {
 
 impl Api {
     async fn selection(&self, app: AppId, body: &Bytes) -> Result<Selection, Problem> {
-        let mut fields = Fields::new(object(body)?, Mode::Whole);
+        let mut fields = Fields::of_ours(object(body)?);
         let (mut ids, mut filter, mut is_dry): (Vec<DeadLetterId>, Option<FilterQuery>, bool) = Default::default();
         fields.read("ids", &mut ids, list_of(IDS_MOST));
         fields.read("filter", &mut filter, |value| {
             serde_json::from_value::<FilterBody>(value.clone()).map(|body| Some(body.into())).map_err(|error| error.to_string())
         });
         fields.read("dryRun", &mut is_dry, boolean);
-        fields.refuse_others();
         fields.finish()?;
         match (ids.is_empty(), filter) {
             (false, None) => Ok(Selection::Ids(ids)),

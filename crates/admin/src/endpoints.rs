@@ -11,7 +11,6 @@ use hookyard_core::signature::Secret;
 use hookyard_core::{AppId, Endpoint, EndpointId};
 use hookyard_wire::problem::Problem;
 use http::StatusCode;
-use serde_json::{Map, Value};
 
 use crate::api::{Api, Caller, State, WRITE_TRIES, endpoint_ref, fail, no_app, no_endpoint, object};
 use crate::endpoint_body::{self, EndpointOut, show};
@@ -108,7 +107,7 @@ impl Api {
         body: &Bytes,
         uid: Option<hookyard_core::Uid>,
     ) -> Result<(StatusCode, Json<EndpointOut>), Problem> {
-        let endpoint = self.read_new_endpoint(app, object(body)?, uid)?;
+        let endpoint = self.read_new_endpoint(app, Fields::new(object(body)?, Mode::Whole), uid)?;
         match self.seams.directory.put_endpoint(&endpoint, Expect::New).await.map_err(|fault| fail(&fault))? {
             Written::Done(revision) => Ok((StatusCode::CREATED, Json(show(Endpoint { revision, ..endpoint })))),
             Written::UidTaken | Written::Conflict => Err(uid_taken()),
@@ -120,11 +119,10 @@ impl Api {
     pub(crate) fn read_new_endpoint(
         &self,
         app: AppId,
-        body: Map<String, Value>,
+        mut fields: Fields,
         uid: Option<hookyard_core::Uid>,
     ) -> Result<Endpoint, Problem> {
         let (now, entropy) = (self.seams.clock.now(), &*self.seams.entropy);
-        let mut fields = Fields::new(body, Mode::Whole);
         let generate = |ed25519| if ed25519 { Secret::generate_ed25519(entropy) } else { Secret::generate(entropy) };
         let secret = endpoint_body::read_secret(&mut fields, generate);
         let mut endpoint = Endpoint {

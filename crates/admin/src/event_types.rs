@@ -94,7 +94,7 @@ pub async fn create(api: State, caller: Caller, body: Bytes) -> Result<(StatusCo
         Some(_) => return Err(taken()),
     };
     let mut entry = CatalogEntry { created_at, ..CatalogEntry::new(name, now) };
-    read(&mut entry, fields, false)?;
+    read(&mut entry, fields)?;
     match api.seams.catalog.put_entry(&entry, expect).await.map_err(|fault| fail(&fault))? {
         Written::Done(_) => Ok((StatusCode::CREATED, Json(show(entry, true)))),
         _ => Err(taken()),
@@ -119,14 +119,14 @@ pub async fn put(
     require_admin(&caller)?;
     let name = named(&name)?;
     let was_there = api.entry(&name).await?.is_some();
-    let changed = api.change_entry(&name, true, |entry| read(entry, Fields::new(object(&body)?, Mode::Whole), false)).await?;
+    let changed = api.change_entry(&name, true, |entry| read(entry, Fields::new(object(&body)?, Mode::Whole))).await?;
     Ok((if was_there { StatusCode::OK } else { StatusCode::CREATED }, Json(show(changed, true))))
 }
 
 pub async fn patch(api: State, caller: Caller, Path(name): Path<String>, body: Bytes) -> Result<Json<EventTypeOut>, Problem> {
     require_admin(&caller)?;
     let name = named(&name)?;
-    let changed = api.change_entry(&name, false, |entry| read(entry, Fields::new(object(&body)?, Mode::Partial), false)).await?;
+    let changed = api.change_entry(&name, false, |entry| read(entry, Fields::new(object(&body)?, Mode::Partial))).await?;
     Ok(Json(show(changed, true)))
 }
 
@@ -180,8 +180,8 @@ impl Api {
     }
 }
 
-/// Reads a body into `entry`; what it does not know is a mistake, if asked for.
-pub fn read(entry: &mut CatalogEntry, mut fields: Fields, refuse_others: bool) -> Result<(), Problem> {
+/// Reads a body into `entry`.
+pub fn read(entry: &mut CatalogEntry, mut fields: Fields) -> Result<(), Problem> {
     fields.require("description", &mut entry.description, fields::text(TEXT_BYTES));
     fields.read("archived", &mut entry.archived, fields::boolean);
     fields.read("deprecated", &mut entry.deprecated, fields::boolean);
@@ -193,9 +193,6 @@ pub fn read(entry: &mut CatalogEntry, mut fields: Fields, refuse_others: bool) -
     fields.read_if_present("validation", &mut entry.validation, |value| {
         serde_json::from_value(value.clone()).map_err(|_| "must be off, warn or reject".to_owned())
     });
-    if refuse_others {
-        fields.refuse_others();
-    }
     fields.finish()
 }
 

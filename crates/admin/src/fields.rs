@@ -1,10 +1,15 @@
 //! Reading the fields of a JSON body one by one, collecting everything that is wrong.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
 use hookyard_core::{Timestamp, limits};
 use hookyard_wire::problem::{Invalid, Problem};
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 /// How absent fields are meant.
@@ -16,28 +21,62 @@ pub enum Mode {
     Partial,
 }
 
+/// Header of an answer: fields of the request's body that nobody knows.
+const IGNORED_HEADER: &str = "hookyard-ignored";
+/// Most of them named.
+const IGNORED_MOST: usize = 10;
+
+tokio::task_local! {
+    /// Fields of this request's body that nobody knows.
+    static IGNORED: RefCell<BTreeSet<String>>;
+}
+
 /// A body being read.
 pub struct Fields {
     body: Map<String, Value>,
     mode: Mode,
+    /// Of an operation of ours: what nobody knows is a mistake there, and ignored on those of the compatible API.
+    is_ours: bool,
     invalid: Vec<Invalid>,
+}
+
+/// Names in the answer what was ignored in the request's body.
+pub async fn name_ignored(request: Request, next: Next) -> Response {
+    let answer = async {
+        let mut response = next.run(request).await;
+        let ignored = IGNORED.with(RefCell::take);
+        let names: Vec<String> = ignored.into_iter().take(IGNORED_MOST).collect();
+        if !names.is_empty()
+            && let Ok(value) = HeaderValue::from_str(&names.join(", "))
+        {
+            response.headers_mut().insert(IGNORED_HEADER, value);
+        }
+        response
+    };
+    IGNORED.scope(RefCell::default(), answer).await
 }
 
 impl Fields {
     pub fn new(body: Map<String, Value>, mode: Mode) -> Self {
-        Self { body, mode, invalid: Vec::new() }
+        Self { body, mode, is_ours: false, invalid: Vec::new() }
     }
 
-    /// Everything wrong so far, as an answer; nothing if all is well.
-    pub fn finish(self) -> Result<(), Problem> {
-        if self.invalid.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.invalid)) }
+    /// The body of an operation of ours.
+    pub fn of_ours(body: Map<String, Value>) -> Self {
+        Self { is_ours: true, ..Self::new(body, Mode::Whole) }
     }
 
-    /// Whatever is left unread is a mistake: for operations of ours.
-    pub fn refuse_others(&mut self) {
-        for name in std::mem::take(&mut self.body).keys() {
-            self.wrong(name, "there is no such field");
+    /// Everything wrong so far, as an answer; nothing if all is well. What is left unread nobody knows.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        let others = std::mem::take(&mut self.body);
+        if self.is_ours {
+            others.keys().for_each(|name| self.wrong(name, "there is no such field"));
+        } else if let Err(error) =
+            IGNORED.try_with(|ignored| ignored.borrow_mut().extend(others.into_iter().map(|(name, _)| name)))
+        {
+            tracing::trace!(%error, "nobody is told of ignored fields");
         }
+        if self.invalid.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.invalid)) }
     }
 
     /// Adds a mistake.

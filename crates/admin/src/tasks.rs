@@ -51,7 +51,7 @@ pub async fn recover(
     Path((app, endpoint)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<TaskOut>), Problem> {
-    let (app, endpoint, since, until) = api.range(&caller, &app, &endpoint, &body).await?;
+    let (app, endpoint, since, until) = api.range(&caller, &app, &endpoint, &body, false).await?;
     let work = Work::Replay {
         endpoint: Some(endpoint),
         event_type: None,
@@ -71,7 +71,7 @@ pub async fn replay_missing(
     Path((app, endpoint)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<TaskOut>), Problem> {
-    let (app, endpoint, since, until) = api.range(&caller, &app, &endpoint, &body).await?;
+    let (app, endpoint, since, until) = api.range(&caller, &app, &endpoint, &body, true).await?;
     let until = until.unwrap_or_else(|| api.seams.clock.now());
     let task = api.put_task(app, Work::ReplayMissing { endpoint, since, until, reached: None }).await?;
     Ok((StatusCode::ACCEPTED, Json(show(&task))))
@@ -107,10 +107,11 @@ impl Api {
         app: &str,
         endpoint: &str,
         body: &Bytes,
+        is_ours: bool,
     ) -> Result<(AppId, EndpointId, Timestamp, Option<Timestamp>), Problem> {
         let app = self.app(caller, app).await?;
         let endpoint = self.endpoint(app, endpoint).await?.id;
-        let mut fields = Fields::new(object(body)?, Mode::Whole);
+        let mut fields = if is_ours { Fields::of_ours(object(body)?) } else { Fields::new(object(body)?, Mode::Whole) };
         let (mut since, mut until) = (Timestamp::default(), None);
         fields.require("since", &mut since, fields::moment);
         fields.read("until", &mut until, |value| fields::moment(value).map(Some));

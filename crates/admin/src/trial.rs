@@ -12,7 +12,6 @@ use hookyard_wire::problem::Problem;
 use hookyard_wire::request;
 use hookyard_wire::shown::MessageOut;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::api::{Api, Caller, State, fail, object};
 use crate::fields::{self, Fields, Mode};
@@ -39,8 +38,8 @@ pub struct TestOut {
 /// Tests an endpoint that is not saved: the same fields as when creating one.
 pub async fn unsaved(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<TestOut>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let mut fields = object(&body)?;
-    let event_type = test_type(&mut fields)?;
+    let mut fields = Fields::of_ours(object(&body)?);
+    let event_type = test_type(&mut fields);
     let endpoint = api.read_new_endpoint(app, fields, None)?;
     Ok(Json(api.test(&endpoint, event_type).await?))
 }
@@ -54,7 +53,9 @@ pub async fn saved(
 ) -> Result<Json<TestOut>, Problem> {
     let app = api.app(&caller, &app).await?;
     let endpoint = api.endpoint(app, &endpoint).await?;
-    let event_type = if body.is_empty() { None } else { test_type(&mut object(&body)?)? };
+    let mut fields = Fields::of_ours(if body.is_empty() { serde_json::Map::new() } else { object(&body)? });
+    let event_type = test_type(&mut fields);
+    fields.finish()?;
     Ok(Json(api.test(&endpoint, event_type).await?))
 }
 
@@ -81,9 +82,11 @@ pub async fn send_example(
     Ok(Json(MessageOut::new(&message, true)))
 }
 
-fn test_type(fields: &mut serde_json::Map<String, Value>) -> Result<Option<EventType>, Problem> {
-    let Some(value) = fields.remove("testEventType") else { return Ok(None) };
-    fields::parsed(&value).map(Some).map_err(|msg| Problem::invalid("testEventType", msg))
+/// The event type to test with.
+fn test_type(fields: &mut Fields) -> Option<EventType> {
+    let mut event_type = None;
+    fields.read("testEventType", &mut event_type, |value| fields::parsed(value).map(Some));
+    event_type
 }
 
 impl Api {
