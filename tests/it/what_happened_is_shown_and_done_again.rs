@@ -12,6 +12,9 @@ on_both_backends! {
     messages_and_attempts_are_shown_from_every_side;
     a_resend_makes_one_more_attempt;
     recovering_an_endpoint_replays_what_failed_since;
+    a_dead_letter_replayed_several_times_at_once_is_sent_once;
+    a_message_expunged_on_its_way_arrives_whole;
+    the_dead_letters_of_a_deleted_application_are_discarded;
     what_was_never_routed_to_an_endpoint_is_sent_to_it;
     dead_letters_are_counted_replayed_and_discarded_by_filter;
     an_endpoint_is_tried_out_before_and_after_it_is_saved;
@@ -197,6 +200,10 @@ async fn dead_letters_are_counted_replayed_and_discarded_by_filter(backend: Back
     let real = api.post(&replay, &json!({"filter": filter})).await?;
     ensure!(real["count"] == 3, "{real}");
     ensure!(task_ends(&api, &json!({"id": real["task"]})).await?["begun"] == 3);
+    // A task of an application is its own token's to see, by whatever name that knows it, and nobody else's.
+    let task = format!("/task/{}", real["task"].as_str().context("a task")?);
+    ensure!(api.scoped("app:default")?.get(&task).await?["begun"] == 3);
+    ensure!(api.scoped("app:another")?.try_call(Method::GET, &task, None).await?.0 == 404);
     listed(&api, list, 5).await?;
     eventually("the three arrive", async || world.receiver.at("/one").len() == 7).await?;
 
@@ -205,9 +212,13 @@ async fn dead_letters_are_counted_replayed_and_discarded_by_filter(backend: Back
     ensure!(dry["count"] == 2, "{dry}");
     let letters = data(&api.get(list).await?);
     let one = json!({"ids": [letters[0]["id"]]});
+    let dry = api.post(&discard, &json!({"ids": [letters[0]["id"]], "dryRun": true})).await?;
+    ensure!(dry["count"] == 1 && count(&api, list).await? == 5, "only counted: {dry}");
     ensure!(api.post(&discard, &one).await?["count"] == 1);
     ensure!(api.post(&discard, &one).await?["count"] == 0, "it is dead no longer");
-    ensure!(api.post(&discard, &json!({"filter": {}})).await?["count"] == 4);
+    let rest = api.post(&discard, &json!({"filter": {}})).await?;
+    ensure!(rest["count"] == 4, "{rest}");
+    ensure!(task_ends(&api, &json!({"id": rest["task"]})).await?["begun"] == 4);
     ensure!(count(&api, list).await? == 0);
     for wrong in
         [json!({}), json!({"ids": [letters[0]["id"]], "filter": {}}), json!({"filter": {"status": 3}}), json!({"idz": []})]
@@ -271,6 +282,61 @@ async fn an_example_of_the_catalog_is_sent_to_one_endpoint(backend: Backend) -> 
     eventually("nothing waits", async || world.is_drained().await.unwrap_or(false)).await?;
     ensure!(world.receiver.at("/two").is_empty(), "the others do not get it");
     ensure!(&world.receiver.at("/one")[0].body[..] == br#"{"id":7}"#);
+    running.drain().await;
+    Ok(())
+}
+
+async fn a_dead_letter_replayed_several_times_at_once_is_sent_once(backend: Backend) -> Result<()> {
+    let world = World::on_with(backend, |_, before| Answer::Status(if before < 1 { 500 } else { 204 })).await?;
+    let running = world.start().await?;
+    let api = Api::of(&running)?;
+    api.endpoint("default", &world.receiver.url("/all"), json!({"retrySchedule": []})).await?;
+    world.publish(&api, "a", "once", "{}").await?;
+    listed(&api, "/app/default/dead-letter", 1).await?;
+    let letters = data(&api.get("/app/default/dead-letter").await?);
+    let one = json!({"ids": [letters[0]["id"]]});
+    let all = json!({"filter": {}});
+    let replay = async |body: &Value| api.post("/app/default/dead-letter/replay", body).await;
+    let asked = futures_util::future::join_all([&one, &all, &one, &all, &one].map(replay)).await;
+    ensure!(asked.iter().all(Result::is_ok), "{asked:?}");
+    listed(&api, "/app/default/dead-letter", 0).await?;
+    eventually("it arrives", async || world.receiver.hits().len() >= 2).await?;
+    eventually("nothing waits", async || world.is_drained().await.unwrap_or(false)).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    ensure!(world.receiver.hits().len() == 2, "{} requests", world.receiver.hits().len());
+    running.drain().await;
+    Ok(())
+}
+
+async fn a_message_expunged_on_its_way_arrives_whole(backend: Backend) -> Result<()> {
+    let world = World::on_with(backend, |_, before| Answer::Status(if before < 1 { 500 } else { 204 })).await?;
+    let running = world.start().await?;
+    let api = Api::of(&running)?;
+    api.endpoint("default", &world.receiver.url("/all"), json!({})).await?;
+    for number in 0..10 {
+        let message = json!({"eventType": "a", "payload": {"secret": number}});
+        let id = api.post("/app/default/msg", &message).await?["id"].as_str().map(str::to_owned).context("an id")?;
+        // At once: the router may not have seen it yet.
+        api.call(Method::DELETE, &format!("/app/default/msg/{id}/content"), None).await?;
+        ensure!(api.get(&format!("/app/default/msg/{id}")).await?["payload"] == json!({"expired": true}));
+    }
+    eventually("both attempts of each", async || world.receiver.hits().len() == 20).await?;
+    ensure!(world.receiver.hits().iter().all(|hit| hit.body.starts_with(b"{\"secret\":")), "each whole");
+    running.drain().await;
+    Ok(())
+}
+
+async fn the_dead_letters_of_a_deleted_application_are_discarded(backend: Backend) -> Result<()> {
+    let world = World::on_with(backend, |_, _| Answer::Status(500)).await?;
+    let running = world.start().await?;
+    let api = Api::of(&running)?;
+    let created = api.post("/app", &json!({"name": "Gone soon", "uid": "gone"})).await?;
+    api.endpoint("gone", &world.receiver.url("/all"), json!({"retrySchedule": []})).await?;
+    api.post("/app/gone/msg", &json!({"eventType": "a", "payload": {}})).await?;
+    listed(&api, "/app/gone/dead-letter", 1).await?;
+    api.call(Method::DELETE, "/app/gone", None).await?;
+    let app = created["id"].as_str().context("an id")?.parse()?;
+    eventually("nothing is dead any more", async || world.dead_in_journal(app).await.is_ok_and(|count| count == 0)).await?;
     running.drain().await;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use hookyard_core::{DeadReason, Delivery};
+use hookyard_core::{AppId, DeadReason, Delivery};
 use hookyard_node::config::Settings;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_node::{Config, Roles, Running, Seams, install_crypto, token};
@@ -259,6 +259,21 @@ impl World {
         }
         let waiting = "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM deliveries WHERE state = 'waiting')";
         Ok(self.file()?.query_row(waiting, [], |row| row.get::<_, i64>(0))? == 0)
+    }
+
+    /// Dead letters that the journal lists of an application, which need not be there any more.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn dead_in_journal(&self, app: AppId) -> Result<usize> {
+        if let Some(redis) = &self.redis {
+            let client = redis::Client::open(redis.url())?;
+            let mut connection = client.get_multiplexed_async_connection().await?;
+            let key = format!("hookyard:{{{app}}}:dead");
+            return Ok(redis::cmd("ZCARD").arg(key).query_async(&mut connection).await?);
+        }
+        let count = "SELECT count(*) FROM dead_letters WHERE app = ?1";
+        Ok(self.file()?.query_row(count, [&app.as_bytes()[..]], |row| row.get(0))?)
     }
 
     /// The file of a world without broker and store.

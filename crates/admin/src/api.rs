@@ -8,7 +8,7 @@ use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
-use hookyard_core::grant::Grant;
+use hookyard_core::grant::{Grant, Scope};
 use hookyard_core::port::{Catalog, Deliveries, Directory, EndpointRef, Journal, Log, Revocations, Sender, Tasks};
 use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind, Policy};
 use hookyard_wire::problem::Problem;
@@ -136,6 +136,15 @@ impl Api {
     /// The application a path names, if the caller may use it.
     pub(crate) async fn app(&self, grant: &Grant, named: &str) -> Result<AppId, Problem> {
         self.resolve(grant, named).await?.ok_or_else(no_app)
+    }
+
+    /// Whether an application is the caller's to use.
+    pub(crate) async fn owns(&self, grant: &Grant, app: AppId) -> Result<bool, Problem> {
+        match &grant.scope {
+            Scope::Admin => Ok(true),
+            Scope::Publish => Ok(false),
+            Scope::App(own) => Ok(self.resolve(grant, &own.to_string()).await? == Some(app)),
+        }
     }
 
     /// The same, where it need not exist yet.

@@ -112,7 +112,11 @@ pub async fn delete(api: State, caller: Caller, Path(app): Path<String>) -> Resu
     }
     let now = api.seams.clock.now();
     let was_there = api.seams.directory.delete_app(id, now).await.map_err(|fault| fail(&fault))?;
-    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(no_app()) }
+    if !was_there {
+        return Err(no_app());
+    }
+    api.forget_dead_letters(id).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 impl Api {

@@ -95,66 +95,42 @@ pub async fn list(
 
 pub async fn replay(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<Handled>, Problem> {
     let app = api.app(&caller, &app).await?;
-    match api.selection(app, &body).await? {
-        Selection::Ids(ids) => {
+    let (selection, is_dry) = api.selection(app, &body).await?;
+    match selection {
+        Selection::Ids(ids) if !is_dry => {
             let (mut count, due) = (0, api.seams.clock.now());
             for id in ids {
                 count += usize::from(api.replay(app, id, due).await.map_err(|fault| fail(&fault))?);
             }
             Ok(Json(Handled { count, task: None }))
         }
-        Selection::Filter(filter, is_dry) => {
-            let count = api.count(app, &filter).await?;
-            if is_dry {
-                return Ok(Json(Handled { count, task: None }));
-            }
-            let DeadLetterFilter { endpoint, event_type, reason, before, after } = filter;
-            let reason = reason.map(ReasonName);
-            let work = Work::Replay { endpoint, event_type, reason, after, before, since: None, until: None, reached: None };
-            let task = api.begin_task(app, work).await?;
-            Ok(Json(Handled { count, task: Some(task) }))
-        }
+        selection => api.by_filter(app, selection, is_dry, false).await,
     }
 }
 
 pub async fn discard(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<Handled>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let mut count = 0;
-    match api.selection(app, &body).await? {
-        Selection::Ids(ids) => {
-            for id in ids {
-                let letter = api.seams.log.dead_letter(app, id).await.map_err(|fault| fail(&fault))?;
-                let letters: Vec<DeadLetter> = letter.into_iter().collect();
-                count += api.discard(&letters).await.map_err(|fault| fail(&fault))?;
-            }
+    let (selection, is_dry) = api.selection(app, &body).await?;
+    match selection {
+        Selection::Ids(ids) if !is_dry => {
+            let letters = api.still_dead(app, &ids).await?;
+            let count = api.discard(&letters).await.map_err(|fault| fail(&fault))?;
+            Ok(Json(Handled { count, task: None }))
         }
-        Selection::Filter(filter, true) => count = api.count(app, &filter).await?,
-        Selection::Filter(filter, false) => {
-            let mut from = None;
-            loop {
-                let page = PageRequest { from, limit: IDS_MOST };
-                let found = api.seams.log.dead_letters(app, &filter, page).await.map_err(|fault| fail(&fault))?;
-                count += api.discard(&found.items).await.map_err(|fault| fail(&fault))?;
-                let last = found.items.last().map(|letter| letter.id);
-                from = found.reached.map(DeadLetterId::from_bytes).or(last).map(Cursor::After);
-                if found.done {
-                    break;
-                }
-            }
-        }
+        selection => api.by_filter(app, selection, is_dry, true).await,
     }
-    Ok(Json(Handled { count, task: None }))
 }
 
 /// Which dead letters a request is about.
 enum Selection {
     Ids(Vec<DeadLetterId>),
-    /// Those that pass; `true` if it is only asked how many.
-    Filter(DeadLetterFilter, bool),
+    /// Those that pass.
+    Filter(DeadLetterFilter),
 }
 
 impl Api {
-    async fn selection(&self, app: AppId, body: &Bytes) -> Result<Selection, Problem> {
+    /// Which, and whether it is only asked how many.
+    async fn selection(&self, app: AppId, body: &Bytes) -> Result<(Selection, bool), Problem> {
         let mut fields = Fields::of_ours(object(body)?);
         let (mut ids, mut filter, mut is_dry): (Vec<DeadLetterId>, Option<FilterQuery>, bool) = Default::default();
         fields.read("ids", &mut ids, list_of(IDS_MOST));
@@ -164,10 +140,53 @@ impl Api {
         fields.read("dryRun", &mut is_dry, boolean);
         fields.finish()?;
         match (ids.is_empty(), filter) {
-            (false, None) => Ok(Selection::Ids(ids)),
-            (true, Some(filter)) => Ok(Selection::Filter(self.dead_letter_filter(app, filter).await?, is_dry)),
+            (false, None) => Ok((Selection::Ids(ids), is_dry)),
+            (true, Some(filter)) => Ok((Selection::Filter(self.dead_letter_filter(app, filter).await?), is_dry)),
             _ => Err(Problem::invalid("ids", "either ids or a filter; an empty filter means all")),
         }
+    }
+
+    /// Discards everything dead of an application that was deleted: nobody can reach it any more, and what is dead is kept for ever.
+    pub(crate) async fn forget_dead_letters(&self, app: AppId) {
+        let work = Work::DeadLetters {
+            discard: true,
+            endpoint: None,
+            event_type: None,
+            reason: None,
+            after: None,
+            before: None,
+            since: None,
+            until: None,
+            reached: None,
+        };
+        if self.begin_task(app, work).await.is_err() {
+            tracing::warn!(%app, "the dead letters of a deleted application are kept");
+        }
+    }
+
+    /// Counts what was selected and, unless it was only asked for that, begins the task that does it.
+    async fn by_filter(&self, app: AppId, selection: Selection, is_dry: bool, discard: bool) -> Result<Json<Handled>, Problem> {
+        let filter = match selection {
+            Selection::Ids(ids) => return Ok(Json(Handled { count: self.still_dead(app, &ids).await?.len(), task: None })),
+            Selection::Filter(filter) => filter,
+        };
+        let count = self.count(app, &filter).await?;
+        if is_dry {
+            return Ok(Json(Handled { count, task: None }));
+        }
+        let DeadLetterFilter { endpoint, event_type, reason, before, after } = filter;
+        let (reason, since, until, reached) = (reason.map(ReasonName), None, None, None);
+        let work = Work::DeadLetters { discard, endpoint, event_type, reason, after, before, since, until, reached };
+        let task = self.begin_task(app, work).await?;
+        Ok(Json(Handled { count, task: Some(task) }))
+    }
+
+    async fn still_dead(&self, app: AppId, ids: &[DeadLetterId]) -> Result<Vec<DeadLetter>, Problem> {
+        let mut letters = Vec::with_capacity(ids.len());
+        for id in ids {
+            letters.extend(self.seams.log.dead_letter(app, *id).await.map_err(|fault| fail(&fault))?);
+        }
+        Ok(letters)
     }
 
     async fn count(&self, app: AppId, filter: &DeadLetterFilter) -> Result<usize, Problem> {
@@ -185,7 +204,7 @@ impl Api {
     }
 
     /// Discards dead letters: how many.
-    async fn discard(&self, letters: &[DeadLetter]) -> Result<usize, Fault> {
+    pub(crate) async fn discard(&self, letters: &[DeadLetter]) -> Result<usize, Fault> {
         let at = self.seams.clock.now();
         // Another run's end, so that it stands above the run that ended dead.
         let end = |letter: &DeadLetter| {

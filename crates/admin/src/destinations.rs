@@ -1,12 +1,13 @@
 //! How messages and endpoints met: `/msg/{message}/endpoint` and `/endpoint/{endpoint}/msg`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, RawQuery};
 use hookyard_core::journal::{AttemptFilter, AttemptsOf, Cursor, DeliveryState, Page, PageRequest, Standing};
 use hookyard_core::port::EndpointRef;
-use hookyard_core::{AppId, AttemptId, EndpointId, MessageId, Outcome};
+use hookyard_core::{AppId, AttemptId, EndpointId, MessageId, Outcome, Timestamp};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::shown::MessageOut;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,9 @@ pub struct DestinationOut {
     standing: StandingOut,
 }
 
+/// The grain of moments in ids.
+const A_MOMENT: Duration = Duration::from_millis(1);
+
 /// A message and how it stands at one endpoint.
 #[derive(Serialize)]
 pub struct AttemptedOut {
@@ -102,9 +106,10 @@ pub async fn of_message(
         Some(Cursor::After(id)) => all.into_iter().rev().filter(|other| *other < id).collect(),
         Some(Cursor::Before(id)) => all.into_iter().filter(|other| *other > id).collect(),
     };
-    let done = ids.len() <= limit;
+    let (done, back) = (ids.len() <= limit, matches!(from, Some(Cursor::Before(_))));
     ids.truncate(limit);
-    if matches!(from, Some(Cursor::Before(_))) {
+    let reached = ids.last().map(|id| *id.as_bytes()).filter(|_| !done);
+    if back {
         ids.reverse();
     }
     let mut items = Vec::with_capacity(ids.len());
@@ -114,7 +119,7 @@ pub async fn of_message(
         items.extend(endpoint.map(|endpoint| (id, show_endpoint(endpoint), StandingOut::of(states.remove(&id)))));
     }
     let show = |(_, endpoint, standing)| DestinationOut { endpoint, standing };
-    Ok(Json(PageOut::new(Page::whole(items, done), |(id, ..)| *id, show)))
+    Ok(Json(PageOut::filtered(Page { items, done, reached }, |(id, ..)| *id, EndpointId::from_bytes, back, show)))
 }
 
 /// The messages an endpoint was tried with, newest first.
@@ -151,7 +156,13 @@ pub async fn of_endpoint(
     let of = AttemptsOf::Endpoint(endpoint);
     let found = api.seams.log.attempts(app, of, &filter, request).await.map_err(|fault| fail(&fault))?;
     let mut items = Vec::with_capacity(found.items.len());
-    let last_looked_at = found.items.last().map(|record| record.delivery.message);
+    let farthest = if back { found.items.first() } else { found.items.last() };
+    // The list of attempts says how far it was looked at by an attempt: no message lies between its moment and the next.
+    let beside = |moment: Timestamp| if back { moment.minus(A_MOMENT) } else { moment.plus(A_MOMENT) };
+    let reached = match found.reached {
+        Some(attempt) => Some(MessageId::at(beside(AttemptId::from_bytes(attempt).time()))),
+        None => farthest.map(|record| record.delivery.message),
+    };
     for record in &found.items {
         let id = record.delivery.message;
         let state = api.states(app, id).await?.remove(&endpoint);
@@ -162,7 +173,6 @@ pub async fn of_endpoint(
             items.push((id, MessageOut::new(&record.message, query.with_content.unwrap_or(true)), StandingOut::of(state)));
         }
     }
-    let reached = if items.last().map(|(id, ..)| *id) == last_looked_at { None } else { last_looked_at };
     let page = Page { items, done: found.done, reached: reached.map(|id| *id.as_bytes()).filter(|_| !found.done) };
     let show = |(_, message, standing)| AttemptedOut { message, standing };
     Ok(Json(PageOut::filtered(page, |(id, ..)| *id, MessageId::from_bytes, back, show)))

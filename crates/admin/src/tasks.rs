@@ -9,7 +9,9 @@ use bytes::Bytes;
 use hookyard_core::journal::{Cursor, MessageFilter, PageRequest};
 use hookyard_core::port::EndpointRef;
 use hookyard_core::task::{Task, TaskState, Work};
-use hookyard_core::{AppId, DeadLetterFilter, DeadLetterId, EndpointId, Fault, MessageId, TaskId, Timestamp, Trigger};
+use hookyard_core::{
+    AppId, DeadLetter, DeadLetterFilter, DeadLetterId, EndpointId, Fault, MessageId, TaskId, Timestamp, Trigger,
+};
 use hookyard_wire::problem::Problem;
 use http::StatusCode;
 use serde::Serialize;
@@ -41,8 +43,7 @@ pub async fn get(api: State, caller: Caller, Path(task): Path<String>) -> Result
     let id: TaskId = task.parse().map_err(|_| none())?;
     let task = api.seams.tasks.task(id).await.map_err(|fault| fail(&fault))?.ok_or_else(none)?;
     // Another application's task is none of this caller's.
-    api.app(&caller, &task.app.to_string()).await.map_err(|_| none())?;
-    Ok(Json(show(&task)))
+    if api.owns(&caller, task.app).await? { Ok(Json(show(&task))) } else { Err(none()) }
 }
 
 pub async fn recover(
@@ -52,7 +53,8 @@ pub async fn recover(
     body: Bytes,
 ) -> Result<(StatusCode, Json<TaskOut>), Problem> {
     let (app, endpoint, since, until) = api.range(&caller, &app, &endpoint, &body, false).await?;
-    let work = Work::Replay {
+    let work = Work::DeadLetters {
+        discard: false,
         endpoint: Some(endpoint),
         event_type: None,
         reason: None,
@@ -148,7 +150,7 @@ impl Api {
 
     async fn step(&self, task: Task) -> Result<Task, Fault> {
         match task.work.clone() {
-            Work::Replay { endpoint, event_type, reason, after, before, since, until, reached } => {
+            Work::DeadLetters { discard, endpoint, event_type, reason, after, before, since, until, reached } => {
                 // What died after it was asked for may have died of this very task.
                 let before = Some(before.map_or(task.created_at, |before| before.min(task.created_at)));
                 let filter = DeadLetterFilter {
@@ -161,16 +163,22 @@ impl Api {
                 let page = PageRequest { from: reached.map(Cursor::After), limit: STEP };
                 let found = self.seams.log.dead_letters(task.app, &filter, page).await?;
                 let mut begun = task.begun;
-                for letter in &found.items {
+                let is_within = |letter: &&DeadLetter| {
                     let accepted = letter.delivery.message.time();
-                    if since.is_none_or(|since| accepted >= since) && until.is_none_or(|until| accepted <= until) {
+                    since.is_none_or(|since| accepted >= since) && until.is_none_or(|until| accepted <= until)
+                };
+                let letters: Vec<DeadLetter> = found.items.iter().filter(is_within).cloned().collect();
+                if discard {
+                    begun += u64::try_from(self.discard(&letters).await?).unwrap_or(0);
+                } else {
+                    for letter in &letters {
                         begun += u64::from(self.replay(task.app, letter.id, task.created_at).await?);
                     }
                 }
                 let last = found.items.last().map(|letter| letter.id);
                 let reached = found.reached.map(DeadLetterId::from_bytes).or(last).or(reached);
                 let state = if found.done { TaskState::Finished } else { TaskState::Running };
-                let work = Work::Replay { endpoint, event_type, reason, after, before, since, until, reached };
+                let work = Work::DeadLetters { discard, endpoint, event_type, reason, after, before, since, until, reached };
                 Ok(Task { work, begun, state, ..task })
             }
             Work::ReplayMissing { endpoint, since, until, reached } => {
@@ -219,8 +227,9 @@ impl Api {
 
 fn show(task: &Task) -> TaskOut {
     let kind = match &task.work {
-        Work::Replay { endpoint: Some(_), since: Some(_), .. } => "endpoint.recover",
-        Work::Replay { .. } => "dead-letter.replay",
+        Work::DeadLetters { discard: true, .. } => "dead-letter.discard",
+        Work::DeadLetters { endpoint: Some(_), since: Some(_), .. } => "endpoint.recover",
+        Work::DeadLetters { .. } => "dead-letter.replay",
         Work::ReplayMissing { .. } => "endpoint.replay-missing",
     };
     TaskOut { id: task.id, task: kind, status: task.state, updated_at: task.updated_at.to_string(), begun: task.begun }

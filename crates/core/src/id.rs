@@ -38,6 +38,11 @@ macro_rules! identifiers {
                 Self(assemble(now, unique))
             }
 
+            /// The lowest identifier of a moment: a place in a list, and nobody's.
+            pub fn at(moment: Timestamp) -> Self {
+                Self(assemble(moment, [0; ID_BYTES - 6]))
+            }
+
             /// From its 20 bytes.
             pub const fn from_bytes(bytes: [u8; ID_BYTES]) -> Self {
                 Self(bytes)

@@ -130,6 +130,8 @@ impl std::str::FromStr for Outcome {
     fn from_str(text: &str) -> Result<Self, BadOutcome> {
         match text.split_once(':') {
             None if text == "delivered" => Ok(Self::Delivered),
+            // As it was written when there was one reason only.
+            None if text == "discarded" => Ok(Self::Discarded(DiscardReason::EndpointDeleted)),
             Some(("retry", ms)) => ms.parse().map(|ms| Self::Retry { at: Timestamp::from_millis(ms) }).map_err(|_| BadOutcome),
             Some(("dead", reason)) => DeadReason::from_name(reason).map(Self::Dead).ok_or(BadOutcome),
             Some(("discarded", reason)) => DiscardReason::from_name(reason).map(Self::Discarded).ok_or(BadOutcome),
@@ -277,6 +279,8 @@ mod tests {
         for outcome in dead.into_iter().chain(others).chain(DiscardReason::ALL.map(Outcome::Discarded)) {
             assert_eq!(outcome.to_string().parse::<Outcome>().ok(), Some(outcome));
         }
+        let earlier = Outcome::Discarded(DiscardReason::EndpointDeleted);
+        assert_eq!("discarded".parse::<Outcome>().ok(), Some(earlier));
         assert!("retry:soon".parse::<Outcome>().is_err() && "".parse::<Outcome>().is_err());
     }
 

@@ -11,9 +11,11 @@ use crate::outcome::DeadReason;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Work {
-    /// Begins another run of every dead letter that passes.
+    /// Begins another run of every dead letter that passes, or discards them.
     #[serde(rename_all = "camelCase")]
-    Replay {
+    DeadLetters {
+        /// Discards them.
+        discard: bool,
         /// Only those of this endpoint.
         endpoint: Option<EndpointId>,
         /// Only this kind of event.

@@ -21,6 +21,11 @@ use crate::events::keep_message;
 use crate::pages::{Way, cursor_bytes, filtered, towards, unreadable};
 use crate::store::Store;
 
+/// Which attempts: a plus keeps a column out of the choice of an index, where another is the better.
+const OF_MESSAGE: &str = "+app = ?2 AND message = ?3";
+const OF_ENDPOINT: &str = "app = ?2 AND endpoint = ?3";
+const OF_APP: &str = "app = ?2 AND ?3 = x''";
+
 /// A message's row: its body, the endpoints it was routed to, and whether its data was made forgotten.
 type MessageRow = (Vec<u8>, Option<Vec<u8>>, i64);
 /// A delivery's state: endpoint, rank, outcome.
@@ -179,12 +184,12 @@ impl Log for Store {
         let way = Way::new(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())), filter.after, filter.before);
         let (limit, filter) = (page.limit, filter.clone());
         let (condition, value) = match of {
-            AttemptsOf::Message(message) => ("message = ?3", message.as_bytes().to_vec()),
-            AttemptsOf::Endpoint(endpoint) => ("endpoint = ?3", endpoint.as_bytes().to_vec()),
-            AttemptsOf::App => ("?3 = x''", Vec::new()),
+            AttemptsOf::Message(message) => (OF_MESSAGE, message.as_bytes().to_vec()),
+            AttemptsOf::Endpoint(endpoint) => (OF_ENDPOINT, endpoint.as_bytes().to_vec()),
+            AttemptsOf::App => (OF_APP, Vec::new()),
         };
         let read = move |_: &_, connection: &Connection| {
-            let query = format!("SELECT id, record FROM attempts WHERE app = ?2 AND {condition} AND id {}", towards(way.newer));
+            let query = format!("SELECT id, record FROM attempts WHERE {condition} AND id {}", towards(way.newer));
             let mut query = connection.prepare_cached(&query)?;
             let rows = query.query((&way.from, &app.as_bytes()[..], value))?;
             let read = |row: &Row<'_>| read_attempt(Bytes::from(row.get::<_, Vec<u8>>(1)?)).map_err(unreadable);
@@ -309,8 +314,9 @@ fn count(connection: &Connection, key: DeliveryKey, state: &DeliveryState, by: i
 
 /// Takes the data out of what was expunged and is not on its way any more.
 pub fn forget(connection: &Connection) -> rusqlite::Result<()> {
-    let query = "SELECT id, body FROM messages WHERE expunged = 1 AND body IS NOT NULL
-                 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id)";
+    // Not before it is routed and every delivery of it has ended: they are made with this body. What is dead is not sent again.
+    let query = "SELECT id, body FROM messages WHERE expunged = 1 AND body IS NOT NULL AND ended >= wanted
+                 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id AND state = 'waiting')";
     let mut query = connection.prepare_cached(query)?;
     let found =
         query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<Vec<(Vec<u8>, Vec<u8>)>>>()?;
@@ -327,4 +333,26 @@ pub fn forget(connection: &Connection) -> rusqlite::Result<()> {
 fn judge_end(connection: &Connection, message: MessageId, now: Timestamp) -> rusqlite::Result<()> {
     let judge = "UPDATE messages SET finished_at = CASE WHEN ended >= wanted AND dead = 0 THEN ?2 END WHERE id = ?1";
     connection.prepare_cached(judge)?.execute((&message.as_bytes()[..], now.as_millis())).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::migrate;
+
+    #[test]
+    fn lists_of_attempts_look_only_at_what_they_list() {
+        let mut connection = Connection::open_in_memory().expect("opened");
+        migrate(&mut connection).expect("made");
+        for (condition, index) in [
+            (OF_MESSAGE, "attempts_message (message=? AND id<?)"),
+            (OF_ENDPOINT, "attempts_endpoint (app=? AND endpoint=? AND id<?)"),
+            (OF_APP, "attempts_app (app=? AND id<?)"),
+        ] {
+            let query = format!("EXPLAIN QUERY PLAN SELECT id, record FROM attempts WHERE {condition} AND id {}", towards(false));
+            let plan: String =
+                connection.query_row(&query, ([0_u8; 20], [0_u8; 20], [0_u8; 20]), |row| row.get(3)).expect("a plan");
+            assert!(plan.contains(index), "{condition}: {plan}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use hookyard_core::port::Answers;
@@ -38,6 +38,7 @@ pub fn app(routes: Router, front: Front) -> Router {
     let limit = DefaultBodyLimit::max(front.max_event_bytes + BODY_MARGIN);
     let front = Arc::new(front);
     routes
+        .layer(map_response(|response| async { in_our_shape(response) }))
         .layer(from_fn_with_state(Arc::clone(&front.answers), answer_once))
         .layer(from_fn_with_state(Arc::clone(&front), authenticate))
         // Whether the process answers; whether it can work is the operators' listener's to say.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -12,6 +12,7 @@ use hookyard_core::port::{AnswerKey, Answers, Begun};
 use hookyard_wire::problem::Problem;
 use http::{HeaderValue, Method, StatusCode, header};
 use ring::digest;
+use tracing::Instrument as _;
 
 const KEY: &str = "idempotency-key";
 /// Longest key: the compatible API's.
@@ -26,12 +27,17 @@ const LEASE: Duration = Duration::from_secs(60);
 /// Another of the same key is waited for this long in all, looking this often.
 const PATIENCE: u32 = 50;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Largest answer kept: those of operations with a key are small.
-const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// Largest answer kept: those of nearly all operations are far below.
+const ANSWER_BYTES: u64 = 1024 * 1024;
+/// What stands for a larger one.
+const TOO_LARGE: &[u8] = br#"{"code":"conflict","detail":"this was done, and its answer is too large to be given again"}"#;
+/// Operations whose answers are secrets, which are kept sealed or not at all.
+const SECRET: [&str; 2] = ["/secret/rotate", "/auth/"];
 
 /// Answers a repeated request. While the store is away, requests are done without: it is for convenience, not for safety.
 pub async fn answer_once(State(answers): State<Arc<dyn Answers>>, request: Request, next: Next) -> Result<Response, Problem> {
-    let given = request.headers().get(KEY).filter(|_| request.method() == Method::POST);
+    let is_secret = SECRET.iter().any(|part| request.uri().path().contains(part));
+    let given = request.headers().get(KEY).filter(|_| request.method() == Method::POST && !is_secret);
     let Some(given) = given.and_then(|value| value.to_str().ok()).map(str::to_owned) else {
         return Ok(next.run(request).await);
     };
@@ -41,7 +47,17 @@ pub async fn answer_once(State(answers): State<Arc<dyn Answers>>, request: Reque
     let key = key_of(&request, &given);
     for _ in 0..PATIENCE {
         match answers.begin(key, LEASE).await {
-            Ok(Begun::First) => return Ok(done(&*answers, key, kept(&given), next.run(request).await).await),
+            Ok(Begun::First) => {
+                // In a task of its own: who asked may go away, and what was begun is finished and its answer kept.
+                let working = async move {
+                    let response = next.run(request).await;
+                    done(&*answers, key, kept(&given), response).await
+                };
+                return Ok(tokio::spawn(working.in_current_span()).await.unwrap_or_else(|error| {
+                    tracing::error!(%error, "a request was cut short");
+                    internal()
+                }));
+            }
             Ok(Begun::Answered(answer)) => return Ok(repeated(&answer)),
             Ok(Begun::Elsewhere) => tokio::time::sleep(LOOK_AGAIN).await,
             Err(fault) => {
@@ -73,17 +89,32 @@ fn key_of(request: &Request, given: &str) -> AnswerKey {
 /// Keeps the answer; one that is a fault of ours, or of the moment, is no answer.
 async fn done(answers: &dyn Answers, key: AnswerKey, kept: Duration, response: Response) -> Response {
     let status = response.status();
-    let (head, body) = response.into_parts();
-    let Ok(body) = to_bytes(body, ANSWER_BYTES).await else {
-        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error; it is in the log")
-            .into_response();
+    let is_lasting = !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS;
+    let is_small = response.body().size_hint().upper().is_some_and(|bytes| bytes <= ANSWER_BYTES);
+    let (answer, response) = match (is_lasting, is_small) {
+        (false, _) => (None, response),
+        // It was done, and must not be done again.
+        (true, false) => (Some(stored(StatusCode::CONFLICT, TOO_LARGE)), response),
+        (true, true) => {
+            let (head, body) = response.into_parts();
+            // Of a known size and in memory already.
+            let Ok(body) = to_bytes(body, usize::MAX).await else { return internal() };
+            (Some(stored(status, &body)), Response::from_parts(head, Body::from(body)))
+        }
     };
-    let is_lasting = !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::UNAUTHORIZED;
-    let answer = is_lasting.then(|| [&status.as_u16().to_be_bytes()[..], &body].concat());
     if let Err(fault) = answers.finish(key, answer, kept).await {
         tracing::debug!(error = fault.chain(), "an answer is not kept; a repeated request will be done again");
     }
-    Response::from_parts(head, Body::from(body))
+    response
+}
+
+/// An answer as it is kept: two bytes of status, then the body.
+fn stored(status: StatusCode, body: &[u8]) -> Vec<u8> {
+    [&status.as_u16().to_be_bytes()[..], body].concat()
+}
+
+fn internal() -> Response {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error; it is in the log").into_response()
 }
 
 fn repeated(answer: &[u8]) -> Response {

@@ -406,6 +406,10 @@ impl<T> Filtered<T> {
     fn add(&mut self, members: &[Vec<u8>], items: Vec<T>, passes: impl Fn(&T) -> bool) {
         self.examined += members.len();
         self.done = members.len() < self.chunk;
+        if items.is_empty() {
+            // What is listed and gone, or left out: larger steps over it.
+            self.chunk = CHUNK;
+        }
         self.reached = members.last().and_then(|last| last.first_chunk().copied()).or(self.reached);
         self.items.extend(items.into_iter().filter(passes));
     }

@@ -36,7 +36,8 @@ pub async fn run_all<F: Future<Output = Box<dyn TasksBackend>>>(fresh: impl Fn()
 }
 
 fn replay(reached: Option<DeadLetterId>) -> Work {
-    Work::Replay {
+    Work::DeadLetters {
+        discard: true,
         endpoint: Some(EndpointId::from_bytes([3; 20])),
         event_type: Some("user.created".parse().expect("an event type")),
         reason: Some(hookyard_core::task::ReasonName(DeadReason::Gone)),
