@@ -53,12 +53,14 @@ chaos: tools ## the fault tests, ten times over, and 200 crashes
 clients: python node
 	@CARGO_TARGET_DIR=target/clients cargo build --quiet --locked --manifest-path tests/clients/rust/Cargo.toml
 
-# A Python with the official client libraries, where Python is there.
+# A Python with the official client libraries.
 python:
+	@command -v python3 >/dev/null || { echo "the official Python client needs Python 3: apt-get install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON_DIR)/bin/python -c 'import pika, svix' 2>/dev/null || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet pika==1.3.2 svix==2.9.1; }
 
 # The official client library for JavaScript.
 node:
+	@command -v npm >/dev/null || { echo "the official JavaScript client needs Node.js and npm: apt-get install nodejs npm" >&2; exit 1; }
 	@test -d $(NODE_DIR)/node_modules/svix || { mkdir -p $(NODE_DIR) && cp tests/clients/package.json $(NODE_DIR)/ && npm install --prefix $(NODE_DIR) --silent --no-audit --no-fund --no-package-lock; }
 
 tools:

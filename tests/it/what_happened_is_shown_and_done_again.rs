@@ -298,13 +298,17 @@ async fn a_dead_letter_replayed_several_times_at_once_is_sent_once(backend: Back
     let all = json!({"filter": {}});
     let replay = async |body: &Value| api.post("/app/default/dead-letter/replay", body).await;
     let asked = futures_util::future::join_all([&one, &all, &one, &all, &one].map(replay)).await;
-    ensure!(asked.iter().all(Result::is_ok), "{asked:?}");
+    for answer in asked {
+        let answer = answer?;
+        if answer["task"].is_string() {
+            task_ends(&api, &json!({"id": answer["task"]})).await?;
+        }
+    }
     listed(&api, "/app/default/dead-letter", 0).await?;
     eventually("it arrives", async || world.receiver.hits().len() >= 2).await?;
     eventually("nothing waits", async || world.is_drained().await.unwrap_or(false)).await?;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    ensure!(world.receiver.hits().len() == 2, "{} requests", world.receiver.hits().len());
     running.drain().await;
+    ensure!(world.receiver.hits().len() == 2, "{} requests", world.receiver.hits().len());
     Ok(())
 }
 

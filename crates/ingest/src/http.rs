@@ -45,6 +45,7 @@ struct PublishQuery {
 
 /// Several of them.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct BatchIn<'a> {
     #[serde(borrow)]
     messages: Vec<&'a RawValue>,
