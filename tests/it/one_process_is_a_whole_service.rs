@@ -167,6 +167,9 @@ async fn a_batch_is_accepted_message_by_message() -> Result<()> {
     let many: Vec<Value> = (0..101).map(|number| message(&number.to_string())).collect();
     let (status, _) = api.try_call(Method::POST, "/app/acme/msg/batch", Some(&json!({"messages": many}))).await?;
     ensure!(status == 422, "{status}");
+    let unknown = json!({"messages": [message("known")], "idempotent": true});
+    let (status, _) = api.try_call(Method::POST, "/app/acme/msg/batch", Some(&unknown)).await?;
+    ensure!(status == 422, "{status}");
     running.drain().await;
     Ok(())
 }
