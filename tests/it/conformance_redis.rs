@@ -119,6 +119,10 @@ async fn answers_keep_their_promises_on_redis() -> Result<()> {
 }
 
 impl CatalogBackend for Store {
+    fn directory(&self) -> Arc<dyn Directory> {
+        Arc::new(self.adapter.clone())
+    }
+
     fn catalog(&self) -> Arc<dyn Catalog> {
         Arc::new(self.adapter.clone())
     }

@@ -31,6 +31,7 @@ mod one_process_is_a_whole_service;
 mod one_process_survives_crashes;
 mod retries_end_in_delivery_or_dead_letter;
 mod the_catalog_describes_event_types;
+mod the_catalog_rules_what_is_published;
 mod the_dataset_is_never_taken_for_empty;
 mod the_demonstration_proves_itself;
 mod the_journal_survives_the_store;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hookyard_core::catalog::{CatalogEntry, CatalogFilter, Validation};
 use hookyard_core::grant::Grant;
 use hookyard_core::port::{Expect, Written};
+use hookyard_core::schema::Schema;
 use hookyard_core::{EventType, Timestamp};
 use hookyard_wire::problem::Problem;
 use http::StatusCode;
@@ -193,7 +194,13 @@ pub fn read(entry: &mut CatalogEntry, mut fields: Fields) -> Result<(), Problem>
     fields.read_if_present("validation", &mut entry.validation, |value| {
         serde_json::from_value(value.clone()).map_err(|_| "must be off, warn or reject".to_owned())
     });
-    fields.finish()
+    fields.finish()?;
+    if entry.validation == Validation::Off {
+        // Clients of the compatible API may describe types as they like; nothing is judged by it.
+        return Ok(());
+    }
+    let schema = entry.newest_schema().ok_or_else(|| Problem::invalid("schemas", "validation needs a schema"))?;
+    Schema::compile(schema).map(drop).map_err(|error| Problem::invalid("schemas", format!("the newest {error}")))
 }
 
 fn schemas(value: &Value) -> Result<Option<BTreeMap<String, Value>>, String> {

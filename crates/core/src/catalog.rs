@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
+use crate::event::Event;
 use crate::name::EventType;
+use crate::schema;
 
 /// What happens to an event whose data does not fit its type's schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,11 +85,16 @@ impl CatalogEntry {
         }
     }
 
+    /// An event type as it was first seen in traffic: with the shape of its data, and nothing of the data itself.
+    pub fn seen(event: &Event, now: Timestamp) -> Self {
+        let shape = schema::shape(&event.data).map(|shape| BTreeMap::from([("1".to_owned(), shape)]));
+        Self { schemas: shape, discovered: true, ..Self::new(event.event_type.clone(), now) }
+    }
+
     /// The newest of its schemas: versions are compared as numbers where they are numbers, else as text.
     pub fn newest_schema(&self) -> Option<&Value> {
-        let schemas = self.schemas.as_ref()?;
-        let place = |version: &&String| (version.parse::<u64>().unwrap_or(0), (*version).clone());
-        schemas.get(schemas.keys().max_by_key(place)?)
+        let place = |(version, _): &(&String, &Value)| (version.parse::<u64>().unwrap_or(0), (*version).clone());
+        self.schemas.as_ref()?.iter().max_by_key(place).map(|(_, schema)| schema)
     }
 }
 

@@ -169,13 +169,17 @@ pub enum RefusalReason {
     TooLarge,
     /// The id is known with other content.
     IdConflict,
+    /// Its data does not fit the schema of its type, which wants such events refused.
+    SchemaViolation,
+    /// Its type is archived.
+    ArchivedType,
     /// Handling it failed again and again on our side.
     CrashLoop,
 }
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Unreadable,
         Self::InvalidType,
         Self::InvalidChannel,
@@ -185,6 +189,8 @@ impl RefusalReason {
         Self::UnknownApp,
         Self::TooLarge,
         Self::IdConflict,
+        Self::SchemaViolation,
+        Self::ArchivedType,
         Self::CrashLoop,
     ];
 
@@ -200,6 +206,8 @@ impl RefusalReason {
             Self::UnknownApp => "unknown_app",
             Self::TooLarge => "too_large",
             Self::IdConflict => "id_conflict",
+            Self::SchemaViolation => "schema_violation",
+            Self::ArchivedType => "archived_type",
             Self::CrashLoop => "crash_loop",
         }
     }

@@ -22,6 +22,8 @@ pub mod name;
 pub mod outcome;
 pub mod port;
 pub mod route;
+pub mod rules;
+pub mod schema;
 pub mod seal;
 pub mod signature;
 pub mod step;

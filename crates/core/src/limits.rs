@@ -78,6 +78,9 @@ pub const TOMBSTONE_TTL: Duration = Duration::from_secs(45 * 24 * 3600);
 /// How long messages and attempts are kept by default.
 pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Event types seen in traffic that wait to be saved: a publisher whose types are data must not fill the catalog.
+pub const DISCOVERED_MOST: usize = 5_000;
+
 /// How long a finished task can be asked for.
 pub const TASK_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 

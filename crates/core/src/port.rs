@@ -162,20 +162,29 @@ pub enum Freshness {
     Untrusted,
 }
 
+/// Counters that come with what is read: what was remembered holds while its counter stands still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Moves whenever the name of an application does.
+    pub names: u64,
+    /// Moves whenever an administrator changes the catalog.
+    pub catalog: u64,
+}
+
 /// Ids behind names, in the order asked.
 #[derive(Clone, Debug, Default)]
 pub struct Resolved {
     /// The application behind each name, if there is one.
     pub apps: Vec<Option<AppId>>,
-    /// Moves whenever any name does: what was resolved holds while it stands still.
-    pub names: u64,
+    /// As of this answer.
+    pub counters: Counters,
 }
 
 /// The answer to one batch: in the order of what was asked.
 #[derive(Clone, Debug, Default)]
 pub struct Validated {
-    /// See [`Resolved::names`]: if it moved, names must be resolved anew.
-    pub names: u64,
+    /// As of this answer.
+    pub counters: Counters,
     /// One per remembered application.
     pub apps: Vec<Freshness>,
     /// One per marker claim: what was there before, if anything.
@@ -273,6 +282,17 @@ pub trait Directory: Send + Sync {
     async fn delete_endpoint(&self, app: AppId, endpoint: EndpointId, now: Timestamp) -> Result<bool, Fault>;
 }
 
+/// What became of an event type that was seen in traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discovery {
+    /// It is in the catalog now, for an administrator to look at.
+    Added,
+    /// It was there.
+    Known,
+    /// As many as there may be wait to be saved.
+    Full,
+}
+
 /// The event catalog.
 #[async_trait]
 pub trait Catalog: Send + Sync {
@@ -287,6 +307,10 @@ pub trait Catalog: Send + Sync {
 
     /// Removes an event type. Whether it was there.
     async fn remove_entry(&self, name: &EventType) -> Result<bool, Fault>;
+
+    /// Adds an event type that was seen in traffic, unless it is there or `most` wait to be saved. Does not move the counter: it
+    /// demands nothing of anybody.
+    async fn discover(&self, entry: &CatalogEntry, most: usize) -> Result<Discovery, Fault>;
 }
 
 /// Messages, attempts and delivery states, written down; [`Log`] reads them.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use hookyard_core::catalog::{CatalogEntry, CatalogFilter};
 use hookyard_core::journal::{Cursor, Page, PageRequest};
-use hookyard_core::port::{Catalog, Expect, Written};
+use hookyard_core::port::{Catalog, Discovery, Expect, Written};
 use hookyard_core::{EventType, Fault, FaultKind};
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -56,7 +56,7 @@ impl Catalog for Store {
     async fn put_entry(&self, entry: &CatalogEntry, expect: Expect) -> Result<Written, Fault> {
         const OPERATION: &str = "write an event type";
         let revision = expected(expect) + 1;
-        let name = entry.name.to_string();
+        let (name, discovered) = (entry.name.to_string(), entry.discovered);
         let record = CatalogEntry { revision, ..entry.clone() };
         let record = serde_json::to_string(&record).map_err(|error| Fault::caused(FaultKind::Refused, OPERATION, error))?;
         let put = move |connection: &Connection| {
@@ -65,8 +65,8 @@ impl Catalog for Store {
             if known.unwrap_or(0) + 1 != revision {
                 return Ok(Written::Conflict);
             }
-            let put = "INSERT OR REPLACE INTO event_types (name, record, revision) VALUES (?1, ?2, ?3)";
-            connection.prepare_cached(put)?.execute((&name, &record, revision))?;
+            let put = "INSERT OR REPLACE INTO event_types (name, record, revision, discovered) VALUES (?1, ?2, ?3, ?4)";
+            connection.prepare_cached(put)?.execute((&name, &record, revision, discovered))?;
             move_catalog(connection)?;
             Ok(Written::Done(revision))
         };
@@ -81,6 +81,27 @@ impl Catalog for Store {
             Ok(removed > 0)
         };
         self.change("remove an event type", remove).await
+    }
+
+    async fn discover(&self, entry: &CatalogEntry, most: usize) -> Result<Discovery, Fault> {
+        const OPERATION: &str = "discover an event type";
+        let name = entry.name.to_string();
+        let record = CatalogEntry { revision: 1, discovered: true, ..entry.clone() };
+        let record = serde_json::to_string(&record).map_err(|error| Fault::caused(FaultKind::Refused, OPERATION, error))?;
+        let discover = move |connection: &Connection| {
+            let known = "SELECT EXISTS (SELECT 1 FROM event_types WHERE name = ?1)";
+            if connection.prepare_cached(known)?.query_row([&name], |row| row.get(0))? {
+                return Ok(Discovery::Known);
+            }
+            let waiting = "SELECT count(*) FROM event_types WHERE discovered";
+            if connection.prepare_cached(waiting)?.query_row([], |row| row.get::<_, usize>(0))? >= most {
+                return Ok(Discovery::Full);
+            }
+            let add = "INSERT INTO event_types (name, record, revision, discovered) VALUES (?1, ?2, 1, 1)";
+            connection.prepare_cached(add)?.execute((&name, &record))?;
+            Ok(Discovery::Added)
+        };
+        self.change(OPERATION, discover).await
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use hookyard_core::journal::{Page, PageRequest};
 use hookyard_core::port::{
-    Directory, EndpointRef, Expect, Looked, Marker, MarkerClaim, MarkerState, Remembered, Resolved, Validated, Written,
+    Counters, Directory, EndpointRef, Expect, Looked, Marker, MarkerClaim, MarkerState, Remembered, Resolved, Validated, Written,
 };
 use hookyard_core::{AppId, AppRef, Application, Endpoint, EndpointId, Fault, FaultKind, MessageId, Timestamp, limits};
 use hookyard_wire::stored::{StoredEndpoint, read_endpoint, write_endpoint, write_tombstone};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::fault::closed;
 use crate::freshness;
@@ -27,22 +27,22 @@ impl Directory for Store {
             let (markers, now): (Arc<[MarkerClaim]>, _) = (markers.into(), self.0.seams.clock.now());
             let claim = move |connection: &Connection| {
                 let found = markers.iter().map(|claim| claim_marker(connection, claim, now)).collect::<rusqlite::Result<_>>()?;
-                Ok((found, names(connection)?))
+                Ok((found, counters(connection)?))
             };
-            let (claimed, names) = self.change(OPERATION, claim).await?;
+            let (claimed, counters) = self.change(OPERATION, claim).await?;
             if remembered.is_empty() {
-                return Ok(Validated { names, apps: Vec::new(), markers: claimed });
+                return Ok(Validated { counters, apps: Vec::new(), markers: claimed });
             }
             found = claimed;
         }
         let asked = Arc::clone(&remembered);
         let read = move |connection: &Connection| {
             let apps = asked.iter().map(|app| freshness::find(connection, app)).collect::<rusqlite::Result<Vec<_>>>()?;
-            Ok((names(connection)?, apps))
+            Ok((counters(connection)?, apps))
         };
-        let (names, apps) = self.look(OPERATION, read).await?;
+        let (counters, apps) = self.look(OPERATION, read).await?;
         let apps = remembered.iter().zip(apps).map(|(remembered, found)| freshness::judge(remembered, found)).collect();
-        Ok(Validated { names, apps, markers: found })
+        Ok(Validated { counters, apps, markers: found })
     }
 
     async fn mark(&self, markers: &[MarkerClaim], state: MarkerState) -> Result<(), Fault> {
@@ -75,7 +75,7 @@ impl Directory for Store {
         let asked = apps.to_vec();
         let read = move |connection: &Connection| {
             let apps = asked.iter().map(|app| resolve(connection, app)).collect::<rusqlite::Result<_>>()?;
-            Ok(Resolved { apps, names: names(connection)? })
+            Ok(Resolved { apps, counters: counters(connection)? })
         };
         self.look("resolve applications", read).await
     }
@@ -235,8 +235,10 @@ fn is_whole(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM counters WHERE name = 'names')")?.query_row([], |row| row.get(0))
 }
 
-fn names(connection: &Connection) -> rusqlite::Result<u64> {
-    connection.prepare_cached("SELECT value FROM counters WHERE name = 'names'")?.query_row([], |row| row.get(0))
+fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
+    let query = "SELECT (SELECT value FROM counters WHERE name = 'names'), (SELECT value FROM counters WHERE name = 'catalog')";
+    let read = |row: &Row<'_>| Ok(Counters { names: row.get(0)?, catalog: row.get(1)? });
+    connection.prepare_cached(query)?.query_row([], read)
 }
 
 fn resolve(connection: &Connection, app: &AppRef) -> rusqlite::Result<Option<AppId>> {

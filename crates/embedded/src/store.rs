@@ -24,7 +24,7 @@ const FILE: &str = "hookyard.db";
 /// Held as long as a process uses the folder.
 const LOCK: &str = "hookyard.lock";
 /// What made the schema, in order: a file's `user_version` says how many of them it has seen.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] = [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 /// Of a file that has seen all of them; one with a higher version is a newer program's.
 const SCHEMA_VERSION: usize = MIGRATIONS.len();
 /// Readers and the writer never wait for one another in WAL mode; a checkpoint may, for a moment.

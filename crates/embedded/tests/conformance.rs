@@ -217,6 +217,10 @@ async fn answers_keep_their_promises() {
 }
 
 impl CatalogBackend for Embedded {
+    fn directory(&self) -> Arc<dyn Directory> {
+        Arc::new(self.store())
+    }
+
     fn catalog(&self) -> Arc<dyn Catalog> {
         Arc::new(self.store())
     }

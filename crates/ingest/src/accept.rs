@@ -5,12 +5,14 @@ use std::sync::Arc;
 use futures_util::future::join;
 use hookyard_core::event::{Admission, admit};
 use hookyard_core::journal::{Entry, MessageRecord};
-use hookyard_core::port::{Directory, Events, Journal, Marker, MarkerClaim, MarkerState};
+use hookyard_core::port::{Catalog, Directory, Events, Journal, Marker, MarkerClaim, MarkerState};
+use hookyard_core::rules::Rules;
 use hookyard_core::step::{Step, Tripwire};
-use hookyard_core::{AppId, Clock, Entropy, Event, Fault, Message, MessageId, Refusal, Submission};
+use hookyard_core::{AppId, Clock, Entropy, Event, Fault, Message, MessageId, Refusal, RefusalReason, Submission};
 use hookyard_telemetry::Metrics;
-use hookyard_telemetry::label::Source;
+use hookyard_telemetry::label::{Source, Warned};
 use hookyard_wire::problem::Problem;
+use tokio::sync::Mutex;
 
 /// What intake works with.
 #[derive(Clone)]
@@ -19,6 +21,8 @@ pub struct Seams {
     pub events: Arc<dyn Events>,
     /// Applications and markers.
     pub directory: Arc<dyn Directory>,
+    /// The event catalog.
+    pub catalog: Arc<dyn Catalog>,
     /// The record of messages.
     pub journal: Arc<dyn Journal>,
     /// Time.
@@ -35,6 +39,7 @@ pub struct Seams {
 pub struct Intake {
     pub(crate) seams: Seams,
     pub(crate) admission: Admission,
+    rules: Mutex<Arc<Rules>>,
 }
 
 /// Why an event was not accepted.
@@ -61,16 +66,26 @@ impl From<&NotAccepted> for Problem {
 impl Intake {
     /// Intake for a deployment that admits by `admission`.
     pub fn new(seams: Seams, admission: Admission) -> Arc<Self> {
-        Arc::new(Self { seams, admission })
+        Arc::new(Self { seams, admission, rules: Mutex::default() })
     }
 
-    /// Accepts an event for `app`. When this returns a message, it is durable and its id is fixed.
-    pub async fn accept(&self, app: AppId, submission: Submission) -> Result<Message, NotAccepted> {
+    /// The catalog's rules while its counter is `catalog`. Whoever comes first reads them; others wait for that.
+    pub async fn rules(&self, catalog: u64) -> Result<Arc<Rules>, Fault> {
+        let mut rules = self.rules.lock().await;
+        if !rules.hold(catalog) {
+            *rules = Arc::new(Rules::read(&*self.seams.catalog, catalog).await?);
+        }
+        Ok(Arc::clone(&rules))
+    }
+
+    /// Accepts an event for `app` under the catalog's rules. When this returns a message, it is durable and its id is fixed.
+    pub async fn accept(&self, app: AppId, rules: &Rules, submission: Submission) -> Result<Message, NotAccepted> {
         let seams = &self.seams;
         seams.metrics.events_received_total.inc(Source::Http);
         let now = seams.clock.now();
         let submission = Submission { app: Some(app.to_string()), ..submission };
-        let event = admit(submission, &self.admission, now).map_err(|refusal| {
+        let event = admit(submission, &self.admission, now);
+        let event = event.and_then(|event| self.uphold(rules, event)).map_err(|refusal| {
             seams.metrics.events_rejected_total.inc((Source::Http, refusal.reason));
             NotAccepted::Refused(refusal)
         })?;
@@ -97,6 +112,17 @@ impl Intake {
             tracing::warn!(message = %id, error = fault.chain(), "an accepted event was not recorded; the router will");
         }
         Ok(message)
+    }
+
+    /// The event, unless the catalog has something against it that matters here.
+    fn uphold(&self, rules: &Rules, event: Event) -> Result<Event, Refusal> {
+        for objection in rules.objections(&event) {
+            if objection.is_fatal || objection.refusal.reason == RefusalReason::ArchivedType {
+                return Err(objection.refusal);
+            }
+            self.seams.metrics.events_warned_total.inc((Source::Http, Warned::SchemaViolation));
+        }
+        Ok(event)
     }
 
     /// Claims the event's id. A claim that was never finished may be taken up again: it keeps its message id, so nothing that was

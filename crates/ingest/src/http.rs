@@ -9,7 +9,8 @@ use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use hookyard_core::grant::Grant;
-use hookyard_core::{AppId, AppRef, Submission, limits};
+use hookyard_core::rules::Rules;
+use hookyard_core::{AppId, AppRef, Fault, Submission, limits};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::shown::MessageOut;
 use http::StatusCode;
@@ -73,8 +74,8 @@ async fn publish(
     Query(query): Query<PublishQuery>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let id = destination(&intake, &grant, &app, Some(&body)).await?;
-    let message = accept(&intake, id, &body, query.with_content.unwrap_or(true)).await?;
+    let to = destination(&intake, &grant, &app, Some(&body)).await?;
+    let message = accept(&intake, &to, &body, query.with_content.unwrap_or(true)).await?;
     Ok((StatusCode::ACCEPTED, Json(message)).into_response())
 }
 
@@ -85,13 +86,13 @@ async fn publish_batch(
     Path(app): Path<String>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let id = destination(&intake, &grant, &app, None).await?;
+    let to = destination(&intake, &grant, &app, None).await?;
     let batch: BatchIn<'_> = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
     if batch.messages.len() > limits::BATCH_MESSAGES {
         return Err(Problem::invalid("messages", format!("at most {} messages", limits::BATCH_MESSAGES)));
     }
     let bodies: Vec<Bytes> = batch.messages.iter().map(|message| body.slice_ref(message.get().as_bytes())).collect();
-    let accepting = bodies.iter().map(|body| accept(&intake, id, body, true));
+    let accepting = bodies.iter().map(|body| accept(&intake, &to, body, true));
     let results = join_all(accepting).await.into_iter().map(|accepted| match accepted {
         Ok(message) => ResultOut { status: StatusCode::ACCEPTED.as_u16(), message: Some(message), error: None },
         Err(problem) => ResultOut { status: problem.status().as_u16(), message: None, error: Some(problem) },
@@ -99,34 +100,40 @@ async fn publish_batch(
     Ok((StatusCode::ACCEPTED, Json(BatchOut { results: results.collect() })).into_response())
 }
 
+/// Where to publish, and under which rules.
+struct Destination {
+    app: AppId,
+    rules: Arc<Rules>,
+}
+
 /// The application to publish to, if the caller may. One that is not there is created if the message in `body` brings it along.
-async fn destination(intake: &Intake, grant: &Grant, app: &str, body: Option<&Bytes>) -> Result<AppId, Problem> {
+async fn destination(intake: &Intake, grant: &Grant, app: &str, body: Option<&Bytes>) -> Result<Destination, Problem> {
     let named: AppRef = app.parse().map_err(|_| Problem::not_found("there is no such application"))?;
     let resolved = intake.seams.directory.resolve(std::slice::from_ref(&named)).await;
-    let resolved = resolved.map_err(|fault| {
-        tracing::warn!(error = fault.chain(), "cannot accept");
-        Problem::from(&fault)
-    })?;
+    let resolved = resolved.map_err(|fault| cannot(&fault))?;
     let id = resolved.apps.first().copied().flatten();
     if !grant.may_publish(&named, id) {
         return Err(Problem::forbidden());
     }
-    match (id, body) {
-        (Some(id), _) => Ok(id),
-        (None, Some(body)) if grant.is_admin() => application::create(intake, named, body).await,
-        (None, _) => Err(application::none()),
-    }
+    let app = match (id, body) {
+        (Some(id), _) => id,
+        (None, Some(body)) if grant.is_admin() => application::create(intake, named, body).await?,
+        (None, _) => return Err(application::none()),
+    };
+    let rules = intake.rules(resolved.counters.catalog).await.map_err(|fault| cannot(&fault))?;
+    Ok(Destination { app, rules })
 }
 
-async fn accept(intake: &Intake, app: AppId, body: &Bytes, with_content: bool) -> Result<MessageOut, Problem> {
-    match intake.accept(app, read(body)?).await {
+fn cannot(fault: &Fault) -> Problem {
+    tracing::warn!(error = fault.chain(), "cannot accept");
+    Problem::from(fault)
+}
+
+async fn accept(intake: &Intake, to: &Destination, body: &Bytes, with_content: bool) -> Result<MessageOut, Problem> {
+    match intake.accept(to.app, &to.rules, read(body)?).await {
         Ok(message) => Ok(MessageOut::new(&message, with_content)),
-        Err(error) => {
-            if let NotAccepted::Fault(fault) = &error {
-                tracing::warn!(error = fault.chain(), "cannot accept");
-            }
-            Err(Problem::from(&error))
-        }
+        Err(NotAccepted::Fault(fault)) => Err(cannot(&fault)),
+        Err(error) => Err(Problem::from(&error)),
     }
 }
 

@@ -159,6 +159,7 @@ fn router(ports: &Ports, metrics: &Metrics, seams: &Seams) -> hookyard_router::R
     hookyard_router::Router::new(hookyard_router::Seams {
         events: Arc::clone(&ports.events),
         directory: Arc::clone(&ports.directory),
+        catalog: Arc::clone(&ports.catalog),
         journal: Arc::clone(&ports.journal),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
@@ -232,6 +233,7 @@ fn api(
     let intake = hookyard_ingest::Seams {
         events: Arc::clone(&ports.events),
         directory: Arc::clone(&ports.directory),
+        catalog: Arc::clone(&ports.catalog),
         journal: Arc::clone(&ports.journal),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use hookyard_core::catalog::{CatalogEntry, CatalogFilter};
 use hookyard_core::journal::{Cursor, Page, PageRequest};
-use hookyard_core::port::{Catalog, Expect, Written};
+use hookyard_core::port::{Catalog, Discovery, Expect, Written};
 use hookyard_core::{EventType, Fault, FaultKind};
 use hookyard_telemetry::label::StoreOp;
 
@@ -56,17 +56,33 @@ impl Catalog for RedisStore {
         let record = CatalogEntry { revision: expected + 1, ..entry.clone() };
         let record = serde_json::to_string(&record).map_err(|error| Fault::caused(FaultKind::Refused, OPERATION, error))?;
         let mut call = self.directory.scripts.put_event_type.prepare_invoke();
-        call.key(keys::CATALOG).key(keys::CATALOG_NAMES).key(keys::META);
+        call.key(keys::CATALOG).key(keys::CATALOG_NAMES).key(keys::META).key(keys::CATALOG_DISCOVERED);
         call.arg(self.dataset_id(OPERATION)?).arg(entry.name.as_str()).arg(record).arg(expected);
+        call.arg(u8::from(entry.discovered));
         written(OPERATION, &self.change(OPERATION, &call).await?)
     }
 
     async fn remove_entry(&self, name: &EventType) -> Result<bool, Fault> {
         const OPERATION: &str = "remove an event type";
         let mut call = self.directory.scripts.delete_event_type.prepare_invoke();
-        call.key(keys::CATALOG).key(keys::CATALOG_NAMES).key(keys::META);
+        call.key(keys::CATALOG).key(keys::CATALOG_NAMES).key(keys::META).key(keys::CATALOG_DISCOVERED);
         call.arg(self.dataset_id(OPERATION)?).arg(name.as_str());
         removed(OPERATION, &self.change(OPERATION, &call).await?)
+    }
+
+    async fn discover(&self, entry: &CatalogEntry, most: usize) -> Result<Discovery, Fault> {
+        const OPERATION: &str = "discover an event type";
+        let record = CatalogEntry { revision: 1, discovered: true, ..entry.clone() };
+        let record = serde_json::to_string(&record).map_err(|error| Fault::caused(FaultKind::Refused, OPERATION, error))?;
+        let mut call = self.directory.scripts.discover_event_type.prepare_invoke();
+        call.key(keys::CATALOG).key(keys::CATALOG_NAMES).key(keys::META).key(keys::CATALOG_DISCOVERED);
+        call.arg(self.dataset_id(OPERATION)?).arg(entry.name.as_str()).arg(record).arg(most);
+        match self.change(OPERATION, &call).await?.as_str() {
+            "dataset" => Err(Fault::new(FaultKind::WrongDataset, OPERATION)),
+            "known" => Ok(Discovery::Known),
+            "full" => Ok(Discovery::Full),
+            _ => Ok(Discovery::Added),
+        }
     }
 }
 

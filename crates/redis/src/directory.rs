@@ -32,8 +32,8 @@ impl Directory for RedisStore {
         let answers: Vec<redis::Value> = self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
         let mut answers = answers.into_iter();
         let sentinel: Sentinel = next(&mut answers, OPERATION)?;
-        let (epoch, names) = self.check_sentinel(OPERATION, &sentinel)?;
-        let mut validated = Validated { names, ..Validated::default() };
+        let (epoch, counters) = self.check_sentinel(OPERATION, &sentinel)?;
+        let mut validated = Validated { counters, ..Validated::default() };
         for app in apps {
             let (version, deleted): (Option<String>, Option<String>) = next(&mut answers, OPERATION)?;
             let found = if deleted.is_some() { None } else { version };
@@ -134,8 +134,8 @@ impl Directory for RedisStore {
         let answers: Vec<redis::Value> = self.directory.query(StoreOp::Read, OPERATION, &pipeline).await?;
         let mut answers = answers.into_iter();
         let sentinel: Sentinel = next(&mut answers, OPERATION)?;
-        let (_, names) = self.check_sentinel(OPERATION, &sentinel)?;
-        let mut resolved = Resolved { apps: Vec::with_capacity(apps.len()), names };
+        let (_, counters) = self.check_sentinel(OPERATION, &sentinel)?;
+        let mut resolved = Resolved { apps: Vec::with_capacity(apps.len()), counters };
         for app in apps {
             resolved.apps.push(match app {
                 AppRef::Id(id) => next::<bool>(&mut answers, OPERATION)?.then_some(*id),

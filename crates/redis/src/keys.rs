@@ -21,6 +21,9 @@ pub const CATALOG: &str = "hookyard:catalog";
 /// Sorted set by text, no TTL. The names in [`CATALOG`].
 pub const CATALOG_NAMES: &str = "hookyard:catalog:names";
 
+/// Set, no TTL. The names in [`CATALOG`] that were only seen in traffic.
+pub const CATALOG_DISCOVERED: &str = "hookyard:catalog:discovered";
+
 /// String, minutes to hours. The answer to a request that may be repeated; empty while the first of them is at work.
 pub fn answer(key: [u8; 16]) -> Vec<u8> {
     [&b"hookyard:answer:"[..], &key].concat()

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use hookyard_core::port::Counters;
 use hookyard_core::{Fault, FaultKind};
 use hookyard_telemetry::label::StoreOp;
 use redis::Pipeline;
@@ -101,14 +102,14 @@ impl RedisStore {
 
     /// Adds the reading of the sentinel to a pipeline; its answer goes to [`RedisStore::check_sentinel`].
     pub(crate) fn read_sentinel(pipeline: &mut Pipeline) {
-        pipeline.hmget(keys::META, &["dataset", "epoch", "names"]);
+        pipeline.hmget(keys::META, &["dataset", "epoch", "names", "catalog"]);
     }
 
-    /// Whether the sentinel is the adopted one; the epoch and the counter of names.
-    pub(crate) fn check_sentinel(&self, operation: &'static str, sentinel: &Sentinel) -> Result<(u64, u64), Fault> {
+    /// Whether the sentinel is the adopted one; the epoch and the counters.
+    pub(crate) fn check_sentinel(&self, operation: &'static str, sentinel: &Sentinel) -> Result<(u64, Counters), Fault> {
         let wrong = || Fault::new(FaultKind::WrongDataset, operation);
         let adopted = self.adopted().ok_or_else(wrong)?;
-        let (Some(dataset), Some(epoch), names) = sentinel else {
+        let (Some(dataset), Some(epoch), names, catalog) = sentinel else {
             self.adopt(None);
             return Err(wrong());
         };
@@ -116,7 +117,9 @@ impl RedisStore {
             self.adopt(None);
             return Err(wrong());
         }
-        Ok((*epoch, names.unwrap_or(0)))
+        // Of their epoch: a dataset that was accepted may have counted to the same number with other content.
+        let counter = |counted: &Option<u64>| (*epoch << 48) | counted.unwrap_or(0);
+        Ok((*epoch, Counters { names: counter(names), catalog: counter(catalog) }))
     }
 
     /// Everything in the sentinel, for an operator who wants to see.
@@ -130,5 +133,5 @@ impl RedisStore {
     }
 }
 
-/// `dataset`, `epoch` and `names` as read.
-pub(crate) type Sentinel = (Option<String>, Option<u64>, Option<u64>);
+/// `dataset`, `epoch`, `names` and `catalog` as read.
+pub(crate) type Sentinel = (Option<String>, Option<u64>, Option<u64>, Option<u64>);

@@ -10,6 +10,7 @@ pub struct Scripts {
     pub delete_endpoint: Script,
     pub put_event_type: Script,
     pub delete_event_type: Script,
+    pub discover_event_type: Script,
     pub put_task: Script,
     pub lease_task: Script,
     pub mark: Script,
@@ -26,6 +27,7 @@ impl Scripts {
             delete_endpoint: Script::new(include_str!("lua/delete_endpoint.lua")),
             put_event_type: Script::new(include_str!("lua/put_event_type.lua")),
             delete_event_type: Script::new(include_str!("lua/delete_event_type.lua")),
+            discover_event_type: Script::new(include_str!("lua/discover_event_type.lua")),
             put_task: Script::new(include_str!("lua/put_task.lua")),
             lease_task: Script::new(include_str!("lua/lease_task.lua")),
             mark: Script::new(include_str!("lua/mark.lua")),
@@ -34,7 +36,7 @@ impl Scripts {
         }
     }
 
-    pub fn all(&self) -> [&Script; 11] {
+    pub fn all(&self) -> [&Script; 12] {
         [
             &self.put_app,
             &self.delete_app,
@@ -42,6 +44,7 @@ impl Scripts {
             &self.delete_endpoint,
             &self.put_event_type,
             &self.delete_event_type,
+            &self.discover_event_type,
             &self.put_task,
             &self.lease_task,
             &self.mark,

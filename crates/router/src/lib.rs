@@ -7,5 +7,6 @@ mod identify;
 mod resolve;
 mod router;
 mod snapshots;
+mod types;
 
 pub use router::{Router, Seams};

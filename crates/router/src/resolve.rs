@@ -36,11 +36,11 @@ impl Names {
     /// Asks about these and remembers the answers. Whether what was remembered before still counts.
     async fn learn(&mut self, directory: &dyn Directory, names: Vec<AppRef>) -> Result<bool, Fault> {
         let resolved = directory.resolve(&names).await?;
-        let held = self.hold(resolved.names);
+        let held = self.hold(resolved.counters.names);
         if !held {
             self.ids.clear();
         }
-        self.as_of = Some(resolved.names);
+        self.as_of = Some(resolved.counters.names);
         for (name, id) in names.into_iter().zip(resolved.apps) {
             if let (AppRef::Uid(uid), Some(id)) = (name, id) {
                 self.ids.insert(uid, id);

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hookyard_core::event::EventId;
-use hookyard_core::port::{Directory, Events, Journal, Marker, MarkerClaim, MarkerState, Remembered, Validated};
+use hookyard_core::port::{Catalog, Directory, Events, Journal, Marker, MarkerClaim, MarkerState, Remembered, Validated};
+use hookyard_core::rules::Rules;
 use hookyard_core::step::{Step, Tripwire};
 use hookyard_core::{AppId, Claim, Clock, Entropy, Event, Fault, Intake, Message, MessageId, Refusal, RefusalReason};
 use hookyard_telemetry::Metrics;
@@ -18,6 +19,7 @@ use crate::batch::{self, Patience, RoutedEvent, persistently};
 use crate::identify::{Identity, identify};
 use crate::resolve::Names;
 use crate::snapshots::{Snapshots, Standing};
+use crate::types::{self, Types};
 
 /// Events taken at once.
 const BATCH: usize = 256;
@@ -36,6 +38,8 @@ pub struct Seams {
     pub events: Arc<dyn Events>,
     /// Subscriptions and markers.
     pub directory: Arc<dyn Directory>,
+    /// The event catalog.
+    pub catalog: Arc<dyn Catalog>,
     /// The record of messages.
     pub journal: Arc<dyn Journal>,
     /// Time.
@@ -53,6 +57,7 @@ pub struct Router {
     seams: Seams,
     snapshots: Snapshots,
     names: Names,
+    types: Types,
     in_flight: Arc<InFlight>,
     batches: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -95,8 +100,9 @@ impl Router {
     /// A router that has not begun.
     pub fn new(seams: Seams) -> Self {
         let snapshots = Snapshots::new(seams.metrics.clone());
-        let batches = Arc::new(Semaphore::new(BATCHES_IN_FLIGHT));
-        Self { seams, snapshots, names: Names::default(), in_flight: Arc::default(), batches, tasks: TaskTracker::new() }
+        let (types, batches) = (Types::new(seams.metrics.clone()), Arc::new(Semaphore::new(BATCHES_IN_FLIGHT)));
+        let (names, in_flight, tasks) = (Names::default(), Arc::default(), TaskTracker::new());
+        Self { seams, snapshots, names, types, in_flight, batches, tasks }
     }
 
     /// Routes until `stop`, then finishes what it holds.
@@ -232,9 +238,14 @@ impl Router {
         let validated: Validated = persistently("validate a batch", validate).await?;
         let apps = remembered.into_iter().map(|remembered| remembered.app).zip(validated.apps);
         let standings = apps.map(|(app, freshness)| (app, self.snapshots.refresh(app, freshness))).collect();
-        if !self.names.hold(validated.names) {
+        if !self.names.hold(validated.counters.names) {
             self.names.forget();
             return Ok(None);
+        }
+        let catalog = validated.counters.catalog;
+        if !self.types.hold(catalog) {
+            let read = || Rules::read(&*self.seams.catalog, catalog);
+            self.types.learn(persistently("read the catalog", read).await?);
         }
         let mut found = validated.markers.into_iter();
         let found = candidates.iter().map(|candidate| candidate.marker.as_ref().and_then(|_| found.next().flatten())).collect();
@@ -242,7 +253,7 @@ impl Router {
     }
 
     fn dispose(
-        &self,
+        &mut self,
         candidates: Vec<Candidate>,
         standings: &HashMap<AppId, Standing>,
         found: Vec<Option<Marker>>,
@@ -264,7 +275,11 @@ impl Router {
                     continue;
                 }
             }
-            match self.route(candidate, found.as_ref()) {
+            let routed = self.route(candidate, found.as_ref());
+            if let Some(event) = &routed {
+                self.discover(&event.message.event);
+            }
+            match routed {
                 Some(event) if event.endpoints.len() > LARGE_FAN_OUT => self.complete(vec![event], None),
                 Some(event) => batch.push(event),
                 None => self.in_flight.release(&ids),
@@ -282,6 +297,13 @@ impl Router {
             Some(marker) => identify(&marker.proposed, found),
             None => Identity::First(self.message_id(&claim.item)),
         };
+        // What was begun before was not refused then, and part of it may have been sent.
+        if matches!(identity, Identity::First(_))
+            && let Some(refusal) = self.types.refuse(&claim.item)
+        {
+            self.reject(claim.map(drop), refusal);
+            return None;
+        }
         let (id, again) = match identity {
             Identity::First(id) => (id, claim.redelivered),
             Identity::Again(id) => (id, true),
@@ -309,6 +331,17 @@ impl Router {
         let proposed = Marker { message: id, ..marker.as_ref().map_or(EMPTY_MARKER, |marker| marker.proposed) };
         let marker = marker.map(|marker| MarkerClaim { proposed, ..marker });
         Some(RoutedEvent { claim, message, endpoints: Arc::from(endpoints), maybe_repeat: again, marker, claimed_at })
+    }
+
+    /// Tells the catalog of the event's type, if it is the first of it here.
+    fn discover(&mut self, event: &Event) {
+        let Some(entry) = self.types.meet(event, self.seams.clock.now()) else { return };
+        let (catalog, metrics) = (Arc::clone(&self.seams.catalog), self.seams.metrics.clone());
+        self.tasks.spawn(async move {
+            if let Err(fault) = types::discover(catalog, entry, metrics).await {
+                tracing::debug!(error = fault.chain(), "the catalog was not told of an event type");
+            }
+        });
     }
 
     fn complete(&self, events: Vec<RoutedEvent>, permit: Option<OwnedSemaphorePermit>) {

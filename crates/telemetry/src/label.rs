@@ -55,6 +55,13 @@ labels! {
         /// It was refused.
         Rejected "rejected",
     }
+    /// What the catalog has against an event that is delivered all the same.
+    Warned "reason" {
+        /// Its data does not fit the schema of its type.
+        SchemaViolation "schema_violation",
+        /// Its type is archived.
+        ArchivedType "archived_type",
+    }
     /// How the routing snapshot stood.
     Lookup "result" {
         /// Still current.

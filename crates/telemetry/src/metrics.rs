@@ -5,6 +5,7 @@ use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, IntGau
 
 use crate::label::{
     AttemptNumber, Completed, Connection, Exchange, Label, Lookup, Parked, Phase, Routed, Source, StatusClass, StoreOp, Success,
+    Warned,
 };
 use crate::typed::{CounterBy, HistogramBy};
 
@@ -53,6 +54,10 @@ metrics! {
     events_received_total: CounterBy<Source> = CounterBy::new;
     /// Events refused, with the reason.
     events_rejected_total: CounterBy<(Source, RefusalReason)> = CounterBy::new;
+    /// Events delivered although the catalog has something against them, with what that is.
+    events_warned_total: CounterBy<(Source, Warned)> = CounterBy::new;
+    /// Event types seen for the first time that the catalog had no room for.
+    event_types_undiscovered_total: IntCounter = counter;
     /// Events suppressed as duplicates of a known event id.
     events_duplicate_total: CounterBy<Source> = CounterBy::new;
     /// Events that came without an id of their own.

@@ -17,9 +17,7 @@ use hookyard_testkit::conformance::tasks::TasksBackend;
 use hookyard_testkit::conformance::{
     DeadLetter, QueueBackend, Rejected, answers, catalog, deliveries, directory, events, journal, revocations, tasks,
 };
-use hookyard_testkit::memory::{
-    MemoryAnswers, MemoryBroker, MemoryCatalog, MemoryDirectory, MemoryJournal, MemoryRevocations, MemoryTasks,
-};
+use hookyard_testkit::memory::{MemoryAnswers, MemoryBroker, MemoryDirectory, MemoryJournal, MemoryRevocations, MemoryTasks};
 
 const BEGINNING: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -166,9 +164,13 @@ async fn answers_keep_their_promises() {
     answers::run_all(fresh).await;
 }
 
-struct Shelf(Arc<MemoryCatalog>);
+struct Shelf(Arc<MemoryDirectory>);
 
 impl CatalogBackend for Shelf {
+    fn directory(&self) -> Arc<dyn Directory> {
+        Arc::clone(&self.0) as _
+    }
+
     fn catalog(&self) -> Arc<dyn Catalog> {
         Arc::clone(&self.0) as _
     }

@@ -100,9 +100,10 @@ impl From<&Refusal> for Problem {
             RefusalReason::UnknownApp => Self::not_found("there is no such application"),
             RefusalReason::IdConflict => Self::conflict(detail),
             RefusalReason::Unreadable => Self::new(StatusCode::BAD_REQUEST, "unreadable", detail),
-            RefusalReason::InvalidType => Self::invalid("eventType", detail),
+            RefusalReason::InvalidType | RefusalReason::ArchivedType => Self::invalid("eventType", detail),
             RefusalReason::InvalidChannel => Self::invalid("channels", detail),
             RefusalReason::InvalidId | RefusalReason::MissingId => Self::invalid("eventId", detail),
+            RefusalReason::SchemaViolation => Self::invalid("payload", detail),
             RefusalReason::InvalidTime => Self::invalid("timestamp", detail),
             RefusalReason::CrashLoop => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hookyard_core::Timestamp;
 use hookyard_core::catalog::{CatalogEntry, CatalogFilter, Validation};
 use hookyard_core::journal::{Cursor, PageRequest};
-use hookyard_core::port::{Catalog, Expect, Written};
+use hookyard_core::port::{Catalog, Directory, Discovery, Expect, Written};
 use serde_json::json;
 
 use super::{Promise, keep_all, promises};
@@ -16,12 +16,17 @@ const PROMISES: &[Promise<dyn CatalogBackend>] = promises![
     of_two_who_expect_the_same_revision_one_writes,
     entries_page_by_name_in_both_directions,
     what_is_not_asked_for_is_left_out_and_pages_are_full_all_the_same,
+    what_administrators_change_moves_the_counter_and_what_is_discovered_does_not,
+    types_are_discovered_once_and_up_to_a_bound,
 ];
 
 /// A backend of the catalog.
 pub trait CatalogBackend: Send + Sync {
     /// The catalog.
     fn catalog(&self) -> Arc<dyn Catalog>;
+
+    /// The directory beside it, whose readings bring its counter along.
+    fn directory(&self) -> Arc<dyn Directory>;
 }
 
 /// Checks every promise, each on a backend of its own from `fresh`.
@@ -117,4 +122,50 @@ async fn what_is_not_asked_for_is_left_out_and_pages_are_full_all_the_same(backe
     assert_eq!(count(CatalogFilter { archived: true, ..saved }, None, 50).await, (20, true));
     assert_eq!(count(CatalogFilter { discovered: true, ..saved }, None, 50).await, (20, true));
     assert_eq!(count(CatalogFilter::ALL, None, 50).await, (30, true));
+}
+
+async fn what_administrators_change_moves_the_counter_and_what_is_discovered_does_not(backend: &dyn CatalogBackend) {
+    let (catalog, directory) = (backend.catalog(), backend.directory());
+    let counter = async || {
+        let resolved = directory.resolve(&[]).await.expect("answered").counters;
+        let validated = directory.validate(&[], &[]).await.expect("answered").counters;
+        assert_eq!(resolved, validated);
+        resolved.catalog
+    };
+    let mut before = counter().await;
+    let mut moved = async || {
+        let now = counter().await;
+        std::mem::replace(&mut before, now) != now
+    };
+    let written = put(&*catalog, entry("a")).await;
+    assert!(moved().await);
+    assert_eq!(catalog.put_entry(&written, Expect::Revision(1)).await.expect("answered"), Written::Done(2));
+    assert!(moved().await);
+    assert_eq!(catalog.put_entry(&written, Expect::Revision(1)).await.expect("answered"), Written::Conflict);
+    assert_eq!(catalog.discover(&entry("b"), 9).await.expect("answered"), Discovery::Added);
+    assert!(!moved().await);
+    assert!(catalog.remove_entry(&written.name).await.expect("answered"));
+    assert!(moved().await);
+}
+
+async fn types_are_discovered_once_and_up_to_a_bound(backend: &dyn CatalogBackend) {
+    let catalog = backend.catalog();
+    let discover = async |name| catalog.discover(&entry(name), 2).await.expect("answered");
+    assert_eq!(discover("a").await, Discovery::Added);
+    assert_eq!(discover("a").await, Discovery::Known);
+    let seen = catalog.entry(&entry("a").name).await.expect("answered").expect("there");
+    assert_eq!(seen, CatalogEntry { discovered: true, revision: 1, ..entry("a") });
+    assert_eq!(discover("b").await, Discovery::Added);
+    assert_eq!(discover("c").await, Discovery::Full);
+    // Saved or removed, it waits no longer.
+    let saved = CatalogEntry { discovered: false, ..seen };
+    assert_eq!(catalog.put_entry(&saved, Expect::Revision(1)).await.expect("answered"), Written::Done(2));
+    assert_eq!(discover("a").await, Discovery::Known);
+    assert_eq!(discover("c").await, Discovery::Added);
+    assert_eq!(discover("d").await, Discovery::Full);
+    assert!(catalog.remove_entry(&entry("b").name).await.expect("answered"));
+    assert_eq!(discover("d").await, Discovery::Added);
+    let page = PageRequest { from: None, limit: 9 };
+    let found = catalog.entries(CatalogFilter { archived: true, discovered: false }, page).await.expect("answered");
+    assert_eq!(names(&found.items), ["a"]);
 }

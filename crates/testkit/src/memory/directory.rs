@@ -6,24 +6,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use hookyard_core::journal::{Page, PageRequest};
 use hookyard_core::port::{
-    Directory, EndpointRef, Expect, Freshness, Looked, Marker, MarkerClaim, MarkerState, Remembered, Resolved, Validated, Written,
+    Counters, Directory, EndpointRef, Expect, Freshness, Looked, Marker, MarkerClaim, MarkerState, Remembered, Resolved,
+    Validated, Written,
 };
 use hookyard_core::{AppId, AppRef, Application, Endpoint, EndpointId, EventId, Fault, FaultKind, Timestamp, Uid};
 
+use super::catalog::EventTypes;
 use super::owned::Owned;
 use super::page::page;
 
-/// Applications, endpoints and markers.
+/// Applications, endpoints, markers, and the event catalog.
 #[derive(Default)]
 pub struct MemoryDirectory(Mutex<State>);
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// Deleted applications stay, without their record.
     apps: BTreeMap<AppId, Owned>,
     uids: BTreeMap<Uid, AppId>,
     markers: HashMap<(AppId, EventId), Marker>,
     names: u64,
+    pub(super) catalog: EventTypes,
     emptied: bool,
 }
 
@@ -34,13 +37,17 @@ impl MemoryDirectory {
     }
 
     /// The state, unless it is an emptied one's.
-    fn state(&self, operation: &'static str) -> Result<MutexGuard<'_, State>, Fault> {
+    pub(super) fn state(&self, operation: &'static str) -> Result<MutexGuard<'_, State>, Fault> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.emptied { Err(Fault::new(FaultKind::WrongDataset, operation)) } else { Ok(state) }
     }
 }
 
 impl State {
+    fn counters(&self) -> Counters {
+        Counters { names: self.names, catalog: self.catalog.changes }
+    }
+
     fn app(&self, app: AppId) -> Option<&Application> {
         self.apps.get(&app).and_then(|owned| owned.app.as_ref())
     }
@@ -85,7 +92,7 @@ impl Directory for MemoryDirectory {
             found.push(state.markers.get(&key).copied());
             state.markers.entry(key).or_insert(claim.proposed);
         }
-        Ok(Validated { names: state.names, apps, markers: found })
+        Ok(Validated { counters: state.counters(), apps, markers: found })
     }
 
     async fn mark(&self, markers: &[MarkerClaim], state: MarkerState) -> Result<(), Fault> {
@@ -116,7 +123,7 @@ impl Directory for MemoryDirectory {
             AppRef::Id(id) => state.app(*id).map(|app| app.id),
             AppRef::Uid(uid) => state.uids.get(uid).copied(),
         };
-        Ok(Resolved { apps: apps.iter().map(id).collect(), names: state.names })
+        Ok(Resolved { apps: apps.iter().map(id).collect(), counters: state.counters() })
     }
 
     async fn app(&self, app: AppId) -> Result<Option<Application>, Fault> {
@@ -210,7 +217,7 @@ impl Directory for MemoryDirectory {
 }
 
 /// Whether what a writer expects to replace is what is there; 0 stands for nothing.
-fn meets(expect: Expect, revision: u64) -> bool {
+pub(super) fn meets(expect: Expect, revision: u64) -> bool {
     match expect {
         Expect::New => revision == 0,
         Expect::Revision(expected) => revision != 0 && revision == expected,

@@ -16,7 +16,6 @@ mod tasks;
 
 pub use answers::MemoryAnswers;
 pub use broker::{DeadLetter, MemoryBroker, Rejected};
-pub use catalog::MemoryCatalog;
 pub use directory::MemoryDirectory;
 pub use journal::MemoryJournal;
 pub use revocations::MemoryRevocations;

@@ -68,9 +68,10 @@ fn every_refusal_has_its_answer() {
         let answer = sent(Problem::from(&Refusal::new(reason, "why")));
         let expected = match reason {
             RefusalReason::Unreadable => (400, None, plain("unreadable", "why")),
-            RefusalReason::InvalidType => (422, None, invalid("body", "eventType", "why")),
+            RefusalReason::InvalidType | RefusalReason::ArchivedType => (422, None, invalid("body", "eventType", "why")),
             RefusalReason::InvalidChannel => (422, None, invalid("body", "channels", "why")),
             RefusalReason::InvalidId | RefusalReason::MissingId => (422, None, invalid("body", "eventId", "why")),
+            RefusalReason::SchemaViolation => (422, None, invalid("body", "payload", "why")),
             RefusalReason::InvalidTime => (422, None, invalid("body", "timestamp", "why")),
             RefusalReason::UnknownApp => (404, None, plain("not_found", "there is no such application")),
             RefusalReason::TooLarge => (413, None, plain("too_large", "why")),

@@ -87,7 +87,7 @@ pub async fn names_move_when_one_does_and_only_then(backend: &dyn DirectoryBacke
     let (directory, make) = (backend.directory(), make());
     let count = async || {
         let (resolved, validated) = (directory.resolve(&[]).await, directory.validate(&[], &[]).await);
-        let (resolved, validated) = (resolved.expect("answered").names, validated.expect("answered").names);
+        let (resolved, validated) = (resolved.expect("answered").counters.names, validated.expect("answered").counters.names);
         assert_eq!(resolved, validated, "a batch learns the same");
         resolved
     };
