@@ -29,6 +29,7 @@ mod management;
 mod official_clients_work_unchanged;
 mod one_process_is_a_whole_service;
 mod one_process_survives_crashes;
+mod requests_have_limits;
 mod retries_end_in_delivery_or_dead_letter;
 mod the_catalog_describes_event_types;
 mod the_catalog_rules_what_is_published;

@@ -8,8 +8,8 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use hookyard_core::{Timestamp, limits};
+use hookyard_wire::ignored;
 use hookyard_wire::problem::{Invalid, Problem};
-use http::HeaderValue;
 use serde_json::{Map, Value};
 
 /// How absent fields are meant.
@@ -20,11 +20,6 @@ pub enum Mode {
     /// PATCH: an absent field stays as it is.
     Partial,
 }
-
-/// Header of an answer: fields of the request's body that nobody knows.
-const IGNORED_HEADER: &str = "hookyard-ignored";
-/// Most of them named.
-const IGNORED_MOST: usize = 10;
 
 tokio::task_local! {
     /// Fields of this request's body that nobody knows.
@@ -44,13 +39,7 @@ pub struct Fields {
 pub async fn name_ignored(request: Request, next: Next) -> Response {
     let answer = async {
         let mut response = next.run(request).await;
-        let ignored = IGNORED.with(RefCell::take);
-        let names: Vec<String> = ignored.into_iter().take(IGNORED_MOST).collect();
-        if !names.is_empty()
-            && let Ok(value) = HeaderValue::from_str(&names.join(", "))
-        {
-            response.headers_mut().insert(IGNORED_HEADER, value);
-        }
+        ignored::name_ignored(response.headers_mut(), IGNORED.with(RefCell::take));
         response
     };
     IGNORED.scope(RefCell::default(), answer).await

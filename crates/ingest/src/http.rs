@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use hookyard_core::grant::Grant;
 use hookyard_core::rules::Rules;
 use hookyard_core::{AppId, AppRef, Fault, Submission, limits};
+use hookyard_wire::ignored::name_ignored;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::shown::MessageOut;
 use http::StatusCode;
@@ -19,23 +20,12 @@ use serde_json::value::RawValue;
 
 use crate::accept::{Intake, NotAccepted};
 use crate::application;
+use crate::body::{self, MessageIn};
 
 /// The routes of publishing; the caller's [`Grant`] must be in the request's extensions.
 pub fn routes(intake: Arc<Intake>) -> Router {
     let batch = post(publish_batch).layer(DefaultBodyLimit::max(limits::BATCH_BYTES));
     Router::new().route("/api/v1/app/{app}/msg", post(publish)).route("/api/v1/app/{app}/msg/batch", batch).with_state(intake)
-}
-
-/// What the target's clients send; what else they send is ignored.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MessageIn<'a> {
-    event_type: String,
-    event_id: Option<String>,
-    #[serde(default)]
-    channels: Option<Vec<String>>,
-    #[serde(borrow)]
-    payload: &'a RawValue,
 }
 
 /// What else the target's clients may ask for.
@@ -75,8 +65,11 @@ async fn publish(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let to = destination(&intake, &grant, &app, Some(&body)).await?;
-    let message = accept(&intake, &to, &body, query.with_content.unwrap_or(true)).await?;
-    Ok((StatusCode::ACCEPTED, Json(message)).into_response())
+    let MessageIn { submission, unknown } = body::read(&body)?;
+    let message = accept(&intake, &to, submission, query.with_content.unwrap_or(true)).await?;
+    let mut response = (StatusCode::ACCEPTED, Json(message)).into_response();
+    name_ignored(response.headers_mut(), unknown);
+    Ok(response)
 }
 
 /// Each message is accepted or not by itself, in no order.
@@ -87,12 +80,12 @@ async fn publish_batch(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let to = destination(&intake, &grant, &app, None).await?;
-    let batch: BatchIn<'_> = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
+    let batch: BatchIn<'_> = serde_json::from_slice(&body).map_err(|error| body::malformed(&error))?;
     if batch.messages.len() > limits::BATCH_MESSAGES {
         return Err(Problem::invalid("messages", format!("at most {} messages", limits::BATCH_MESSAGES)));
     }
     let bodies: Vec<Bytes> = batch.messages.iter().map(|message| body.slice_ref(message.get().as_bytes())).collect();
-    let accepting = bodies.iter().map(|body| accept(&intake, &to, body, true));
+    let accepting = bodies.iter().map(async |body| accept(&intake, &to, read_ours(body)?, true).await);
     let results = join_all(accepting).await.into_iter().map(|accepted| match accepted {
         Ok(message) => ResultOut { status: StatusCode::ACCEPTED.as_u16(), message: Some(message), error: None },
         Err(problem) => ResultOut { status: problem.status().as_u16(), message: None, error: Some(problem) },
@@ -129,36 +122,19 @@ fn cannot(fault: &Fault) -> Problem {
     Problem::from(fault)
 }
 
-async fn accept(intake: &Intake, to: &Destination, body: &Bytes, with_content: bool) -> Result<MessageOut, Problem> {
-    match intake.accept(to.app, &to.rules, read(body)?).await {
+async fn accept(intake: &Intake, to: &Destination, submission: Submission, with_content: bool) -> Result<MessageOut, Problem> {
+    match intake.accept(to.app, &to.rules, submission).await {
         Ok(message) => Ok(MessageOut::new(&message, with_content)),
         Err(NotAccepted::Fault(fault)) => Err(cannot(&fault)),
         Err(error) => Err(Problem::from(&error)),
     }
 }
 
-fn read(body: &Bytes) -> Result<Submission, Problem> {
-    let message: MessageIn<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-    let channels = message.channels.unwrap_or_default();
-    if channels.len() > limits::HTTP_EVENT_CHANNELS {
-        return Err(Problem::invalid("channels", format!("at most {} channels", limits::HTTP_EVENT_CHANNELS)));
-    }
-    Ok(Submission {
-        event_id: message.event_id,
-        event_type: Some(message.event_type),
-        channels,
-        data: body.slice_ref(message.payload.get().as_bytes()),
-        ..Submission::default()
-    })
-}
-
-fn malformed(error: &serde_json::Error) -> Problem {
-    match error.classify() {
-        // A shape that is wrong names fields of ours, no payload.
-        serde_json::error::Category::Data => Problem::invalid("", error.to_string()),
-        category => {
-            let detail = format!("{category:?} error at line {} column {}", error.line(), error.column());
-            Problem::new(StatusCode::BAD_REQUEST, "invalid_json", detail)
-        }
+/// A message of a batch, which is an operation of ours: what nobody knows is a mistake there.
+fn read_ours(body: &Bytes) -> Result<Submission, Problem> {
+    let MessageIn { submission, unknown } = body::read(body)?;
+    match unknown.first() {
+        None => Ok(submission),
+        Some(name) => Err(Problem::invalid(name, "there is no such field")),
     }
 }

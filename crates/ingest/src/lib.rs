@@ -2,6 +2,7 @@
 
 mod accept;
 mod application;
+mod body;
 mod http;
 
 pub use accept::{Intake, NotAccepted, Seams};

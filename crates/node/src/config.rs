@@ -4,6 +4,7 @@
 //! come from a file named by the same key with `_file` behind it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub log: String,
     /// The broker's details.
     pub amqp: Amqp,
+    /// Requests to the API.
+    pub api: ApiConfig,
     /// Deliveries.
     pub delivery: DeliveryConfig,
     /// Events.
@@ -81,6 +84,17 @@ pub struct Amqp {
     pub slow_shards: u32,
     /// Whether to declare exchanges and queues at the start.
     pub declare: bool,
+}
+
+/// Requests to the API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiConfig {
+    /// Most requests per second of one token to one process, that many at once; more are answered with 429.
+    pub rate_limit: Option<NonZeroU32>,
+    /// The longest a request may take until its answer begins.
+    #[serde(deserialize_with = "units::duration")]
+    pub timeout: Duration,
 }
 
 /// Deliveries.
@@ -144,6 +158,7 @@ impl Default for Config {
             jwt_secret: None,
             log: "info".to_owned(),
             amqp: Amqp::default(),
+            api: ApiConfig::default(),
             delivery: DeliveryConfig::default(),
             events: EventsConfig::default(),
             journal: JournalConfig::default(),
@@ -159,6 +174,13 @@ impl Default for Config {
 impl Default for Amqp {
     fn default() -> Self {
         Self { prefix: "hookyard".to_owned(), shards: SHARDS.0, slow_shards: SHARDS.1, declare: true }
+    }
+}
+
+impl Default for ApiConfig {
+    /// No limit, and as long as proxies commonly wait.
+    fn default() -> Self {
+        Self { rate_limit: None, timeout: Duration::from_secs(30) }
     }
 }
 
@@ -292,6 +314,7 @@ impl Config {
             "both" => SignatureHeaders::Both,
             other => bail!("HOOKYARD_DELIVERY__SIGNATURE_HEADERS is standard, svix or both, not {other:?}"),
         };
+        ensure!(self.api.timeout >= Duration::from_secs(1), "HOOKYARD_API__TIMEOUT must be at least 1s");
         ensure!(delivery.concurrency >= 4, "HOOKYARD_DELIVERY__CONCURRENCY must be at least 4");
         ensure!(
             (limits::ATTEMPT_TIMEOUT_LEAST..=limits::ATTEMPT_TIMEOUT_MOST).contains(&delivery.timeout),

@@ -1,7 +1,7 @@
 //! The API's listener: who is calling, what it is called in the log, and errors in one shape.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tracing::Instrument as _;
 
 use crate::idempotency::answer_once;
+use crate::quota::Quota;
 use crate::token::Verifier;
 
 /// Room for what stands around an event's data in a request.
@@ -31,6 +32,8 @@ pub struct Front {
     pub entropy: Arc<dyn Entropy>,
     pub metrics: Metrics,
     pub max_event_bytes: usize,
+    pub quota: Option<Quota>,
+    pub timeout: Duration,
 }
 
 /// The API: routes behind authentication, with limits, ids, metrics and errors of one shape.
@@ -49,6 +52,7 @@ pub fn app(routes: Router, front: Front) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not know that method")
         })
         .layer(limit)
+        .layer(from_fn_with_state(front.timeout, in_time))
         .layer(from_fn_with_state(front, observe))
 }
 
@@ -62,8 +66,18 @@ async fn authenticate(State(front): State<Arc<Front>>, mut request: Request, nex
     let (_, token) = token.ok_or_else(|| Problem::unauthenticated("send a token: `Authorization: Bearer …`"))?;
     let grant = front.verifier.verify(token.trim(), &*front.clock);
     let grant = grant.ok_or_else(|| Problem::unauthenticated("this token is not valid, or no longer"))?;
+    if front.quota.as_ref().is_some_and(|quota| !quota.admits(&grant.token, Instant::now())) {
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests with this token; try again"));
+    }
     request.extensions_mut().insert(grant);
     Ok(next.run(request).await)
+}
+
+/// An answer that does not begin in time is not waited for: neither a body that comes byte by byte nor a backend that hangs may hold
+/// a request for ever.
+async fn in_time(State(most): State<Duration>, request: Request, next: Next) -> Response {
+    let late = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "this took too long; try again").into_response();
+    tokio::time::timeout(most, next.run(request)).await.unwrap_or_else(late)
 }
 
 async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {

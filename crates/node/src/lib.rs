@@ -14,6 +14,8 @@ mod http;
 mod idempotency;
 pub mod local;
 mod ops;
+mod quota;
+mod serve;
 mod spill;
 mod start;
 mod units;

@@ -25,10 +25,15 @@ use crate::config::Settings;
 use crate::dataset::Guard;
 use crate::http::{self, Front};
 use crate::ops::{self, Ops};
+use crate::quota::Quota;
 use crate::roles::Roles;
 use crate::seams::Seams;
+use crate::serve::serve;
 use crate::token::{Issuer, Verifier};
 
+/// A connection without a request ends after so many times the longest request: clients keep theirs for a minute and a half, and must
+/// not find them closed.
+const SILENCE: u32 = 4;
 /// Time to finish what is in flight: the longest attempt, and a little.
 const GRACE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MOST.as_secs() + 5);
 
@@ -74,7 +79,8 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
         services.spawn(dispatcher(settings, &ports, &style, Arc::clone(&sender), &metrics, &seams).run(stop.clone()));
     }
     let state = Arc::new(Ops { metrics: metrics.clone(), backend: backend.clone(), draining: AtomicBool::new(false) });
-    let ops = listen(settings.config.ops_listen, ops::routes(Arc::clone(&state)), &background, close.clone()).await?;
+    let silence = settings.config.api.timeout * SILENCE;
+    let ops = listen(settings.config.ops_listen, ops::routes(Arc::clone(&state)), silence, &background, close.clone()).await?;
     let api = if roles.serves_http() {
         let admin = roles.admin.then(|| admin(settings, &ports, style, sender, &seams));
         if let Some(admin) = &admin {
@@ -84,7 +90,7 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
         let follow = Arc::clone(&verifier).follow(Arc::clone(&ports.revocations), Arc::clone(&seams.clock), close.clone());
         background.spawn(follow);
         let app = api(settings, admin, verifier, &ports, &metrics, &seams);
-        Some(listen(settings.config.listen, app, &services, stop.clone()).await?)
+        Some(listen(settings.config.listen, app, silence, &services, stop.clone()).await?)
     } else {
         None
     };
@@ -251,18 +257,21 @@ fn api(
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),
         max_event_bytes: settings.admission.max_bytes,
+        quota: settings.config.api.rate_limit.map(Quota::new),
+        timeout: settings.config.api.timeout,
     };
     http::app(routes, front)
 }
 
-async fn listen(address: SocketAddr, app: Router, tasks: &TaskTracker, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
+async fn listen(
+    address: SocketAddr,
+    app: Router,
+    silence: Duration,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().context("a listener without an address")?;
-    tasks.spawn(async move {
-        let serving = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "a listener ended");
-        }
-    });
+    tasks.spawn(serve(listener, app, silence, stop));
     Ok(address)
 }

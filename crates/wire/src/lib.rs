@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod form;
+pub mod ignored;
 pub mod problem;
 pub mod queue;
 pub mod record;
