@@ -26,7 +26,7 @@ enum Open {
 }
 
 /// Every operation there is. `{app}` is the application the token with that scope is for.
-const OPERATIONS: [(&str, &str, Open); 55] = [
+const OPERATIONS: [(&str, &str, Open); 57] = [
     ("GET", "/app", Open::Admin),
     ("POST", "/app", Open::Admin),
     ("GET", "/app/{app}", Open::App),
@@ -46,6 +46,8 @@ const OPERATIONS: [(&str, &str, Open); 55] = [
     ("GET", "/app/{app}/endpoint/x/secret", Open::App),
     ("POST", "/app/{app}/endpoint/x/secret/rotate", Open::App),
     ("GET", "/app/{app}/endpoint/x/stats", Open::App),
+    ("GET", "/app/{app}/endpoint/x/stats/hourly", Open::App),
+    ("GET", "/stats?app={app}", Open::App),
     ("GET", "/app/{app}/endpoint/x/msg", Open::App),
     ("POST", "/app/{app}/endpoint/x/recover", Open::App),
     ("POST", "/app/{app}/endpoint/x/replay-missing", Open::App),

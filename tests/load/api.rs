@@ -36,6 +36,15 @@ impl Api {
         Ok(())
     }
 
+    /// GETs a JSON document.
+    pub async fn get(&self, url: &str, token: &str) -> Result<Value> {
+        let response = self.0.get(url).bearer_auth(token).send().await.with_context(|| format!("cannot reach {url}"))?;
+        let status = response.status();
+        let text = response.text().await.unwrap_or_default();
+        ensure!(status.is_success(), "{url} answered {status}: {text}");
+        serde_json::from_str(&text).with_context(|| format!("{url} answered no JSON"))
+    }
+
     /// Waits until the process with this operators' listener is ready.
     pub async fn await_ready(&self, ops: &str) -> Result<()> {
         let asking = async {

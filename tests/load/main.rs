@@ -2,6 +2,7 @@
 //!
 //! `docs/benchmarks.md` says how to read what it prints.
 
+mod accept;
 mod api;
 mod bare;
 mod board;
@@ -10,6 +11,7 @@ mod embedded;
 mod event;
 mod hookyard;
 mod latency;
+mod lists;
 mod machine;
 mod process;
 mod publisher;
@@ -77,6 +79,9 @@ pub struct Plan {
     /// Measure only the embedded mode.
     #[arg(long, conflicts_with = "only")]
     embedded: bool,
+    /// Measure only the lists of journals filled with so many messages, and what those take.
+    #[arg(long, value_name = "MESSAGES", conflicts_with_all = ["only", "embedded"])]
+    lists: Option<usize>,
 }
 
 /// Deliveries of an unmeasured first round per side: the broker compiles and allocates as it goes.
@@ -144,6 +149,9 @@ async fn signalled() -> Result<()> {
 }
 
 async fn measure_all(services: Option<&Services>, folder: &Path, plan: &Plan) -> Result<()> {
+    if let (Some(messages), Some(services)) = (plan.lists, services) {
+        return lists::measure(services, folder, &plan.hookyard, messages).await;
+    }
     if let Some(services) = services {
         measure(services, plan).await?;
     }
@@ -158,7 +166,7 @@ async fn measure_all(services: Option<&Services>, folder: &Path, plan: &Plan) ->
 
 async fn measure(services: &Services, plan: &Plan) -> Result<()> {
     // Latency is measured with one endpoint, whatever the fan-outs.
-    let fan_outs: BTreeSet<usize> = plan.fan_outs.iter().copied().chain([1]).collect();
+    let fan_outs: BTreeSet<usize> = plan.fan_outs.iter().copied().chain([0, 1]).collect();
     let mut stage = Stage::set_up(services, &plan.hookyard, &fan_outs).await?;
     let versions = [
         stage.hookyard.version().await?,
@@ -201,5 +209,8 @@ async fn measure(services: &Services, plan: &Plan) -> Result<()> {
         }
     }
     report.print();
-    Ok(())
+    if plan.only.is_some() {
+        return Ok(());
+    }
+    accept::measure(&stage, if plan.short { 5_000 } else { 60_000 }).await.context("accepting over HTTP")
 }

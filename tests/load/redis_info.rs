@@ -32,6 +32,11 @@ impl Info {
         self.0.get("process_id").and_then(|text| text.parse().ok()).context("INFO has no process_id")
     }
 
+    /// Bytes in use.
+    pub fn used_memory(&self) -> Result<u64> {
+        self.0.get("used_memory").and_then(|text| text.parse().ok()).context("INFO has no used_memory")
+    }
+
     /// Commands run so far, those inside scripts included.
     pub fn commands(&self) -> Result<f64> {
         self.0.get("total_commands_processed").and_then(|text| text.parse().ok()).context("INFO has no total_commands_processed")

@@ -109,6 +109,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         )
         .route(&format!("{endpoint}/msg"), get(destinations::of_endpoint))
         .route(&format!("{endpoint}/stats"), get(stats::of_endpoint))
+        .route(&format!("{endpoint}/stats/hourly"), get(stats::of_endpoint_by_hour))
+        .route("/api/v1/stats", get(stats::of_app))
         .route(&format!("{endpoint}/recover"), post(tasks::recover))
         .route(&format!("{endpoint}/replay-missing"), post(tasks::replay_missing))
         .route(&format!("{endpoint}/send-example"), post(trial::send_example))

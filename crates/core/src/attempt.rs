@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 
 /// What happened, from a closed set: it is a metric label, a log field and a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AttemptClass {
     /// Any 2xx.
     Success,

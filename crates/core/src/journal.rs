@@ -226,6 +226,17 @@ pub enum AttemptsOf {
     App,
 }
 
+impl AttemptsOf {
+    /// The list that holds least of what `filter` leaves out.
+    #[must_use]
+    pub fn narrowed(self, filter: &AttemptFilter) -> Self {
+        match (self, filter.endpoint) {
+            (Self::App, Some(endpoint)) => Self::Endpoint(endpoint),
+            _ => self,
+        }
+    }
+}
+
 /// Filters on messages; absent means any.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MessageFilter {

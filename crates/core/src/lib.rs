@@ -26,6 +26,7 @@ pub mod rules;
 pub mod schema;
 pub mod seal;
 pub mod signature;
+pub mod stats;
 pub mod step;
 pub mod task;
 

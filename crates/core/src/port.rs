@@ -22,6 +22,7 @@ use crate::journal::{
 use crate::name::{AppRef, EventType, Uid};
 use crate::outcome::Outcome;
 use crate::route::Subscription;
+use crate::stats::Count;
 use crate::task::Task;
 
 /// An event whose deliveries are all durable: only such an event may be finished.
@@ -343,14 +344,18 @@ pub trait Log: Send + Sync {
         page: PageRequest<DeadLetterId>,
     ) -> Result<Page<DeadLetter>, Fault>;
 
-    /// How many deliveries to an endpoint stand how, of messages accepted in the hours from `since` to `until`, both included.
+    /// How many deliveries to an endpoint stand how, by the hour (counted from 1970) in which their messages were accepted, from
+    /// that of `since` to that of `until`, both included.
     async fn standings(
         &self,
         app: AppId,
         endpoint: EndpointId,
         since: Timestamp,
         until: Timestamp,
-    ) -> Result<BTreeMap<Standing, u64>, Fault>;
+    ) -> Result<BTreeMap<(i64, Standing), u64>, Fault>;
+
+    /// What happened in an application in the minutes from `since` to `until`, both included. In no order.
+    async fn counts(&self, app: AppId, since: Timestamp, until: Timestamp) -> Result<Vec<Count>, Fault>;
 
     /// Makes a message's data forgotten, wherever it is not on its way any more; whether the message was there.
     async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault>;

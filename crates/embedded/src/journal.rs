@@ -9,6 +9,7 @@ use hookyard_core::journal::{
     AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
 };
 use hookyard_core::port::{Journal, Log};
+use hookyard_core::stats::{Count, Counted, minute_of};
 use hookyard_core::{
     AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId, Outcome,
     Timestamp,
@@ -110,18 +111,32 @@ impl Log for Store {
         endpoint: EndpointId,
         since: Timestamp,
         until: Timestamp,
-    ) -> Result<BTreeMap<Standing, u64>, Fault> {
+    ) -> Result<BTreeMap<(i64, Standing), u64>, Fault> {
         let read = move |_: &_, connection: &Connection| {
-            let query = "SELECT standing, sum(count) FROM standings
-                         WHERE app = ?1 AND endpoint = ?2 AND hour BETWEEN ?3 AND ?4 GROUP BY standing";
+            let query = "SELECT hour, standing, count FROM standings
+                         WHERE app = ?1 AND endpoint = ?2 AND hour BETWEEN ?3 AND ?4";
             let row = (&app.as_bytes()[..], &endpoint.as_bytes()[..], hour_of(since), hour_of(until));
             let mut query = connection.prepare_cached(query)?;
-            let rows = query.query_map(row, |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+            let rows = query.query_map(row, |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?)))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         let found = self.0.read("count deliveries", read).await?.into_iter();
-        let known = |(name, count): (String, i64)| Some((Standing::from_name(&name)?, u64::try_from(count).unwrap_or(0)));
+        let known = |(hour, name, count): (i64, String, i64)| {
+            Some(((hour, Standing::from_name(&name)?), u64::try_from(count).unwrap_or(0)))
+        };
         Ok(found.filter_map(known).collect())
+    }
+
+    async fn counts(&self, app: AppId, since: Timestamp, until: Timestamp) -> Result<Vec<Count>, Fault> {
+        let read = move |_: &_, connection: &Connection| {
+            let query = "SELECT minute, code, times FROM counts WHERE app = ?1 AND minute BETWEEN ?2 AND ?3";
+            let mut query = connection.prepare_cached(query)?;
+            let row = (&app.as_bytes()[..], minute_of(since), minute_of(until));
+            let rows = query.query_map(row, |row| Ok((row.get(0)?, row.get::<_, usize>(1)?, row.get(2)?)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let known = |(minute, code, times)| Some(Count { minute, counted: Counted::from_code(code)?, times });
+        Ok(self.0.read("count what happened", read).await?.into_iter().filter_map(known).collect())
     }
 
     async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault> {
@@ -183,7 +198,7 @@ impl Log for Store {
     ) -> Result<Page<AttemptRecord>, Fault> {
         let way = Way::new(page.from.map(|cursor| cursor_bytes(cursor, |id| id.as_bytes())), filter.after, filter.before);
         let (limit, filter) = (page.limit, filter.clone());
-        let (condition, value) = match of {
+        let (condition, value) = match of.narrowed(&filter) {
             AttemptsOf::Message(message) => (OF_MESSAGE, message.as_bytes().to_vec()),
             AttemptsOf::Endpoint(endpoint) => (OF_ENDPOINT, endpoint.as_bytes().to_vec()),
             AttemptsOf::App => (OF_APP, Vec::new()),
@@ -224,11 +239,14 @@ fn write(connection: &Connection, entry: &Entry, now: Timestamp) -> rusqlite::Re
     match entry {
         Entry::Message(record) => write_message(connection, record, now),
         Entry::Attempt(record) => {
-            let put = "INSERT OR REPLACE INTO attempts (id, app, message, endpoint, record) VALUES (?1, ?2, ?3, ?4, ?5)";
+            // The first record of an attempt stays.
+            let put = "INSERT OR IGNORE INTO attempts (id, app, message, endpoint, record) VALUES (?1, ?2, ?3, ?4, ?5)";
             let key = record.delivery;
             let (id, app) = (&record.id.as_bytes()[..], &key.app.as_bytes()[..]);
             let row = (id, app, &key.message.as_bytes()[..], &key.endpoint.as_bytes()[..], write_attempt(record));
-            connection.prepare_cached(put)?.execute(row)?;
+            if connection.prepare_cached(put)?.execute(row)? > 0 {
+                count(connection, key.app, record.result.started_at, Counted::of(record))?;
+            }
             merge(connection, key, &record.state(), DeadLetter::of(entry), now)
         }
         Entry::End(record) => merge(connection, record.delivery, &record.state(), DeadLetter::of(entry), now),
@@ -242,9 +260,14 @@ fn write_message(connection: &Connection, record: &MessageRecord, now: Timestamp
     // An acceptance that comes late does not undo the routing.
     let Some(endpoints) = &record.routed_to else { return Ok(()) };
     let routed: Vec<u8> = endpoints.iter().flat_map(|endpoint| *endpoint.as_bytes()).collect();
+    let id = &message.id.as_bytes()[..];
+    let known = "SELECT wanted IS NOT NULL FROM messages WHERE id = ?1";
+    if !connection.prepare_cached(known)?.query_row([id], |row| row.get::<_, bool>(0))? {
+        count(connection, message.app, message.id.time(), Counted::Event)?;
+    }
     let update = "UPDATE messages SET routed = ?2, wanted = ?3 WHERE id = ?1";
     let wanted = i64::try_from(endpoints.len()).unwrap_or(i64::MAX);
-    connection.prepare_cached(update)?.execute((&message.id.as_bytes()[..], routed, wanted))?;
+    connection.prepare_cached(update)?.execute((id, routed, wanted))?;
     judge_end(connection, message.id, now)
 }
 
@@ -271,15 +294,15 @@ fn merge(
     let (old_ended, old_dead) = (was(Outcome::is_terminal), was(|outcome| matches!(outcome, Outcome::Dead(_))));
     if old.as_ref().map(DeliveryState::standing) != Some(state.standing()) {
         if let Some(old) = &old {
-            count(connection, key, old, -1)?;
+            count_standing(connection, key, old, -1)?;
         }
-        count(connection, key, state, 1)?;
+        count_standing(connection, key, state, 1)?;
     }
     let ended = i64::from(state.outcome.is_terminal());
     let dead = i64::from(matches!(state.outcome, Outcome::Dead(_)));
     let text = state.outcome.to_string();
-    let put = "INSERT OR REPLACE INTO states (message, endpoint, rank, ended, dead, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    connection.prepare_cached(put)?.execute((message, endpoint, state.rank(), ended, dead, text))?;
+    let put = "INSERT OR REPLACE INTO states (message, endpoint, rank, state) VALUES (?1, ?2, ?3, ?4)";
+    connection.prepare_cached(put)?.execute((message, endpoint, state.rank(), text))?;
     let tally = "INSERT INTO messages (id, app, ended, dead) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (id) DO UPDATE SET ended = ended + ?3, dead = dead + ?4";
     connection.prepare_cached(tally)?.execute((message, &key.app.as_bytes()[..], ended - old_ended, dead - old_dead))?;
@@ -295,6 +318,7 @@ fn merge(
         let bury = "INSERT INTO dead_letters (id, app, message, endpoint, record) VALUES (?1, ?2, ?3, ?4, ?5)";
         let row = (&letter.id.as_bytes()[..], &key.app.as_bytes()[..], message, endpoint, write_dead_letter(&letter));
         connection.prepare_cached(bury)?.execute(row)?;
+        count(connection, key.app, letter.at, Counted::DeadLetter)?;
     }
     judge_end(connection, key.message, now)
 }
@@ -305,11 +329,18 @@ fn hour_of(moment: Timestamp) -> i64 {
 }
 
 /// One delivery more, or fewer, that stands so.
-fn count(connection: &Connection, key: DeliveryKey, state: &DeliveryState, by: i64) -> rusqlite::Result<()> {
+fn count_standing(connection: &Connection, key: DeliveryKey, state: &DeliveryState, by: i64) -> rusqlite::Result<()> {
     let count = "INSERT INTO standings (app, endpoint, hour, standing, count) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (app, endpoint, hour, standing) DO UPDATE SET count = count + ?5";
     let (app, endpoint, hour) = (&key.app.as_bytes()[..], &key.endpoint.as_bytes()[..], hour_of(key.message.time()));
     connection.prepare_cached(count)?.execute((app, endpoint, hour, state.standing().as_str(), by)).map(drop)
+}
+
+/// Once more in the minute of a moment.
+fn count(connection: &Connection, app: AppId, at: Timestamp, counted: Counted) -> rusqlite::Result<()> {
+    let count = "INSERT INTO counts (app, minute, code, times) VALUES (?1, ?2, ?3, 1)
+                 ON CONFLICT (app, minute, code) DO UPDATE SET times = times + 1";
+    connection.prepare_cached(count)?.execute((&app.as_bytes()[..], minute_of(at), counted.code())).map(drop)
 }
 
 /// Takes the data out of what was expunged and is not on its way any more.

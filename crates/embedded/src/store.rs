@@ -180,7 +180,10 @@ impl Store {
         let (finished, tombstones) = (before(retention), before(limits::TOMBSTONE_TTL));
         self.0.write("forget what was expunged", forget).await?;
         let hour = before(retention + STANDINGS_MARGIN).div_euclid(3600 * 1000);
-        let fade = move |connection: &Connection| connection.execute("DELETE FROM standings WHERE hour < ?1", [hour]);
+        let fade = move |connection: &Connection| {
+            connection.execute("DELETE FROM standings WHERE hour < ?1", [hour])?;
+            connection.execute("DELETE FROM counts WHERE minute < ?1", [hour * 60])
+        };
         self.0.write("sweep", fade).await?;
         loop {
             let swept = self.0.write("sweep", move |connection| sweep(connection, finished, tombstones, now.as_millis()));

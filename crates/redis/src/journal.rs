@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest,
-    Standing,
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
 };
 use hookyard_core::port::{Journal, Log};
+use hookyard_core::stats::{Count, Counted, minute_of};
 use hookyard_core::{
     AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId, Timestamp,
 };
@@ -21,12 +22,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::client::RedisStore;
 use crate::keys;
 use crate::lists::{Towards, walk};
+use crate::pages::{Filtered, Way, next_of};
+use crate::summary::Wanted;
 use crate::writer::{self, Group, attempt_field, gone, owned, read_state};
 
-/// Entries of a list looked at for one page: what a filter leaves out costs time too.
-const EXAMINED_MOST: usize = 10_000;
-/// Entries read at once.
-const CHUNK: usize = 250;
+/// Hours of counts read at once: some thousand fields.
+const HOURS_AT_ONCE: usize = 48;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Days a list may reach back beyond the retention: see the writer's margin.
 const MARGIN_DAYS: i64 = 3;
 
@@ -195,7 +197,7 @@ impl Log for RedisJournal {
         endpoint: EndpointId,
         since: Timestamp,
         until: Timestamp,
-    ) -> Result<BTreeMap<Standing, u64>, Fault> {
+    ) -> Result<BTreeMap<(i64, Standing), u64>, Fault> {
         const OPERATION: &str = "count deliveries";
         let kept = self.days();
         let days: Vec<i64> = (keys::day_of(since).max(*kept.start())..=keys::day_of(until).min(*kept.end())).collect();
@@ -214,11 +216,36 @@ impl Log for RedisJournal {
                 let Some((hour, name)) = field.split_once(':') else { continue };
                 let hour = hour.parse::<i64>().map_or(-1, |hour| day * 24 + hour);
                 if let Some(standing) = Standing::from_name(name).filter(|_| within.contains(&hour)) {
-                    *standings.entry(standing).or_default() += u64::try_from(count).unwrap_or(0);
+                    *standings.entry((hour, standing)).or_default() += u64::try_from(count).unwrap_or(0);
                 }
             }
         }
         Ok(standings)
+    }
+
+    async fn counts(&self, app: AppId, since: Timestamp, until: Timestamp) -> Result<Vec<Count>, Fault> {
+        const OPERATION: &str = "count what happened";
+        let kept = self.days();
+        let oldest = Timestamp::from_millis(kept.start() * 24 * 3600 * 1000);
+        let (first, last) = (minute_of(since.max(oldest)), minute_of(until.min(self.store.clock.now().plus(DAY))));
+        let hours: Vec<i64> = (first.div_euclid(60)..=last.div_euclid(60)).collect();
+        let mut counts = Vec::new();
+        for part in hours.chunks(HOURS_AT_ONCE) {
+            let mut pipeline = redis::pipe();
+            for hour in part {
+                pipeline.hgetall(keys::stats(app, *hour));
+            }
+            let found: Vec<Vec<(String, u64)>> = self.store.journal.query(StoreOp::Read, OPERATION, &pipeline).await?;
+            for (hour, fields) in part.iter().zip(found) {
+                let read = |(field, times): (String, u64)| {
+                    let (minute, code) = field.split_once(':')?;
+                    let minute = hour * 60 + minute.parse::<i64>().ok()?;
+                    Some(Count { minute, counted: Counted::from_code(code.parse().ok()?)?, times })
+                };
+                counts.extend(fields.into_iter().filter_map(read).filter(|count| (first..=last).contains(&count.minute)));
+            }
+        }
+        Ok(counts)
     }
 
     async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault> {
@@ -244,9 +271,10 @@ impl Log for RedisJournal {
         const OPERATION: &str = "list messages";
         let way = Way::new(page.from.map(|cursor| cursor.map(|id| *id.as_bytes())), filter.after, filter.before);
         let (mut found, mut from) = (Filtered::new(page.limit, *filter == MessageFilter::default()), None);
+        let wanted = Wanted::of_messages(filter);
         while found.wants_more() {
             let members = self.walk_days(OPERATION, |day| keys::messages(app, day), &way, from.as_deref(), found.chunk).await?;
-            let ids: Vec<MessageId> = members.iter().filter_map(|member| MessageId::from_slice(member)).collect();
+            let ids: Vec<MessageId> = members.iter().filter_map(|member| message_in(member, &wanted)).collect();
             let records = self.read_messages(OPERATION, app, &ids).await?;
             found.add(&members, records, |record| filter.passes(record));
             from = members.last().map(|last| way.beyond(last)).or(from);
@@ -267,6 +295,7 @@ impl Log for RedisJournal {
     ) -> Result<Page<AttemptRecord>, Fault> {
         const OPERATION: &str = "list attempts";
         let way = Way::new(page.from.map(|cursor| cursor.map(|id| *id.as_bytes())), filter.after, filter.before);
+        let (wanted, of) = (Wanted::of_attempts(filter), of.narrowed(filter));
         let all = match of {
             AttemptsOf::Message(message) => Some((message, self.attempt_ids_of(OPERATION, app, message).await?)),
             AttemptsOf::Endpoint(_) | AttemptsOf::App => None,
@@ -283,7 +312,7 @@ impl Log for RedisJournal {
                     self.walk_days(OPERATION, |day| keys::attempts(app, day), &way, from.as_deref(), found.chunk).await?
                 }
             };
-            let ids: Vec<(AttemptId, MessageId)> = members.iter().filter_map(|member| split(member)).collect();
+            let ids: Vec<(AttemptId, MessageId)> = members.iter().filter_map(|member| attempt_in(member, &wanted)).collect();
             let records = self.read_attempts(OPERATION, app, &ids).await?;
             found.add(&members, records, |record| filter.passes(record));
             from = members.last().map(|last| way.beyond(last)).or(from);
@@ -328,120 +357,19 @@ impl RedisJournal {
     }
 }
 
-/// Attempt and message of a list's member.
-fn split(member: &[u8]) -> Option<(AttemptId, MessageId)> {
-    let (attempt, message) = member.split_at_checked(ID_BYTES)?;
-    Some((AttemptId::from_slice(attempt)?, MessageId::from_slice(message)?))
+/// The message a list's member names, unless it is not wanted.
+fn message_in(member: &[u8], wanted: &Wanted) -> Option<MessageId> {
+    let (message, summary) = member.split_first_chunk::<ID_BYTES>()?;
+    wanted.may_pass(summary).then(|| MessageId::from_bytes(*message))
 }
 
-/// A way along a list whose members begin with an id, which begins with a moment: what a filter on time leaves out is not looked at.
-struct Way {
-    towards: Towards,
-    /// Begin beyond this.
-    from: Option<Vec<u8>>,
-    /// End there.
-    end: Option<Timestamp>,
-}
-
-impl Way {
-    fn new(cursor: Option<Cursor<[u8; ID_BYTES]>>, after: Option<Timestamp>, before: Option<Timestamp>) -> Self {
-        let towards = if matches!(cursor, Some(Cursor::Before(_))) { Towards::Newer } else { Towards::Older };
-        let mut way = Self { towards, from: None, end: None };
-        let cursor = cursor.map(|cursor| match cursor {
-            Cursor::After(id) | Cursor::Before(id) => way.beyond(&id),
-        });
-        let bound = |moment: Timestamp| {
-            let ms = u64::try_from(moment.as_millis()).unwrap_or(0);
-            let rest = if towards == Towards::Newer { u8::MAX } else { 0 };
-            [&ms.to_be_bytes()[2..], &[rest; ID_BYTES - 6 + BEYOND]].concat()
-        };
-        (way.from, way.end) = match towards {
-            Towards::Newer => (cursor.max(after.map(bound)), before),
-            Towards::Older => (cursor.into_iter().chain(before.map(bound)).min(), after),
-        };
-        way
-    }
-
-    /// The bound beyond an item. Members may be longer than the id: towards newer ones, the item's own must be passed over.
-    fn beyond(&self, member: &[u8]) -> Vec<u8> {
-        let id = member.get(..ID_BYTES).unwrap_or(member);
-        match self.towards {
-            Towards::Newer => [id, &[u8::MAX; BEYOND]].concat(),
-            Towards::Older => id.to_vec(),
-        }
-    }
-
-    fn is_past(&self, member: &[u8]) -> bool {
-        let Some(moment) = MessageId::from_prefix(member).map(|id| id.time()) else { return false };
-        self.end.is_some_and(|end| if self.towards == Towards::Newer { moment >= end } else { moment <= end })
-    }
-}
-
-/// Bytes after an id that put a bound past every member with that id: more than a second id has.
-const BEYOND: usize = 24;
-
-/// A page of what passes, gathered chunk by chunk.
-struct Filtered<T> {
-    items: Vec<T>,
-    limit: usize,
-    /// Members read at once.
-    chunk: usize,
-    examined: usize,
-    done: bool,
-    reached: Option<[u8; ID_BYTES]>,
-}
-
-impl<T> Filtered<T> {
-    /// A page of this many; unless something is left out, no more is read than that.
-    fn new(limit: usize, is_whole: bool) -> Self {
-        let chunk = if is_whole { limit + 1 } else { CHUNK };
-        Self { items: Vec::new(), limit, chunk, examined: 0, done: false, reached: None }
-    }
-
-    fn wants_more(&self) -> bool {
-        self.items.len() <= self.limit && self.examined < EXAMINED_MOST && !self.done
-    }
-
-    /// What the next members of the list hold; fewer than were read at once end it.
-    fn add(&mut self, members: &[Vec<u8>], items: Vec<T>, passes: impl Fn(&T) -> bool) {
-        self.examined += members.len();
-        self.done = members.len() < self.chunk;
-        if items.is_empty() {
-            // What is listed and gone, or left out: larger steps over it.
-            self.chunk = CHUNK;
-        }
-        self.reached = members.last().and_then(|last| last.first_chunk().copied()).or(self.reached);
-        self.items.extend(items.into_iter().filter(passes));
-    }
-
-    fn page(mut self, towards: Towards) -> Page<T> {
-        let is_short = self.items.len() <= self.limit;
-        self.items.truncate(self.limit);
-        if towards == Towards::Newer {
-            self.items.reverse();
-        }
-        let done = self.done && is_short;
-        Page { items: self.items, done, reached: self.reached.filter(|_| is_short && !done) }
-    }
+/// Attempt and message that a list's member names, unless they are not wanted.
+fn attempt_in(member: &[u8], wanted: &Wanted) -> Option<(AttemptId, MessageId)> {
+    let (attempt, rest) = member.split_first_chunk::<ID_BYTES>()?;
+    let (message, summary) = rest.split_first_chunk::<ID_BYTES>()?;
+    wanted.may_pass(summary).then(|| (AttemptId::from_bytes(*attempt), MessageId::from_bytes(*message)))
 }
 
 fn letter_of(operation: &'static str, member: &[u8]) -> Result<DeadLetter, Fault> {
     read_dead_letter(member.get(ID_BYTES..).unwrap_or_default()).map_err(|error| Fault::corrupt(operation, error))
-}
-
-/// The next attempts of a message along `way`, beyond `from`, from all of them in order.
-fn next_of(ids: &[AttemptId], message: MessageId, way: &Way, from: Option<&[u8]>, count: usize) -> Vec<Vec<u8>> {
-    let from = from.or(way.from.as_deref());
-    let member = |id: &AttemptId| [&id.as_bytes()[..], &message.as_bytes()[..]].concat();
-    let goes_on = |member: &Vec<u8>| !way.is_past(member);
-    match way.towards {
-        Towards::Older => {
-            let older = ids.iter().rev().map(member).filter(|member| from.is_none_or(|from| &member[..] < from));
-            older.take_while(goes_on).take(count).collect()
-        }
-        Towards::Newer => {
-            let newer = ids.iter().map(member).filter(|member| from.is_none_or(|from| &member[..] > from));
-            newer.take_while(goes_on).take(count).collect()
-        }
-    }
 }

@@ -85,19 +85,27 @@ pub fn message(app: AppId, message: MessageId) -> Vec<u8> {
     key
 }
 
-/// Sorted set by bytes, per day. 20 bytes of message id.
+/// Sorted set by bytes, per day. 20 bytes of message id, and its summary.
 pub fn messages(app: AppId, day: i64) -> String {
     format!("hookyard:{{{app}}}:messages:{day}")
 }
 
-/// Sorted set by bytes, per day. Every attempt of an application: 20 bytes of attempt id, 20 of message id.
+/// Sorted set by bytes, per day. Every attempt of an application: 20 bytes of attempt id, 20 of message id, and its
+/// summary.
 pub fn attempts(app: AppId, day: i64) -> String {
     format!("hookyard:{{{app}}}:attempts:{day}")
 }
 
-/// Sorted set by bytes, per day. Attempts to one endpoint: 20 bytes of attempt id, 20 of message id.
+/// Sorted set by bytes, per day. Attempts to one endpoint: 20 bytes of attempt id, 20 of message id, and its
+/// summary.
 pub fn attempts_to(app: AppId, endpoint: EndpointId, day: i64) -> String {
     format!("hookyard:{{{app}}}:attempts:{endpoint}:{day}")
+}
+
+/// Hash, per hour counted from 1970. What happened in an application: `<minute>:<code>` → how often; see
+/// [`hookyard_core::stats::Counted`].
+pub fn stats(app: AppId, hour: i64) -> String {
+    format!("hookyard:{{{app}}}:stats:{hour}")
 }
 
 /// Sorted set by bytes, no TTL. An application's dead letters: 20 bytes of id, then the record.

@@ -12,9 +12,11 @@ mod journal;
 mod keys;
 mod lists;
 mod meta;
+mod pages;
 mod revocations;
 mod scripts;
 mod subscriptions;
+mod summary;
 mod tasks;
 mod writer;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookyard_core::journal::{AttemptRecord, DeliveryState, Entry, MessageRecord};
+use hookyard_core::stats::{Counted, minute_of};
 use hookyard_core::{AppId, DeadLetter, DeliveryKey, EndpointId, Fault, FaultKind, Outcome, Timestamp};
 use hookyard_telemetry::label::StoreOp;
 use hookyard_wire::record::{write_attempt, write_dead_letter, write_message};
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::client::RedisStore;
 use crate::keys;
+use crate::summary;
 
 /// Groups waiting to be written: what a few milliseconds of a busy process bring.
 const MAILBOX: usize = 4_096;
@@ -107,10 +109,11 @@ fn add(call: &mut ScriptInvocation<'_>, app: AppId, entry: &Entry) {
         Entry::Message(record) => add_message(call, app, record),
         Entry::Attempt(record) => {
             add_attempt(call, app, record);
-            add_state(call, record.delivery, &record.state(), DeadLetter::of(entry).as_ref());
+            let at = record.result.started_at;
+            add_state(call, record.delivery, &record.state(), DeadLetter::of(entry).as_ref(), at);
         }
-        Entry::End(record) => add_end(call, record.delivery, &record.state(), DeadLetter::of(entry).as_ref()),
-        Entry::Run(record) => add_end(call, record.delivery, &record.state(), None),
+        Entry::End(record) => add_end(call, record.delivery, &record.state(), DeadLetter::of(entry).as_ref(), record.at),
+        Entry::Run(record) => add_end(call, record.delivery, &record.state(), None, record.due),
     }
 }
 
@@ -119,38 +122,65 @@ fn add_message(call: &mut ScriptInvocation<'_>, app: AppId, record: &MessageReco
     let key = keys::message(app, id);
     // One list, and no state: the other keys are the first again.
     call.key(key.clone()).key(keys::messages(app, keys::day_of(id.time()))).key(key.clone()).key(key);
-    call.arg("M").arg(&id.as_bytes()[..]).arg(write_message(record));
+    call.key(stats_of(app, id.time()));
+    let member = [&id.as_bytes()[..], &summary::of_message(&record.message.event)].concat();
+    call.arg("M").arg(member).arg(write_message(record));
     call.arg(record.routed_to.as_ref().map_or_else(String::new, |ids| ids.len().to_string()));
+    call.arg(count_field(id.time(), Counted::Event));
 }
 
 fn add_attempt(call: &mut ScriptInvocation<'_>, app: AppId, record: &AttemptRecord) {
     let key = record.delivery;
     let day = keys::day_of(record.id.time());
     call.key(keys::message(app, key.message)).key(keys::attempts_to(app, key.endpoint, day)).key(keys::attempts(app, day));
-    call.key(standings_of(key));
-    let member = [&record.id.as_bytes()[..], key.message.as_bytes()].concat();
+    call.key(standings_of(key)).key(stats_of(app, record.result.started_at));
+    let member = [&record.id.as_bytes()[..], key.message.as_bytes(), &summary::of_attempt(record)].concat();
     call.arg("A").arg(member).arg(attempt_field(record.id.as_bytes())).arg(write_attempt(record));
+    call.arg(count_field(record.result.started_at, Counted::of(record)));
 }
 
-fn add_end(call: &mut ScriptInvocation<'_>, delivery: DeliveryKey, state: &DeliveryState, letter: Option<&DeadLetter>) {
+fn add_end(
+    call: &mut ScriptInvocation<'_>,
+    delivery: DeliveryKey,
+    state: &DeliveryState,
+    letter: Option<&DeadLetter>,
+    at: Timestamp,
+) {
     let key = keys::message(delivery.app, delivery.message);
     // No list: the other keys are the first again.
-    call.key(key.clone()).key(key.clone()).key(key).key(standings_of(delivery)).arg("E");
-    add_state(call, delivery, state, letter);
+    call.key(key.clone()).key(key.clone()).key(key).key(standings_of(delivery)).key(stats_of(delivery.app, at));
+    call.arg("E");
+    add_state(call, delivery, state, letter, at);
 }
 
 fn standings_of(delivery: DeliveryKey) -> String {
     keys::standings(delivery.app, delivery.endpoint, keys::day_of(delivery.message.time()))
 }
 
-fn add_state(call: &mut ScriptInvocation<'_>, delivery: DeliveryKey, state: &DeliveryState, letter: Option<&DeadLetter>) {
+/// The counts of the hour of a moment.
+fn stats_of(app: AppId, at: Timestamp) -> String {
+    keys::stats(app, minute_of(at).div_euclid(60))
+}
+
+/// What happened in the minute of a moment.
+fn count_field(at: Timestamp, counted: Counted) -> String {
+    format!("{}:{}", minute_of(at).rem_euclid(60), counted.code())
+}
+
+fn add_state(
+    call: &mut ScriptInvocation<'_>,
+    delivery: DeliveryKey,
+    state: &DeliveryState,
+    letter: Option<&DeadLetter>,
+    at: Timestamp,
+) {
     let ended = u8::from(state.outcome.is_terminal());
     let dead = u8::from(matches!(state.outcome, Outcome::Dead(_)));
     let (rank, outcome) = (state.rank(), state.outcome);
     let text = format!("{rank}|{ended}|{dead}|{}|{}|{outcome}", state.run, state.attempt);
     let member = letter.map(|letter| [&letter.id.as_bytes()[..], &write_dead_letter(letter)].concat());
     call.arg(state_field(delivery.endpoint)).arg(rank).arg(text).arg(ended).arg(dead).arg(member.unwrap_or_default());
-    call.arg(hour_of(delivery.message.time()));
+    call.arg(count_field(at, Counted::DeadLetter)).arg(hour_of(delivery.message.time()));
 }
 
 /// The state of a delivery as [`add_state`] wrote it.

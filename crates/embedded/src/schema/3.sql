@@ -2,3 +2,16 @@
 ALTER TABLE event_types ADD COLUMN discovered INTEGER NOT NULL DEFAULT 0;
 UPDATE event_types SET discovered = coalesce(record ->> 'discovered', 0);
 CREATE INDEX event_types_discovered ON event_types (discovered) WHERE discovered;
+
+-- What happened in an application, by the minute counted from 1970; `code` as in core's `Counted`.
+CREATE TABLE counts (
+  app BLOB NOT NULL,
+  minute INTEGER NOT NULL,
+  code INTEGER NOT NULL,
+  times INTEGER NOT NULL,
+  PRIMARY KEY (app, minute, code)
+) STRICT, WITHOUT ROWID;
+
+-- Read by nobody: a state's outcome says as much.
+ALTER TABLE states DROP COLUMN ended;
+ALTER TABLE states DROP COLUMN dead;

@@ -1,10 +1,12 @@
 -- Writes journal entries of one application. States merge: a lower rank never overwrites a higher one. Repeating changes nothing.
--- KEYS: the application's dead letters; then per entry the message's hash, the two lists it belongs to, and its endpoint's standings.
+-- KEYS: the application's dead letters; then per entry the message's hash, the two lists it belongs to, its endpoint's standings, and
+-- the counts of its hour.
 -- ARGV: retention and list TTL in s; then per entry its kind and
---   M: list member, record, number of deliveries or '' while not routed
---   A: list member, field and record of the attempt, then a state
+--   M: list member, record, number of deliveries or '' while not routed, the count it adds to
+--   A: list member, field and record of the attempt, the count it adds to, then a state
 --   E: a state
--- A state is: field, rank, text, ended (0 or 1), dead (0 or 1), dead letter or '', the hour of the message's day.
+-- A state is: field, rank, text, ended (0 or 1), dead (0 or 1), dead letter or '', the count a dead letter adds to, the hour of the
+-- message's day.
 local retention, ttl = ARGV[1], ARGV[2]
 local a = 3
 -- What goes into each list: one command a list, however many entries there are.
@@ -49,12 +51,13 @@ local function keep(message, n, t, d, reopened)
   end
 end
 
--- Writes `fields` and, unless it is stale, the state that is next in ARGV.
-local function state(message, standings, fields)
+-- Writes the state that is next in ARGV, unless it is stale.
+local function state(message, standings, stats)
+  local fields = {}
   local field, rank, text = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
   local ended, dead, letter = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]), ARGV[a + 5]
-  local hour = ARGV[a + 6]
-  a = a + 7
+  local died, hour = ARGV[a + 6], ARGV[a + 7]
+  a = a + 8
   local known = redis.call('HMGET', message, field, 'n', 't', 'd')
   local old, n, t, d = known[1], tonumber(known[2]), tonumber(known[3] or 0), tonumber(known[4] or 0)
   local old_ended, old_dead = 0, 0
@@ -85,16 +88,15 @@ local function state(message, standings, fields)
     end
     if dead == 1 then
       redis.call('ZADD', KEYS[1], 0, letter)
+      count(stats, died, 1)
       fields[#fields + 1], fields[#fields + 2] = kept, letter
     end
   end
-  if #fields > 0 then
-    redis.call('HSET', message, unpack(fields))
-    keep(message, n, t, d, ended < old_ended or dead > old_dead)
-  end
+  if #fields > 0 then redis.call('HSET', message, unpack(fields)) end
+  keep(message, n, t, d, ended < old_ended or dead > old_dead)
 end
 
-for i = 2, #KEYS, 4 do
+for i = 2, #KEYS, 5 do
   local message, kind = KEYS[i], ARGV[a]
   a = a + 1
   if kind == 'M' then
@@ -102,7 +104,8 @@ for i = 2, #KEYS, 4 do
     if ARGV[a + 2] == '' then
       redis.call('HSETNX', message, 'm', ARGV[a + 1])
     else
-      local counts = redis.call('HMGET', message, 't', 'd', 'x')
+      local counts = redis.call('HMGET', message, 't', 'd', 'x', 'n')
+      if not counts[4] then count(KEYS[i + 4], ARGV[a + 3], 1) end
       -- What was made forgotten stays so.
       if counts[3] then
         redis.call('HSET', message, 'n', ARGV[a + 2])
@@ -111,15 +114,18 @@ for i = 2, #KEYS, 4 do
       end
       keep(message, tonumber(ARGV[a + 2]), tonumber(counts[1] or 0), tonumber(counts[2] or 0), false)
     end
-    a = a + 3
+    a = a + 4
   elseif kind == 'A' then
-    list(KEYS[i + 1], ARGV[a])
-    list(KEYS[i + 2], ARGV[a])
-    local fields = { ARGV[a + 1], ARGV[a + 2] }
-    a = a + 3
-    state(message, KEYS[i + 3], fields)
+    -- The first record of an attempt stays.
+    if redis.call('HSETNX', message, ARGV[a + 1], ARGV[a + 2]) == 1 then
+      list(KEYS[i + 1], ARGV[a])
+      list(KEYS[i + 2], ARGV[a])
+      count(KEYS[i + 4], ARGV[a + 3], 1)
+    end
+    a = a + 4
+    state(message, KEYS[i + 3], KEYS[i + 4])
   else
-    state(message, KEYS[i + 3], {})
+    state(message, KEYS[i + 3], KEYS[i + 4])
   end
 end
 
@@ -133,4 +139,4 @@ for key, fields in pairs(counters) do
   end
   redis.call('EXPIRE', key, ttl, 'NX')
 end
-return (#KEYS - 1) / 4
+return (#KEYS - 1) / 5

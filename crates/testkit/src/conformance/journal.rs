@@ -9,6 +9,7 @@ use hookyard_core::journal::{
     RunRecord, Standing,
 };
 use hookyard_core::port::{Journal, Log};
+use hookyard_core::stats::{Counted, minute_of};
 use hookyard_core::{
     AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeadReason, Delivery, Event, Outcome, Timestamp, Trigger,
 };
@@ -31,6 +32,7 @@ const PROMISES: &[Promise<dyn JournalBackend>] = promises![
     a_dead_letter_is_listed_until_its_next_run_begins,
     dead_letters_page_and_filter,
     deliveries_are_counted_by_how_they_stand,
+    what_happened_is_counted_once_in_its_minute,
     what_is_expunged_is_forgotten_and_stays_so,
 ];
 
@@ -361,7 +363,9 @@ async fn deliveries_are_counted_by_how_they_stand(backend: &dyn JournalBackend) 
     let hour = Duration::from_secs(3600);
     let counted = async || {
         let counts = log.standings(app(), endpoint, now, now.plus(hour)).await.expect("answered");
-        counts.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+        let this_hour = now.as_millis().div_euclid(3600 * 1000);
+        assert!(counts.keys().all(|(hour, _)| (this_hour..=this_hour + 1).contains(hour)), "{counts:?}");
+        counts.into_iter().filter(|(_, count)| *count > 0).map(|((_, standing), count)| (standing, count)).collect::<Vec<_>>()
     };
     let delivery = || Delivery { endpoint, ..make.delivery(app()) };
     let (one, other) = (delivery(), delivery());
@@ -380,6 +384,45 @@ async fn deliveries_are_counted_by_how_they_stand(backend: &dyn JournalBackend) 
     assert_eq!(elsewhere, BTreeMap::new());
     let before = log.standings(app(), endpoint, now.minus(hour * 3), now.minus(hour * 2)).await.expect("answered");
     assert_eq!(before, BTreeMap::new());
+}
+
+async fn what_happened_is_counted_once_in_its_minute(backend: &dyn JournalBackend) {
+    let (journal, log, make) = sides(backend);
+    let delivery = make.delivery(app());
+    let routed_to = Some(Arc::from([delivery.endpoint]));
+    let message = MessageRecord { message: Arc::clone(&delivery.message), routed_to };
+    let accepted = MessageRecord { routed_to: None, ..message.clone() };
+    let attempt = |number, status, outcome| make.attempt(&Delivery { attempt: number, ..delivery.clone() }, status, outcome);
+    let (first, last) =
+        (attempt(1, 500, Outcome::Retry { at: delivery.due }), attempt(2, 404, Outcome::Dead(DeadReason::AttemptsExhausted)));
+    let at = [message.message.id.time(), first.result.started_at, last.result.started_at];
+    let (since, until) = (at.into_iter().min().expect("three"), at.into_iter().max().expect("three"));
+    let entries = [
+        Entry::Message(accepted),
+        Entry::Message(message),
+        Entry::Attempt(first.clone()),
+        Entry::Attempt(last.clone()),
+        Entry::Run(RunRecord { delivery: delivery.key(), run: 1, due: delivery.due }),
+    ];
+    for _ in 0..2 {
+        record(&*journal, entries.clone()).await;
+        let counts = log.counts(app(), since, until.plus(Duration::from_secs(60))).await.expect("answered");
+        let mut found: Vec<(i64, Counted, u64)> = counts.iter().map(|c| (c.minute, c.counted, c.times)).collect();
+        found.sort_unstable();
+        let died = last.result.started_at.plus(last.result.duration);
+        let minute = [at[0], at[1], at[2], died].map(minute_of);
+        let mut expected = vec![
+            (minute[0], Counted::Event, 1),
+            (minute[1], Counted::of(&first), 1),
+            (minute[2], Counted::of(&last), 1),
+            (minute[3], Counted::DeadLetter, 1),
+        ];
+        expected.sort_unstable();
+        assert_eq!(found, expected, "repeating changes nothing");
+    }
+    let (long_ago, lately) = (since.minus(Duration::from_secs(7200)), since.minus(Duration::from_secs(3600)));
+    assert_eq!(log.counts(app(), long_ago, lately).await.expect("answered"), []);
+    assert_eq!(log.counts(AppId::from_bytes([8; 20]), since, until).await.expect("answered"), []);
 }
 
 async fn what_is_expunged_is_forgotten_and_stays_so(backend: &dyn JournalBackend) {

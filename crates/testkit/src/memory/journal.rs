@@ -11,6 +11,7 @@ use hookyard_core::journal::{
     AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
 };
 use hookyard_core::port::{Journal, Log};
+use hookyard_core::stats::{Count, Counted, minute_of};
 use hookyard_core::{
     AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, MessageId, Outcome,
     Timestamp,
@@ -23,6 +24,8 @@ pub struct MemoryJournal {
     clock: Arc<dyn Clock>,
     retention: Duration,
     messages: Mutex<BTreeMap<Key, Kept>>,
+    /// By application and minute.
+    counts: Mutex<BTreeMap<(AppId, i64), BTreeMap<Counted, u64>>>,
 }
 
 type Key = (AppId, MessageId);
@@ -42,7 +45,7 @@ struct Kept {
 impl MemoryJournal {
     /// A journal that keeps finished messages for `retention`.
     pub fn new(clock: Arc<dyn Clock>, retention: Duration) -> Self {
-        Self { clock, retention, messages: Mutex::default() }
+        Self { clock, retention, messages: Mutex::default(), counts: Mutex::default() }
     }
 
     /// The state of a delivery, if anything was written of it.
@@ -60,6 +63,29 @@ impl MemoryJournal {
 }
 
 impl Kept {
+    /// What writing `entry` down adds to the counts; repeating adds nothing.
+    fn counts(&self, entry: &Entry) -> Vec<(Timestamp, Counted)> {
+        let is_new_state = |endpoint, state: DeliveryState| {
+            self.states.get(&endpoint).is_none_or(|known: &DeliveryState| known.rank() < state.rank())
+        };
+        let (first, state) = match entry {
+            Entry::Message(record) => {
+                let known = self.record.as_ref().is_some_and(|known| known.routed_to.is_some());
+                let is_first = record.routed_to.is_some() && !known;
+                return if is_first { vec![(record.message.id.time(), Counted::Event)] } else { Vec::new() };
+            }
+            Entry::Run(_) => return Vec::new(),
+            Entry::Attempt(record) => {
+                let is_first = !self.attempts.contains_key(&record.id);
+                let first = is_first.then(|| (record.result.started_at, Counted::of(record)));
+                (first, (record.delivery.endpoint, record.state()))
+            }
+            Entry::End(record) => (None, (record.delivery.endpoint, record.state())),
+        };
+        let letter = DeadLetter::of(entry).filter(|_| is_new_state(state.0, state.1));
+        first.into_iter().chain(letter.map(|letter| (letter.at, Counted::DeadLetter))).collect()
+    }
+
     /// An acceptance that comes late does not undo the routing.
     fn write_message(&mut self, record: &MessageRecord) {
         if self.record.is_none() || record.routed_to.is_some() {
@@ -90,7 +116,8 @@ impl Kept {
     }
 }
 
-fn write(messages: &mut BTreeMap<Key, Kept>, entry: &Entry, now: Timestamp) {
+/// Writes an entry; what it adds to the counts.
+fn write(messages: &mut BTreeMap<Key, Kept>, entry: &Entry, now: Timestamp) -> Vec<(Timestamp, Counted)> {
     let message = match entry {
         Entry::Message(record) => record.message.id,
         Entry::Attempt(record) => record.delivery.message,
@@ -98,16 +125,18 @@ fn write(messages: &mut BTreeMap<Key, Kept>, entry: &Entry, now: Timestamp) {
         Entry::Run(record) => record.delivery.message,
     };
     let kept = messages.entry((entry.app(), message)).or_default();
+    let counts = kept.counts(entry);
     match entry {
         Entry::Message(record) => kept.write_message(record),
         Entry::Attempt(record) => {
-            kept.attempts.insert(record.id, record.clone());
+            kept.attempts.entry(record.id).or_insert_with(|| record.clone());
             kept.merge(record.delivery.endpoint, record.state(), DeadLetter::of(entry));
         }
         Entry::End(record) => kept.merge(record.delivery.endpoint, record.state(), DeadLetter::of(entry)),
         Entry::Run(record) => kept.merge(record.delivery.endpoint, record.state(), None),
     }
     kept.judge_end(now);
+    counts
 }
 
 #[async_trait]
@@ -115,8 +144,11 @@ impl Journal for MemoryJournal {
     async fn record(&self, entries: Arc<[Entry]>) -> Result<(), Fault> {
         let now = self.clock.now();
         let mut messages = self.kept();
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in &*entries {
-            write(&mut messages, entry, now);
+            for (at, counted) in write(&mut messages, entry, now) {
+                *counts.entry((entry.app(), minute_of(at))).or_default().entry(counted).or_default() += 1;
+            }
         }
         Ok(())
     }
@@ -165,16 +197,25 @@ impl Log for MemoryJournal {
         endpoint: EndpointId,
         since: Timestamp,
         until: Timestamp,
-    ) -> Result<BTreeMap<Standing, u64>, Fault> {
+    ) -> Result<BTreeMap<(i64, Standing), u64>, Fault> {
         let hour = |moment: Timestamp| moment.as_millis().div_euclid(3600 * 1000);
         let mut standings = BTreeMap::new();
         for ((_, message), kept) in self.kept().range(of(app)) {
             let is_within = (hour(since)..=hour(until)).contains(&hour(message.time()));
             if let Some(state) = kept.states.get(&endpoint).filter(|_| is_within) {
-                *standings.entry(state.standing()).or_default() += 1;
+                *standings.entry((hour(message.time()), state.standing())).or_default() += 1;
             }
         }
         Ok(standings)
+    }
+
+    async fn counts(&self, app: AppId, since: Timestamp, until: Timestamp) -> Result<Vec<Count>, Fault> {
+        let within = (app, minute_of(since))..=(app, minute_of(until));
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = counts.range(within).flat_map(|((_, minute), counts)| {
+            counts.iter().map(|(counted, times)| Count { minute: *minute, counted: *counted, times: *times })
+        });
+        Ok(counts.collect())
     }
 
     async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault> {
