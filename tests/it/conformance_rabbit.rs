@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::event::Admission;
-use hookyard_core::port::{Deliveries, Events};
+use hookyard_core::port::{Deliveries, Events, Rejections};
 use hookyard_core::step::NoTripwire;
 use hookyard_core::{Clock, Refusal, RefusalReason, limits};
 use hookyard_e2e::World;
@@ -111,6 +111,10 @@ impl QueueBackend for Queues {
     }
 
     fn deliveries(&self) -> Arc<dyn Deliveries> {
+        self.0.rabbit()
+    }
+
+    fn rejections(&self) -> Arc<dyn Rejections> {
         self.0.rabbit()
     }
 

@@ -6,19 +6,20 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 use hookyard_core::Clock;
-use hookyard_core::port::{Answers, Catalog, Directory, Journal, Log, Revocations, Tasks};
+use hookyard_core::port::{Activity, Answers, Catalog, Directory, Journal, Log, Revocations, Tasks};
 use hookyard_core::seal::SealingKeys;
 use hookyard_e2e::services::PrivateRedis;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
 use hookyard_telemetry::Metrics;
+use hookyard_testkit::conformance::activity::ActivityBackend;
 use hookyard_testkit::conformance::answers::AnswersBackend;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
-use hookyard_testkit::conformance::{answers, catalog, directory, journal, revocations, tasks};
+use hookyard_testkit::conformance::{activity, answers, catalog, directory, journal, revocations, tasks};
 use tempfile::TempDir;
 
 /// A store that begins empty for each promise.
@@ -152,6 +153,31 @@ impl JournalBackend for Book {
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(SystemClock)
     }
+}
+
+impl ActivityBackend for Book {
+    fn activity(&self) -> Arc<dyn Activity> {
+        Arc::new(self.journal.clone())
+    }
+
+    fn journal(&self) -> Arc<dyn Journal> {
+        JournalBackend::journal(self)
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        JournalBackend::clock(self)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_activity_keeps_its_promises_on_redis() -> Result<()> {
+    let server = server().await?;
+    let book = async || {
+        let store = Store::fresh(&server).await.expect("a store");
+        Box::new(Book { journal: RedisJournal::start(store.adapter.clone()), _store: store }) as Box<dyn ActivityBackend>
+    };
+    activity::run_all(book).await;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

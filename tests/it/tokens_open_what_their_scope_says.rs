@@ -26,7 +26,7 @@ enum Open {
 }
 
 /// Every operation there is. `{app}` is the application the token with that scope is for.
-const OPERATIONS: [(&str, &str, Open); 57] = [
+const OPERATIONS: [(&str, &str, Open); 62] = [
     ("GET", "/app", Open::Admin),
     ("POST", "/app", Open::Admin),
     ("GET", "/app/{app}", Open::App),
@@ -78,6 +78,12 @@ const OPERATIONS: [(&str, &str, Open); 57] = [
     ("GET", "/event-type/export", Open::Readers),
     ("POST", "/auth/app-portal-access/{app}", Open::Admin),
     ("POST", "/auth/logout", Open::Anybody),
+    ("GET", "/system", Open::Admin),
+    ("GET", "/rejected", Open::Admin),
+    ("POST", "/rejected/retry", Open::Admin),
+    ("POST", "/rejected/discard", Open::Admin),
+    // Without its endless answer: a filter that is none.
+    ("GET", "/activity?app={app}&status=9", Open::App),
     // Nobody can tell whose a task was that is not there.
     ("GET", "/task/{task}", Open::Anybody),
     ("GET", "/health", Open::Anybody),

@@ -51,6 +51,20 @@ impl Amqp {
         self.begin(key, properties, body).await?.await
     }
 
+    /// The same to another exchange, named without the prefix.
+    ///
+    /// # Errors
+    /// When the broker does not take it.
+    pub async fn publish_to(&self, exchange: &str, key: &str, properties: BasicProperties, body: &[u8]) -> Result<()> {
+        let exchange = ShortString::from(format!("{}.{exchange}", self.prefix));
+        let options = BasicPublishOptions::default();
+        let properties = properties.with_delivery_mode(2);
+        match self.channel.basic_publish(exchange, key.into(), options, body, properties).await?.await? {
+            Confirmation::Ack(None) => Ok(()),
+            other => bail!("not confirmed: {other:?}"),
+        }
+    }
+
     /// Publishes without waiting; the confirm is the returned future's.
     ///
     /// # Errors

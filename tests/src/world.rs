@@ -362,6 +362,16 @@ impl Api {
         Self { token: token.to_owned(), ..self.clone() }
     }
 
+    /// Begins to read a stream of events, after the last one seen before.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn stream(&self, path: &str, last: Option<&str>) -> Result<reqwest::Response> {
+        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = last.into_iter().fold(request, |request, last| request.header("last-event-id", last));
+        Ok(request.send().await?)
+    }
+
     /// Calls an operation; the status and the body, whatever they are.
     ///
     /// # Errors

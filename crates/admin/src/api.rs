@@ -9,19 +9,24 @@ use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
 use hookyard_core::grant::{Grant, Scope};
-use hookyard_core::port::{Catalog, Deliveries, Directory, EndpointRef, Journal, Log, Revocations, Sender, Tasks};
+use hookyard_core::port::{
+    Activity, Catalog, Deliveries, Directory, EndpointRef, Journal, Log, Rejections, Revocations, Sender, Tasks,
+};
 use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind, Policy};
+use hookyard_telemetry::Metrics;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::request::SignatureHeaders;
 use http::StatusCode;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Tokens};
 use crate::fields::name_ignored;
+use crate::system::{self, System};
 use crate::{
-    apps, attempts, catalog_file, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets, stats,
-    tasks, trial,
+    activity, apps, attempts, catalog_file, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets,
+    stats, tasks, trial,
 };
 
 /// What the API works with.
@@ -39,6 +44,12 @@ pub struct Seams {
     pub log: Arc<dyn Log>,
     /// Work that outlives a request.
     pub tasks: Arc<dyn Tasks>,
+    /// Attempts as they happen.
+    pub activity: Arc<dyn Activity>,
+    /// What was set aside.
+    pub rejections: Arc<dyn Rejections>,
+    /// The installation around it.
+    pub system: Arc<dyn System>,
     /// Tokens that are good no longer.
     pub revocations: Arc<dyn Revocations>,
     /// New ones.
@@ -47,6 +58,8 @@ pub struct Seams {
     pub sender: Arc<dyn Sender>,
     /// How deliveries are attempted unless their endpoint says otherwise.
     pub policy: Policy,
+    /// Metrics.
+    pub metrics: Metrics,
     /// What requests look like.
     pub style: Style,
     /// Time.
@@ -71,6 +84,8 @@ pub struct Api {
     pub(crate) seams: Seams,
     /// A task was begun here.
     pub(crate) new_task: Notify,
+    /// Ends the streams.
+    pub(crate) stop: CancellationToken,
 }
 
 pub(crate) type State = axum::extract::State<Arc<Api>>;
@@ -125,14 +140,19 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/api/v1/auth/app-portal-access/{app}", post(auth::portal))
         .route("/api/v1/auth/logout", post(auth::logout))
         .route("/api/v1/task/{task}", get(tasks::get))
+        .route("/api/v1/activity", get(activity::stream))
+        .route("/api/v1/system", get(system::get))
+        .route("/api/v1/rejected", get(system::rejected))
+        .route("/api/v1/rejected/retry", post(system::retry))
+        .route("/api/v1/rejected/discard", post(system::discard))
         .layer(from_fn(name_ignored))
         .with_state(api)
 }
 
 impl Api {
-    /// The API, with nothing served yet.
-    pub fn new(seams: Seams) -> Arc<Self> {
-        Arc::new(Self { seams, new_task: Notify::new() })
+    /// The API, with nothing served yet. Its streams end with `stop`.
+    pub fn new(seams: Seams, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { seams, new_task: Notify::new(), stop })
     }
 
     /// The application a path names, if the caller may use it.

@@ -143,7 +143,7 @@ impl Api {
         Ok(Json(PageOut::filtered(found, |record| record.id, AttemptId::from_bytes, back, |record| show(&record, with_content))))
     }
 
-    async fn filter(&self, app: AppId, query: FilterQuery, raw: Option<&str>) -> Result<AttemptFilter, Problem> {
+    pub(crate) async fn filter(&self, app: AppId, query: FilterQuery, raw: Option<&str>) -> Result<AttemptFilter, Problem> {
         let endpoint = match query.endpoint_id {
             Some(named) => Some(self.endpoint(app, &named).await?.id),
             None => None,
@@ -167,7 +167,7 @@ impl Api {
     }
 }
 
-fn show(record: &AttemptRecord, with_content: bool) -> AttemptOut {
+pub fn show(record: &AttemptRecord, with_content: bool) -> AttemptOut {
     let success = record.result.class == AttemptClass::Success;
     let (next_attempt_at, dead_reason) = match record.outcome {
         Outcome::Retry { at } => (Some(at.to_string()), None),

@@ -1,5 +1,6 @@
 //! The management API: applications, endpoints, messages and attempts, in the shapes of the compatible API.
 
+mod activity;
 mod api;
 mod apps;
 mod attempts;
@@ -18,9 +19,11 @@ mod query;
 mod runs;
 mod secrets;
 mod stats;
+mod system;
 mod tasks;
 mod trial;
 
 pub use api::{Api, Seams, Style, routes};
 pub use auth::Tokens;
+pub use system::{Mode, System};
 pub use tasks::work;

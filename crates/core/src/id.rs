@@ -117,6 +117,8 @@ identifiers! {
     DeadLetterId "dl_";
     /// A task.
     TaskId "task_";
+    /// A message set aside. Derived, or of the row that holds it.
+    RejectionId "rej_";
 }
 
 impl AttemptId {

@@ -15,12 +15,13 @@ use crate::delivery::{Delivery, DeliveryKey, Lane};
 use crate::directory::{Application, Endpoint, Version};
 use crate::event::{Event, Intake, Message, Refusal};
 use crate::fault::Fault;
-use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId, TaskId};
+use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId, RejectionId, TaskId};
 use crate::journal::{
     AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
 };
 use crate::name::{AppRef, EventType, Uid};
 use crate::outcome::Outcome;
+use crate::rejection::Rejection;
 use crate::route::Subscription;
 use crate::stats::Count;
 use crate::task::Task;
@@ -382,6 +383,43 @@ pub trait Log: Send + Sync {
         filter: &AttemptFilter,
         page: PageRequest<AttemptId>,
     ) -> Result<Page<AttemptRecord>, Fault>;
+}
+
+/// What a watcher hears.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// An attempt was written down; without the response.
+    Attempt(Arc<AttemptRecord>),
+    /// So many were missed, where that is known.
+    Missed(Option<u64>),
+}
+
+/// Attempts as they are written down, for those who watch: while nobody does, it costs nothing, and nobody waits for a watcher.
+#[async_trait]
+pub trait Activity: Send + Sync {
+    /// Begins to watch: what is written from now on, of every application, is heard. Where several processes write, after a
+    /// moment.
+    async fn watch(&self) -> Result<Box<dyn Watch>, Fault>;
+}
+
+/// Somebody who watches.
+#[async_trait]
+pub trait Watch: Send {
+    /// Waits for the next; `None` after the end.
+    async fn heard(&mut self) -> Option<Heard>;
+}
+
+/// What was set aside, for those who look, in the order in which it was.
+#[async_trait]
+pub trait Rejections: Send + Sync {
+    /// The first of them, or those after the cursor's; either kind of cursor means after. What lies too deep is not seen.
+    async fn rejections(&self, page: PageRequest<RejectionId>) -> Result<Page<Rejection>, Fault>;
+
+    /// Lets these go the way again that they came, as if published anew; how many were there.
+    async fn retry(&self, ids: &[RejectionId]) -> Result<usize, Fault>;
+
+    /// Lets go of these for good; how many were there.
+    async fn discard(&self, ids: &[RejectionId]) -> Result<usize, Fault>;
 }
 
 /// Work that outlives the process that began it. Whoever leases a task advances it by writing how far it is; a lease that ends

@@ -116,8 +116,8 @@ impl Store {
         let now = self.0.seams.clock.now().as_millis();
         tokio::spawn(async move {
             let quarantine = move |connection: &Connection, id| {
-                let copy =
-                    "INSERT INTO rejected (at, reason, detail, body) SELECT ?2, ?3, ?4, progress FROM deliveries WHERE id = ?1";
+                let copy = "INSERT INTO rejected (at, reason, detail, body, message, endpoint, progress)
+                            SELECT ?2, ?3, ?4, progress, message, endpoint, progress FROM deliveries WHERE id = ?1";
                 connection.prepare_cached(copy)?.execute((id, now, RefusalReason::Unreadable.as_str(), &detail))?;
                 delete(connection, Queue::Deliveries, id)
             };

@@ -35,9 +35,11 @@ type StateRow = (Vec<u8>, u64, String);
 #[async_trait]
 impl Journal for Store {
     async fn record(&self, entries: Arc<[Entry]>) -> Result<(), Fault> {
-        let now = self.0.seams.clock.now();
+        let (now, written) = (self.0.seams.clock.now(), Arc::clone(&entries));
         let record = move |connection: &Connection| entries.iter().try_for_each(|entry| write(connection, entry, now));
-        self.0.write("write the journal", record).await
+        self.0.write("write the journal", record).await?;
+        self.announce(&written);
+        Ok(())
     }
 
     async fn recorded(&self, delivery: DeliveryKey, attempt: AttemptId) -> Result<Option<AttemptRecord>, Fault> {

@@ -182,8 +182,8 @@ fn give_back(connection: &Connection, queue: Queue, id: i64, now: i64) -> rusqli
         ),
         Queue::Deliveries => (
             "UPDATE deliveries SET failures = failures + 1 WHERE id = ?1 RETURNING failures",
-            "INSERT INTO rejected (at, reason, detail, body)
-             SELECT ?2, ?3, ?4, CAST(m.body || d.progress AS BLOB) FROM deliveries d JOIN messages m ON m.id = d.message WHERE d.id = ?1",
+            "INSERT INTO rejected (at, reason, detail, body, message, endpoint, progress)
+             SELECT ?2, ?3, ?4, CAST(m.body || d.progress AS BLOB), d.message, d.endpoint, d.progress FROM deliveries d JOIN messages m ON m.id = d.message WHERE d.id = ?1",
         ),
     };
     let failures: u32 = connection.prepare_cached(count)?.query_row([id], |row| row.get(0))?;

@@ -4,6 +4,7 @@
 //! that is on disk. A step of a port is a part of one transaction. Claims are leases in memory: the next process claims everything
 //! again that this one did not settle.
 
+mod activity;
 mod answers;
 mod catalog;
 mod deliveries;
@@ -14,6 +15,7 @@ mod freshness;
 mod journal;
 mod lease;
 mod pages;
+mod rejections;
 mod revocations;
 mod store;
 mod tasks;

@@ -8,12 +8,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hookyard_core::event::Admission;
+use hookyard_core::port::Heard;
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Clock, Entropy, Fault, FaultKind, limits};
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 
+use crate::activity::BEHIND_MOST;
 use crate::fault::{closed, fault};
 use crate::journal::forget;
 use crate::lease::Leases;
@@ -101,6 +103,7 @@ pub struct Store(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub seams: Seams,
+    pub activity: broadcast::Sender<Heard>,
     pub events: Leases,
     pub deliveries: Leases,
     path: PathBuf,
@@ -146,6 +149,7 @@ impl Store {
         // A quarter more than can be in flight, so that the next claim is at hand when a request ends.
         let deliveries_held = usize::from(seams.concurrency) * 5 / 4;
         Ok(Self(Arc::new(Inner {
+            activity: broadcast::Sender::new(BEHIND_MOST),
             seams,
             events: Leases::new(events.map_err(broken)?, EVENTS_HELD),
             deliveries: Leases::new(deliveries.map_err(broken)?, deliveries_held),

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::event::Admission;
-use hookyard_core::port::{Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
+use hookyard_core::port::{
+    Activity, Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Rejections, Revocations, Tasks,
+};
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::NoTripwire;
 use hookyard_core::{Clock, Delivery, Entropy, Lane, Outcome, RefusalReason, Timestamp, limits};
 use hookyard_embedded::{Seams, Store};
 use hookyard_testkit::builders::Builders;
+use hookyard_testkit::conformance::activity::ActivityBackend;
 use hookyard_testkit::conformance::answers::AnswersBackend;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
@@ -20,7 +23,7 @@ use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
 use hookyard_testkit::conformance::{
-    DeadLetter, QueueBackend, Rejected, answers, catalog, deliveries, directory, events, journal, revocations, tasks,
+    DeadLetter, QueueBackend, Rejected, activity, answers, catalog, deliveries, directory, events, journal, revocations, tasks,
 };
 use hookyard_wire::queue::{DeliveryWriter, read_message_part, read_progress, write_progress};
 use rusqlite::Connection;
@@ -100,6 +103,10 @@ impl QueueBackend for Embedded {
         Arc::new(self.store())
     }
 
+    fn rejections(&self) -> Arc<dyn Rejections> {
+        Arc::new(self.store())
+    }
+
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(RealClock)
     }
@@ -168,6 +175,25 @@ impl JournalBackend for Embedded {
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(RealClock)
     }
+}
+
+impl ActivityBackend for Embedded {
+    fn activity(&self) -> Arc<dyn Activity> {
+        Arc::new(self.store())
+    }
+
+    fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(self.store())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(RealClock)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_activity_keeps_its_promises() {
+    activity::run_all(async || Box::new(Embedded::new()) as Box<dyn ActivityBackend>).await;
 }
 
 impl TasksBackend for Embedded {

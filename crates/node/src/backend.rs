@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use hookyard_core::Fault;
-use hookyard_core::port::{Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
+use hookyard_core::port::{
+    Activity, Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Rejections, Revocations, Tasks,
+};
 use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
@@ -34,6 +36,8 @@ pub struct Ports {
     pub tasks: Arc<dyn Tasks>,
     pub revocations: Arc<dyn Revocations>,
     pub answers: Arc<dyn Answers>,
+    pub activity: Arc<dyn Activity>,
+    pub rejections: Arc<dyn Rejections>,
 }
 
 /// What everything is kept in.
@@ -55,7 +59,7 @@ pub struct Cluster {
 /// One file, open.
 #[derive(Clone)]
 pub struct Embedded {
-    store: Store,
+    pub store: Store,
     retention: Duration,
 }
 
@@ -87,6 +91,8 @@ impl Backend {
                 tasks: Arc::new(cluster.store.clone()),
                 revocations: Arc::new(cluster.store.clone()),
                 answers: Arc::new(cluster.store.clone()),
+                activity: Arc::new(cluster.log.clone()),
+                rejections: Arc::clone(&cluster.rabbit) as _,
             },
             Self::Embedded(embedded) => {
                 let store = Arc::new(embedded.store.clone());
@@ -99,7 +105,9 @@ impl Backend {
                     log: Arc::clone(&store) as _,
                     tasks: Arc::clone(&store) as _,
                     revocations: Arc::clone(&store) as _,
-                    answers: store,
+                    answers: Arc::clone(&store) as _,
+                    activity: Arc::clone(&store) as _,
+                    rejections: store,
                 }
             }
         }

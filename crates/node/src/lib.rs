@@ -18,6 +18,7 @@ mod quota;
 mod serve;
 mod spill;
 mod start;
+mod system;
 mod units;
 
 pub use config::Config;

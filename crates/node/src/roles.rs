@@ -64,6 +64,12 @@ impl Roles {
         })
     }
 
+    /// The names of those in the set.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [("ingest", self.ingest), ("admin", self.admin), ("router", self.router), ("dispatcher", self.dispatcher)];
+        all.into_iter().filter(|(_, is_in)| *is_in).map(|(name, _)| name).collect()
+    }
+
     /// Whether the API listens.
     pub fn serves_http(self) -> bool {
         self.ingest || self.admin

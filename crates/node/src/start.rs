@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
-use hookyard_admin::{Api, Style};
+use hookyard_admin::{Api, Style, System};
 use hookyard_core::port::Sender;
 use hookyard_core::{Fault, limits};
 use hookyard_dispatcher::{Dispatcher, DispatcherConfig};
@@ -29,6 +29,7 @@ use crate::quota::Quota;
 use crate::roles::Roles;
 use crate::seams::Seams;
 use crate::serve::serve;
+use crate::system::Installation;
 use crate::token::{Issuer, Verifier};
 
 /// A connection without a request ends after so many times the longest request: clients keep theirs for a minute and a half, and must
@@ -78,11 +79,14 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     if roles.dispatcher {
         services.spawn(dispatcher(settings, &ports, &style, Arc::clone(&sender), &metrics, &seams).run(stop.clone()));
     }
+    let installation = Installation::new(backend.clone(), roles, Arc::clone(&seams.clock), &*seams.entropy);
+    background.spawn(Arc::clone(&installation).beat(close.clone()));
     let state = Arc::new(Ops { metrics: metrics.clone(), backend: backend.clone(), draining: AtomicBool::new(false) });
     let silence = settings.config.api.timeout * SILENCE;
     let ops = listen(settings.config.ops_listen, ops::routes(Arc::clone(&state)), silence, &background, close.clone()).await?;
     let api = if roles.serves_http() {
-        let admin = roles.admin.then(|| admin(settings, &ports, style, sender, &seams));
+        let around = Around { metrics: &metrics, system: Arc::clone(&installation) as _, stop: stop.clone() };
+        let admin = roles.admin.then(|| admin(settings, &ports, style, sender, &seams, around));
         if let Some(admin) = &admin {
             services.spawn(hookyard_admin::work(Arc::clone(admin), stop.clone()));
         }
@@ -202,7 +206,21 @@ fn dispatcher(
     Dispatcher::new(seams, config)
 }
 
-fn admin(settings: &Settings, ports: &Ports, style: Style, sender: Arc<dyn Sender>, seams: &Seams) -> Arc<Api> {
+/// What the API knows of the process around it.
+struct Around<'a> {
+    metrics: &'a Metrics,
+    system: Arc<dyn System>,
+    stop: CancellationToken,
+}
+
+fn admin(
+    settings: &Settings,
+    ports: &Ports,
+    style: Style,
+    sender: Arc<dyn Sender>,
+    seams: &Seams,
+    around: Around<'_>,
+) -> Arc<Api> {
     let default_url = || format!("http://{}", settings.config.listen);
     let issuer = Issuer {
         secret: settings.jwt_secret.clone(),
@@ -210,22 +228,29 @@ fn admin(settings: &Settings, ports: &Ports, style: Style, sender: Arc<dyn Sende
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
     };
-    Api::new(hookyard_admin::Seams {
-        directory: Arc::clone(&ports.directory),
-        catalog: Arc::clone(&ports.catalog),
-        deliveries: Arc::clone(&ports.deliveries),
-        journal: Arc::clone(&ports.journal),
-        log: Arc::clone(&ports.log),
-        tasks: Arc::clone(&ports.tasks),
-        revocations: Arc::clone(&ports.revocations),
-        tokens: Arc::new(issuer),
-        sender,
-        policy: settings.policy.clone(),
-        style,
-        clock: Arc::clone(&seams.clock),
-        entropy: Arc::clone(&seams.entropy),
-        allow: Arc::new(settings.allow.clone()),
-    })
+    Api::new(
+        hookyard_admin::Seams {
+            directory: Arc::clone(&ports.directory),
+            catalog: Arc::clone(&ports.catalog),
+            deliveries: Arc::clone(&ports.deliveries),
+            journal: Arc::clone(&ports.journal),
+            log: Arc::clone(&ports.log),
+            tasks: Arc::clone(&ports.tasks),
+            activity: Arc::clone(&ports.activity),
+            rejections: Arc::clone(&ports.rejections),
+            system: around.system,
+            revocations: Arc::clone(&ports.revocations),
+            tokens: Arc::new(issuer),
+            metrics: around.metrics.clone(),
+            sender,
+            policy: settings.policy.clone(),
+            style,
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            allow: Arc::new(settings.allow.clone()),
+        },
+        around.stop,
+    )
 }
 
 fn api(

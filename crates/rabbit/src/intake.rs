@@ -9,7 +9,7 @@ use hookyard_wire::form::{self, Published};
 use lapin::types::AMQPValue;
 
 use crate::acker::Acker;
-use crate::message::{self, DETAIL_HEADER, EXCHANGE_HEADER, FAILURES_HEADER, KEY_HEADER, REASON_HEADER};
+use crate::message::{self, AT_HEADER, DETAIL_HEADER, EXCHANGE_HEADER, FAILURES_HEADER, KEY_HEADER, REASON_HEADER};
 use crate::publish::Outgoing;
 use crate::receipt::Taken;
 use crate::session::Session;
@@ -42,6 +42,7 @@ pub fn rejected(session: &Session, taken: &Taken, refusal: &Refusal) -> Outgoing
     let added = vec![
         (REASON_HEADER, text(refusal.reason.as_str())),
         (DETAIL_HEADER, text(&detail)),
+        (AT_HEADER, text(&session.clock.now().to_string())),
         (EXCHANGE_HEADER, text(&taken.exchange)),
         (KEY_HEADER, text(&taken.routing_key)),
     ];

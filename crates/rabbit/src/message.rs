@@ -17,6 +17,8 @@ pub const FAILURES_HEADER: &str = "hookyard-failures";
 pub const REASON_HEADER: &str = "hookyard-reason";
 /// What exactly was wrong, in words.
 pub const DETAIL_HEADER: &str = "hookyard-detail";
+/// When a message was rejected.
+pub const AT_HEADER: &str = "hookyard-rejected-at";
 /// The exchange a rejected message was published to.
 pub const EXCHANGE_HEADER: &str = "hookyard-exchange";
 /// The routing key a rejected message was published with.
@@ -84,6 +86,18 @@ pub fn with_headers(properties: &BasicProperties, added: Vec<(&'static str, AMQP
     let kept = set(kept, properties.timestamp().as_ref(), BasicProperties::with_timestamp);
     let kept = set(kept, properties.kind().as_ref(), BasicProperties::with_type);
     set(kept, properties.app_id().as_ref(), BasicProperties::with_app_id)
+}
+
+/// The same properties without these headers, and without the broker's own.
+pub fn without_headers(properties: &BasicProperties, names: &[&str]) -> BasicProperties {
+    let kept = with_headers(properties, Vec::new());
+    let mut headers = FieldTable::default();
+    for (name, value) in kept.headers().iter().flat_map(|table| table.inner().iter()) {
+        if !names.contains(&name.as_str()) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    kept.with_headers(headers)
 }
 
 fn set<T: Clone>(

@@ -50,6 +50,8 @@ pub struct Rabbit {
     entropy: Arc<dyn Entropy>,
     shards: AtomicU64,
     current: watch::Sender<Option<Arc<Session>>>,
+    /// Held by whoever looks into the queue of what was rejected.
+    pub(crate) looking: tokio::sync::Mutex<()>,
     /// Nothing more is claimed.
     draining: CancellationToken,
     stop: CancellationToken,
@@ -103,7 +105,9 @@ impl Rabbit {
         let current = watch::Sender::new(None);
         let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
         let shards = AtomicU64::new(pack(shards));
-        let rabbit = Arc::new(Self { config, names, metrics, clock, tripwire, entropy, shards, current, draining, stop });
+        let looking = tokio::sync::Mutex::default();
+        let rabbit = Self { config, names, metrics, clock, tripwire, entropy, shards, current, looking, draining, stop };
+        let rabbit = Arc::new(rabbit);
         tokio::spawn(supervise(Arc::clone(&rabbit)));
         rabbit
     }

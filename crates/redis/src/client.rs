@@ -33,6 +33,8 @@ pub struct RedisConfig {
 #[derive(Clone)]
 pub(crate) struct Server {
     connection: ConnectionManager,
+    /// For connections of another kind.
+    pub(crate) client: redis::Client,
     pub(crate) scripts: Arc<Scripts>,
     metrics: Metrics,
     /// Which of the configured servers this is.
@@ -90,8 +92,8 @@ impl Server {
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(50))
             .set_max_delay(Duration::from_millis(250));
-        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(refused)?;
-        Ok(Self { connection, scripts, metrics, number })
+        let connection = ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(refused)?;
+        Ok(Self { connection, client, scripts, metrics, number })
     }
 
     /// Sends a pipeline; loads the scripts and sends it again if the server forgot them.

@@ -19,10 +19,11 @@ use hookyard_telemetry::label::StoreOp;
 use hookyard_wire::record::{read_attempt, read_dead_letter, read_message, write_attempt, write_message};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::activity::Hub;
 use crate::client::RedisStore;
 use crate::keys;
 use crate::lists::{Towards, walk};
-use crate::pages::{Filtered, Way, next_of};
+use crate::pages::{EXAMINED_MOST, Filtered, SUMMARIES_EXAMINED_MOST, Way, next_of};
 use crate::summary::Wanted;
 use crate::writer::{self, Group, attempt_field, gone, owned, read_state};
 
@@ -37,13 +38,18 @@ const MARGIN_DAYS: i64 = 3;
 pub struct RedisJournal {
     store: RedisStore,
     mailbox: mpsc::Sender<Group>,
+    hub: Arc<Hub>,
 }
 
 impl RedisJournal {
     /// Begins writing to `store`.
     pub fn start(store: RedisStore) -> Self {
-        let mailbox = writer::start(store.clone());
-        Self { store, mailbox }
+        let (mailbox, hub) = (writer::start(store.clone()), Hub::new(store.journal.client.clone()));
+        Self { store, mailbox, hub }
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
     }
 
     /// Whether the journal answers and takes writes.
@@ -179,7 +185,8 @@ impl Log for RedisJournal {
     ) -> Result<Page<DeadLetter>, Fault> {
         const OPERATION: &str = "list dead letters";
         let way = Way::new(page.from.map(|cursor| cursor.map(|id| *id.as_bytes())), filter.after, filter.before);
-        let (mut found, mut from) = (Filtered::new(page.limit, *filter == DeadLetterFilter::default()), way.from.clone());
+        let (mut found, mut from) =
+            (Filtered::new(page.limit, *filter == DeadLetterFilter::default(), EXAMINED_MOST), way.from.clone());
         while found.wants_more() {
             let key = keys::dead_letters(app);
             let mut members = walk(&self.store.journal, OPERATION, &key, way.towards, from.as_deref(), found.chunk).await?;
@@ -270,7 +277,8 @@ impl Log for RedisJournal {
     ) -> Result<Page<MessageRecord>, Fault> {
         const OPERATION: &str = "list messages";
         let way = Way::new(page.from.map(|cursor| cursor.map(|id| *id.as_bytes())), filter.after, filter.before);
-        let (mut found, mut from) = (Filtered::new(page.limit, *filter == MessageFilter::default()), None);
+        let (mut found, mut from) =
+            (Filtered::new(page.limit, *filter == MessageFilter::default(), SUMMARIES_EXAMINED_MOST), None);
         let wanted = Wanted::of_messages(filter);
         while found.wants_more() {
             let members = self.walk_days(OPERATION, |day| keys::messages(app, day), &way, from.as_deref(), found.chunk).await?;
@@ -300,7 +308,8 @@ impl Log for RedisJournal {
             AttemptsOf::Message(message) => Some((message, self.attempt_ids_of(OPERATION, app, message).await?)),
             AttemptsOf::Endpoint(_) | AttemptsOf::App => None,
         };
-        let (mut found, mut from) = (Filtered::new(page.limit, *filter == AttemptFilter::default()), None);
+        let (mut found, mut from) =
+            (Filtered::new(page.limit, *filter == AttemptFilter::default(), SUMMARIES_EXAMINED_MOST), None);
         while found.wants_more() {
             let members = match (&all, of) {
                 (Some((message, ids)), _) => next_of(ids, *message, &way, from.as_deref(), found.chunk),

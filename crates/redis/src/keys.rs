@@ -41,6 +41,12 @@ pub const TASKS_UNFINISHED: &str = "hookyard:tasks:unfinished";
 /// Sorted set by moment in ms, no TTL, trimmed. Ids of finished tasks.
 pub const TASKS_FINISHED: &str = "hookyard:tasks:finished";
 
+/// Hash, no TTL, trimmed. Process id → what it tells of itself.
+pub const FLEET: &str = "hookyard:fleet";
+
+/// Channel of pub/sub. Attempts as they are written down, while somebody listens.
+pub const ACTIVITY: &str = "hookyard:activity";
+
 /// Hash, no TTL. Everything one application owns: `v` its version, `app` its record, `rev` that record's revision, `uid`, `d` when
 /// it was deleted, `floor` (the version from which [`changes`] is complete), `e:<endpoint id>` endpoints and tombstones,
 /// `u:<uid>` endpoint uid → id.

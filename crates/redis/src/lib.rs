@@ -2,12 +2,14 @@
 //!
 //! `SCAN`, never `KEYS`; every change to the directory is one script; every read of it reads the dataset's sentinel too.
 
+mod activity;
 mod answers;
 mod apps;
 mod catalog;
 mod client;
 mod directory;
 mod endpoints;
+mod fleet;
 mod journal;
 mod keys;
 mod lists;

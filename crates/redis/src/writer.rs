@@ -12,6 +12,7 @@ use hookyard_wire::record::{write_attempt, write_dead_letter, write_message};
 use redis::ScriptInvocation;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::activity::Announcer;
 use crate::client::RedisStore;
 use crate::keys;
 use crate::summary;
@@ -42,9 +43,9 @@ pub fn start(store: RedisStore) -> mpsc::Sender<Group> {
 }
 
 async fn run(store: RedisStore, mut mailbox: mpsc::Receiver<Group>) {
-    let mut groups: Vec<Group> = Vec::new();
+    let (mut groups, mut announcer): (Vec<Group>, _) = (Vec::new(), Announcer::new());
     while mailbox.recv_many(&mut groups, GROUPS).await > 0 {
-        let result = write(&store, groups.iter().flat_map(|group| group.entries.iter())).await;
+        let result = write(&store, groups.iter().flat_map(|group| group.entries.iter()), &mut announcer).await;
         for group in groups.drain(..) {
             let result = match &result {
                 Ok(()) => Ok(()),
@@ -58,17 +59,17 @@ async fn run(store: RedisStore, mut mailbox: mpsc::Receiver<Group>) {
 }
 
 /// Writes entries, as many pipelines as their bytes ask for.
-pub async fn write(store: &RedisStore, entries: impl Iterator<Item = &Entry>) -> Result<(), Fault> {
+async fn write(store: &RedisStore, entries: impl Iterator<Item = &Entry>, announcer: &mut Announcer) -> Result<(), Fault> {
     let (mut part, mut bytes) = (Vec::new(), 0);
     for entry in entries {
         part.push(entry);
         bytes += weight(entry);
         if bytes > PIPELINE_BYTES {
-            write_part(store, &part).await?;
+            write_part(store, &part, announcer).await?;
             (part, bytes) = (Vec::new(), 0);
         }
     }
-    write_part(store, &part).await
+    write_part(store, &part, announcer).await
 }
 
 /// The bytes of an entry that differ by more than a few hundred.
@@ -81,7 +82,7 @@ fn weight(entry: &Entry) -> usize {
 }
 
 /// One pipeline, with one script call per application and [`ENTRIES_PER_CALL`].
-async fn write_part(store: &RedisStore, entries: &[&Entry]) -> Result<(), Fault> {
+async fn write_part(store: &RedisStore, entries: &[&Entry], announcer: &mut Announcer) -> Result<(), Fault> {
     let mut by_app: BTreeMap<AppId, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         by_app.entry(entry.app()).or_default().push(entry);
@@ -101,7 +102,12 @@ async fn write_part(store: &RedisStore, entries: &[&Entry]) -> Result<(), Fault>
     if pipeline.is_empty() {
         return Ok(());
     }
-    store.journal.query(StoreOp::Record, "write the journal", &pipeline).await
+    if let Some(news) = announcer.announce(entries) {
+        pipeline.publish(keys::ACTIVITY, news);
+    }
+    let listeners: Vec<i64> = store.journal.query(StoreOp::Record, "write the journal", &pipeline).await?;
+    listeners.first().into_iter().for_each(|listeners| announcer.received(*listeners));
+    Ok(())
 }
 
 fn add(call: &mut ScriptInvocation<'_>, app: AppId, entry: &Entry) {

@@ -118,6 +118,8 @@ metrics! {
     redis_command_duration_seconds: HistogramBy<StoreOp> = |r, n, h| HistogramBy::new(r, n, h, LATENCY);
     /// Journal entries spilled to the broker because the journal was away.
     journal_spilled_total: IntCounter = counter;
+    /// Attempts that somebody who watches was not told of.
+    activity_dropped_total: IntCounter = counter;
     /// Claims given back unsettled.
     claims_dropped_total: IntCounter = counter;
     /// Seconds shutting down took, by phase.

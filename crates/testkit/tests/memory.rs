@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookyard_core::port::{Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Revocations, Tasks};
+use hookyard_core::port::{
+    Activity, Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Rejections, Revocations, Tasks,
+};
 use hookyard_core::{Clock, Refusal, RefusalReason, Timestamp};
 use hookyard_testkit::StepClock;
+use hookyard_testkit::conformance::activity::ActivityBackend;
 use hookyard_testkit::conformance::answers::AnswersBackend;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
@@ -15,7 +18,7 @@ use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
 use hookyard_testkit::conformance::{
-    DeadLetter, QueueBackend, Rejected, answers, catalog, deliveries, directory, events, journal, revocations, tasks,
+    DeadLetter, QueueBackend, Rejected, activity, answers, catalog, deliveries, directory, events, journal, revocations, tasks,
 };
 use hookyard_testkit::memory::{MemoryAnswers, MemoryBroker, MemoryDirectory, MemoryJournal, MemoryRevocations, MemoryTasks};
 
@@ -40,6 +43,10 @@ impl QueueBackend for InMemory {
     }
 
     fn deliveries(&self) -> Arc<dyn Deliveries> {
+        Arc::clone(&self.broker) as _
+    }
+
+    fn rejections(&self) -> Arc<dyn Rejections> {
         Arc::clone(&self.broker) as _
     }
 
@@ -98,6 +105,20 @@ impl JournalBackend for Book {
 
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(self.clock.clone())
+    }
+}
+
+impl ActivityBackend for Book {
+    fn activity(&self) -> Arc<dyn Activity> {
+        Arc::clone(&self.journal) as _
+    }
+
+    fn journal(&self) -> Arc<dyn Journal> {
+        JournalBackend::journal(self)
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        JournalBackend::clock(self)
     }
 }
 
@@ -194,6 +215,16 @@ async fn deliveries_keep_their_promises() {
 #[tokio::test]
 async fn the_directory_keeps_its_promises() {
     directory::run_all(async || Box::new(Registry::default()) as Box<dyn DirectoryBackend>).await;
+}
+
+#[tokio::test]
+async fn the_activity_keeps_its_promises() {
+    let book = async || {
+        let clock = StepClock::at(BEGINNING);
+        let journal = Arc::new(MemoryJournal::new(Arc::new(clock.clone()), Duration::from_secs(7 * 24 * 3600)));
+        Box::new(Book { clock, journal }) as Box<dyn ActivityBackend>
+    };
+    activity::run_all(book).await;
 }
 
 #[tokio::test]

@@ -31,6 +31,20 @@ pub fn read_attempt(bytes: Bytes) -> Result<AttemptRecord, Unreadable> {
     attempt_record_from_proto(v1::AttemptRecord::decode(bytes)?)
 }
 
+/// Writes attempts for those who watch, without their responses, and how many more there were.
+pub fn write_attempts(records: &[&AttemptRecord], missed: usize) -> Vec<u8> {
+    let attempt = |record: &&AttemptRecord| v1::AttemptRecord { response: Bytes::new(), ..attempt_record_to_proto(record) };
+    let missed = u64::try_from(missed).unwrap_or(u64::MAX);
+    v1::Activity { attempts: records.iter().map(attempt).collect(), missed }.encode_to_vec()
+}
+
+/// Reads what [`write_attempts`] wrote.
+pub fn read_attempts(bytes: Bytes) -> Result<(Vec<AttemptRecord>, u64), Unreadable> {
+    let activity = v1::Activity::decode(bytes)?;
+    let attempts = activity.attempts.into_iter().map(attempt_record_from_proto).collect::<Result<_, _>>()?;
+    Ok((attempts, activity.missed))
+}
+
 /// Writes a dead letter.
 pub fn write_dead_letter(letter: &DeadLetter) -> Vec<u8> {
     dead_letter_to_proto(letter).encode_to_vec()

@@ -15,3 +15,8 @@ CREATE TABLE counts (
 -- Read by nobody: a state's outcome says as much.
 ALTER TABLE states DROP COLUMN ended;
 ALTER TABLE states DROP COLUMN dead;
+
+-- Of a delivery that was set aside: what puts it back.
+ALTER TABLE rejected ADD COLUMN message BLOB;
+ALTER TABLE rejected ADD COLUMN endpoint BLOB;
+ALTER TABLE rejected ADD COLUMN progress BLOB;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use futures_util::poll;
-use hookyard_core::{AttemptId, EndpointId, Event, EventId, MessageId, Refusal, RefusalReason, limits};
+use hookyard_core::journal::{Cursor, PageRequest};
+use hookyard_core::{AttemptId, EndpointId, Event, EventId, MessageId, Refusal, RefusalReason, RejectionId, limits};
 
 use super::queues::{
     admitted, assert_lost, claim_deliveries, claim_event, claim_events, endpoints, finish, make, no_delivery_is_left,
@@ -26,6 +27,7 @@ const PROMISES: &[Promise<dyn QueueBackend>] = promises![
     a_claim_of_the_past_settles_nothing,
     what_cannot_be_read_is_claimed_with_its_refusal,
     a_rejected_event_is_kept_with_its_reason_and_its_bytes,
+    what_was_rejected_is_looked_at_in_pages_tried_again_or_let_go,
     a_fan_out_makes_one_delivery_per_endpoint,
     an_event_for_nobody_can_be_finished,
     a_fan_out_repeated_repeats_the_same_deliveries,
@@ -77,7 +79,9 @@ async fn a_claim_waits_for_an_event(backend: &dyn QueueBackend) {
     events.accept(&event).await.expect("accepted");
     let mut claims = within("claim", claiming).await.expect("claimed");
     assert_eq!(claims.len(), 1);
-    assert_eq!(admitted(claims.remove(0)).item, event);
+    let claim = admitted(claims.remove(0));
+    assert_eq!(claim.item, event);
+    finish(backend, claim).await;
 }
 
 async fn a_claim_nobody_waits_for_any_more_loses_nothing(backend: &dyn QueueBackend) {
@@ -258,6 +262,38 @@ async fn a_rejected_event_is_kept_with_its_reason_and_its_bytes(backend: &dyn Qu
         assert!(holds(&rejected[0].body, &event.data), "with its bytes");
     }
     no_event_is_left(backend).await;
+}
+
+async fn what_was_rejected_is_looked_at_in_pages_tried_again_or_let_go(backend: &dyn QueueBackend) {
+    let (events, rejections, make) = (backend.events(), backend.rejections(), make(backend));
+    let page = async |from: Option<RejectionId>, limit| {
+        let request = PageRequest { from: from.map(Cursor::After), limit };
+        let page = rejections.rejections(request).await.expect("answered");
+        (page.items, page.done)
+    };
+    let wanted: Vec<Event> = (0..5).map(|_| make.event()).collect();
+    for event in &wanted {
+        events.accept(event).await.expect("accepted");
+        let claim = claim_event(backend).await;
+        let refusal = Refusal::new(RefusalReason::IdConflict, "known with other content");
+        events.reject(claim.map(drop), &refusal).await.expect("rejected");
+    }
+    let (all, done) = page(None, 9).await;
+    assert!(done && all.len() == 5, "{all:?}");
+    assert!(all.iter().all(|found| found.reason == "id_conflict" && found.detail == "known with other content"));
+    // Looking takes nothing away, and keeps the order.
+    let (first, done) = page(None, 2).await;
+    assert!(!done && first == all[..2], "{first:?}");
+    let (rest, done) = page(Some(first[1].id), 3).await;
+    assert!(done && rest == all[2..], "{rest:?}");
+    assert_eq!(rejections.discard(&[all[0].id, all[1].id]).await.expect("answered"), 2);
+    assert_eq!(rejections.retry(&[all[0].id, all[3].id]).await.expect("answered"), 1, "one of them is gone");
+    let again = claim_event(backend).await;
+    assert_eq!(again.item, wanted[3]);
+    finish(backend, again).await;
+    no_event_is_left(backend).await;
+    let (left, _) = page(None, 9).await;
+    assert_eq!(left, [all[2].clone(), all[4].clone()]);
 }
 
 async fn a_fan_out_makes_one_delivery_per_endpoint(backend: &dyn QueueBackend) {

@@ -3,6 +3,7 @@
 //! A backend under test brings its ports and a few hooks that no service has, such as a look at what is dead. Each promise gets a
 //! backend with nothing in it. `run_all` checks every promise, then says which of them were broken.
 
+pub mod activity;
 pub mod answers;
 pub mod catalog;
 pub mod deliveries;

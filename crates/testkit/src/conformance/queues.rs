@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::poll;
-use hookyard_core::port::{Deliveries, Events};
+use hookyard_core::port::{Deliveries, Events, Rejections};
 use hookyard_core::{Claim, Clock, Delivery, EndpointId, Event, FaultKind, Intake, Lane, Message, Timestamp};
 
 use super::{DeadLetter, Rejected, within};
@@ -21,6 +21,9 @@ pub trait QueueBackend: Send + Sync {
 
     /// Its deliveries.
     fn deliveries(&self) -> Arc<dyn Deliveries>;
+
+    /// What it set aside.
+    fn rejections(&self) -> Arc<dyn Rejections>;
 
     /// Its time.
     fn clock(&self) -> Arc<dyn Clock>;

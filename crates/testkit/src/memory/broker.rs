@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookyard_core::port::{Deliveries, Events, FannedOut};
+use hookyard_core::journal::{Cursor, Page, PageRequest};
+use hookyard_core::port::{Deliveries, Events, FannedOut, Rejections};
 use hookyard_core::{
     Claim, Clock, DeadReason, Delivery, EndpointId, Event, Fault, FaultKind, Intake, Lane, Message, Outcome, Refusal,
-    RefusalReason, Timestamp, limits,
+    RefusalReason, Rejection, RejectionId, Timestamp, limits,
 };
 use tokio::sync::watch;
 
@@ -59,7 +60,23 @@ struct State {
     fast: Shelf<Delivery>,
     slow: Shelf<Delivery>,
     dead: Vec<DeadLetter>,
-    rejected: Vec<Rejected>,
+    rejected: Vec<SetAside>,
+    /// Set aside so far.
+    set_aside: u64,
+}
+
+/// What was set aside, and what it was.
+#[derive(Clone)]
+struct SetAside {
+    rejection: Rejection,
+    rejected: Rejected,
+    was: Was,
+}
+
+#[derive(Clone)]
+enum Was {
+    Event(Submitted),
+    Delivery(Lane, Delivery),
 }
 
 /// Which shelf a claim is of.
@@ -81,14 +98,14 @@ impl Drop for Receipt {
         let mut state = self.shared.lock();
         match self.place {
             Place::Events => {
-                if let Some(rejected) = give_back(&mut state.events, self.claim, |submitted| submitted.body.clone()) {
-                    state.rejected.push(rejected);
+                if let Some(submitted) = give_back(&mut state.events, self.claim) {
+                    state.set_aside(&crash_loop(), submitted.body.clone(), Was::Event(submitted), self.shared.clock.now());
                 }
             }
             Place::Lane(lane) => {
-                let data = |delivery: &Delivery| delivery.message.event.data.clone();
-                if let Some(rejected) = give_back(state.lane(lane), self.claim, data) {
-                    state.rejected.push(rejected);
+                if let Some(delivery) = give_back(state.lane(lane), self.claim) {
+                    let data = delivery.message.event.data.clone();
+                    state.set_aside(&crash_loop(), data, Was::Delivery(lane, delivery), self.shared.clock.now());
                 }
             }
         }
@@ -98,17 +115,48 @@ impl Drop for Receipt {
 }
 
 /// Gives an item back, counted: what fails for ever is set aside and does not come again.
-fn give_back<T: Clone>(shelf: &mut Shelf<T>, claim: u64, body: impl Fn(&T) -> Bytes) -> Option<Rejected> {
+fn give_back<T: Clone>(shelf: &mut Shelf<T>, claim: u64) -> Option<T> {
     let kept = shelf.let_go(claim)?;
     let failures = kept.failures + 1;
     if failures >= limits::CRASH_LOOP {
-        return Some(Rejected { reason: RefusalReason::CrashLoop, body: body(&kept.item) });
+        return Some(kept.item);
     }
     shelf.put_back(Kept { failures, ..kept });
     None
 }
 
+fn crash_loop() -> Refusal {
+    Refusal::new(RefusalReason::CrashLoop, "handling it failed too often")
+}
+
 impl State {
+    fn set_aside(&mut self, refusal: &Refusal, body: Bytes, was: Was, now: Timestamp) {
+        self.set_aside += 1;
+        let mut id = [0; 20];
+        id[12..].copy_from_slice(&self.set_aside.to_be_bytes());
+        let rejection = Rejection {
+            id: RejectionId::from_bytes(id),
+            at: Some(now),
+            reason: refusal.reason.as_str().to_owned(),
+            detail: refusal.detail.clone(),
+            exchange: None,
+            routing_key: None,
+            content_type: None,
+            headers: Vec::new(),
+            body: body.clone(),
+        };
+        self.rejected.push(SetAside { rejection, rejected: Rejected { reason: refusal.reason, body }, was });
+    }
+
+    /// Takes these out.
+    fn take_out(&mut self, ids: &[RejectionId]) -> Vec<Was> {
+        let (out, kept) =
+            std::mem::take(&mut self.rejected).into_iter().partition(|aside: &SetAside| ids.contains(&aside.rejection.id));
+        self.rejected = kept;
+        let out: Vec<SetAside> = out;
+        out.into_iter().map(|aside| aside.was).collect()
+    }
+
     fn lane(&mut self, lane: Lane) -> &mut Shelf<Delivery> {
         match lane {
             Lane::Fast => &mut self.fast,
@@ -195,7 +243,7 @@ impl MemoryBroker {
 
     /// Takes out what was rejected.
     pub fn take_rejected(&self) -> Vec<Rejected> {
-        std::mem::take(&mut self.0.lock().rejected)
+        std::mem::take(&mut self.0.lock().rejected).into_iter().map(|aside| aside.rejected).collect()
     }
 
     /// Events nobody holds.
@@ -301,10 +349,40 @@ impl Events for MemoryBroker {
     }
 
     async fn reject(&self, claim: Claim<()>, refusal: &Refusal) -> Result<(), Fault> {
+        let now = self.0.clock.now();
         self.end(claim, "reject an event", |state, (), receipt| {
-            let body = state.events.held(receipt.claim).map(|submitted| submitted.body.clone()).unwrap_or_default();
-            state.rejected.push(Rejected { reason: refusal.reason, body });
+            if let Some(submitted) = state.events.held(receipt.claim).cloned() {
+                state.set_aside(refusal, submitted.body.clone(), Was::Event(submitted), now);
+            }
         })
+    }
+}
+
+#[async_trait]
+impl Rejections for MemoryBroker {
+    async fn rejections(&self, page: PageRequest<RejectionId>) -> Result<Page<Rejection>, Fault> {
+        let state = self.0.lock();
+        let after = page.from.map(|(Cursor::After(id) | Cursor::Before(id))| id);
+        let all = state.rejected.iter().map(|aside| aside.rejection.clone());
+        let mut items: Vec<Rejection> = all.filter(|rejection| after.is_none_or(|after| rejection.id > after)).collect();
+        let done = items.len() <= page.limit;
+        items.truncate(page.limit);
+        Ok(Page::whole(items, done))
+    }
+
+    async fn retry(&self, ids: &[RejectionId]) -> Result<usize, Fault> {
+        let out = self.0.lock().take_out(ids);
+        for was in &out {
+            match was.clone() {
+                Was::Event(submitted) => self.put(|state, now| state.events.put(submitted, now)),
+                Was::Delivery(lane, delivery) => self.submit_delivery(lane, delivery),
+            }
+        }
+        Ok(out.len())
+    }
+
+    async fn discard(&self, ids: &[RejectionId]) -> Result<usize, Fault> {
+        Ok(self.0.lock().take_out(ids).len())
     }
 }
 

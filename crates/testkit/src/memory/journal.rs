@@ -10,7 +10,7 @@ use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{
     AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
 };
-use hookyard_core::port::{Journal, Log};
+use hookyard_core::port::{Activity, Heard, Journal, Log, Watch};
 use hookyard_core::stats::{Count, Counted, minute_of};
 use hookyard_core::{
     AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, MessageId, Outcome,
@@ -18,6 +18,7 @@ use hookyard_core::{
 };
 
 use super::page::page;
+use tokio::sync::broadcast;
 
 /// Messages, attempts and delivery states.
 pub struct MemoryJournal {
@@ -26,7 +27,11 @@ pub struct MemoryJournal {
     messages: Mutex<BTreeMap<Key, Kept>>,
     /// By application and minute.
     counts: Mutex<BTreeMap<(AppId, i64), BTreeMap<Counted, u64>>>,
+    activity: broadcast::Sender<Heard>,
 }
+
+/// Attempts a watcher may be behind.
+const BEHIND_MOST: usize = 1_024;
 
 type Key = (AppId, MessageId);
 
@@ -45,7 +50,13 @@ struct Kept {
 impl MemoryJournal {
     /// A journal that keeps finished messages for `retention`.
     pub fn new(clock: Arc<dyn Clock>, retention: Duration) -> Self {
-        Self { clock, retention, messages: Mutex::default(), counts: Mutex::default() }
+        Self {
+            clock,
+            retention,
+            messages: Mutex::default(),
+            counts: Mutex::default(),
+            activity: broadcast::Sender::new(BEHIND_MOST),
+        }
     }
 
     /// The state of a delivery, if anything was written of it.
@@ -139,6 +150,27 @@ fn write(messages: &mut BTreeMap<Key, Kept>, entry: &Entry, now: Timestamp) -> V
     counts
 }
 
+/// One watcher.
+struct Watcher(broadcast::Receiver<Heard>);
+
+#[async_trait]
+impl Activity for MemoryJournal {
+    async fn watch(&self) -> Result<Box<dyn Watch>, Fault> {
+        Ok(Box::new(Watcher(self.activity.subscribe())))
+    }
+}
+
+#[async_trait]
+impl Watch for Watcher {
+    async fn heard(&mut self) -> Option<Heard> {
+        match self.0.recv().await {
+            Ok(heard) => Some(heard),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Heard::Missed(Some(missed))),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
 #[async_trait]
 impl Journal for MemoryJournal {
     async fn record(&self, entries: Arc<[Entry]>) -> Result<(), Fault> {
@@ -148,6 +180,10 @@ impl Journal for MemoryJournal {
         for entry in &*entries {
             for (at, counted) in write(&mut messages, entry, now) {
                 *counts.entry((entry.app(), minute_of(at))).or_default().entry(counted).or_default() += 1;
+            }
+            if let Entry::Attempt(record) = entry {
+                // An error says that nobody watches.
+                drop(self.activity.send(Heard::Attempt(Arc::new(record.clone()))));
             }
         }
         Ok(())

@@ -1,0 +1,138 @@
+//! `/api/v1/activity`: attempts as they happen, as server-sent events (WHATWG HTML §9.2).
+
+use std::collections::{HashSet, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, RawQuery};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor, PageRequest};
+use hookyard_core::port::{Heard, Watch};
+use hookyard_core::{AppId, AttemptId, Fault, limits};
+use hookyard_wire::problem::Problem;
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::api::{Api, Caller, State, fail};
+use crate::attempts::{FilterQuery, show};
+
+/// A line without meaning at least this often: who listens knows that the connection lives, and so do proxies.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Read at once for who comes back, and at most.
+const CHUNK: usize = 250;
+const REPLAYED_MOST: usize = 1_000;
+/// Header of who comes back.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// Whose attempts.
+#[derive(Deserialize)]
+pub struct AppQuery {
+    app: Option<String>,
+}
+
+/// One stream.
+struct Watching {
+    api: Arc<Api>,
+    app: AppId,
+    filter: AttemptFilter,
+    watch: Box<dyn Watch>,
+    /// What was there before, oldest first, and how much of it was too much.
+    before: VecDeque<AttemptRecord>,
+    missed_before: bool,
+    told: HashSet<AttemptId>,
+}
+
+/// Streams the attempts of an application from now on; who comes back with `Last-Event-ID` gets what was in between, of which some
+/// may come twice.
+pub async fn stream(
+    api: State,
+    caller: Caller,
+    Query(of): Query<AppQuery>,
+    Query(query): Query<FilterQuery>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let named = of.app.ok_or_else(|| Problem::invalid_query("app", "field required"))?;
+    let app = api.app(&caller, &named).await?;
+    let filter = api.filter(app, query, raw.as_deref()).await?;
+    let watch = api.seams.activity.watch().await.map_err(|fault| fail(&fault))?;
+    let last = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()?.parse().ok());
+    let (before, missed_before) = match last {
+        None => (Vec::new(), false),
+        Some(last) => api.since(app, &filter, last).await.map_err(|fault| fail(&fault))?,
+    };
+    let watching = Watching {
+        api: Arc::clone(&api),
+        app,
+        filter,
+        watch,
+        told: before.iter().map(|record| record.id).collect(),
+        before: before.into(),
+        missed_before,
+    };
+    let events = unfold(watching, |mut watching| async { Some((Ok(watching.next().await?), watching)) });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+}
+
+impl Api {
+    /// What was written down since an attempt, oldest first, and whether that is not all.
+    async fn since(&self, app: AppId, filter: &AttemptFilter, last: AttemptId) -> Result<(Vec<AttemptRecord>, bool), Fault> {
+        // Lists are in the order in which attempts were due; one that took long was written down after some that were due later.
+        let from = AttemptId::at(last.time().minus(limits::ATTEMPT_TIMEOUT_MOST));
+        let (mut found, mut from) = (Vec::new(), Cursor::Before(from));
+        while found.len() < REPLAYED_MOST {
+            let page = PageRequest { from: Some(from), limit: CHUNK };
+            let page = self.seams.log.attempts(app, AttemptsOf::App, filter, page).await?;
+            let reached = page.reached.map(AttemptId::from_bytes).or(page.items.first().map(|newest| newest.id));
+            found.extend(page.items.into_iter().rev().filter(|record| record.id != last));
+            match reached {
+                Some(reached) if !page.done => from = Cursor::Before(reached),
+                _ => return Ok((found, false)),
+            }
+        }
+        Ok((found, true))
+    }
+}
+
+impl Watching {
+    /// The next event; `None` when this process ends.
+    async fn next(&mut self) -> Option<Event> {
+        if let Some(record) = self.before.pop_front() {
+            return Some(attempt(&record));
+        }
+        if std::mem::take(&mut self.missed_before) {
+            return Some(self.missed(None));
+        }
+        loop {
+            let stop = self.api.stop.clone();
+            let heard = tokio::select! {
+                () = stop.cancelled() => return None,
+                heard = self.watch.heard() => heard?,
+            };
+            match heard {
+                Heard::Missed(count) => return Some(self.missed(count)),
+                Heard::Attempt(record) => {
+                    let is_new = self.told.is_empty() || !self.told.remove(&record.id);
+                    if is_new && record.delivery.app == self.app && self.filter.passes(&record) {
+                        return Some(attempt(&record));
+                    }
+                }
+            }
+        }
+    }
+
+    fn missed(&self, count: Option<u64>) -> Event {
+        self.api.seams.metrics.activity_dropped_total.inc_by(count.unwrap_or(1));
+        Event::default().event("missed").data(json!({ "count": count }).to_string())
+    }
+}
+
+fn attempt(record: &AttemptRecord) -> Event {
+    // Without its response, an attempt always serialises.
+    let shown = serde_json::to_string(&show(record, false)).unwrap_or_default();
+    Event::default().event("attempt").id(record.id.to_string()).data(shown)
+}

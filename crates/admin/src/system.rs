@@ -1,0 +1,182 @@
+//! `/api/v1/system` and `/api/v1/rejected`: the installation itself, and what it set aside.
+
+use async_trait::async_trait;
+use axum::Json;
+use axum::extract::Query;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use hookyard_core::{Fault, Member, QueueDepth, Rejection, RejectionId};
+use hookyard_wire::problem::Problem;
+use serde::Serialize;
+
+use crate::api::{Caller, State, fail, object};
+use crate::apps::require_admin;
+use crate::fields::{Fields, list as list_of};
+use crate::page::{PageOut, PageQuery};
+
+/// Bytes of a body that are shown.
+const SHOWN_BYTES: usize = 16 * 1024;
+/// Named in one request.
+const IDS_MOST: usize = 250;
+
+/// What the API asks of the installation around it.
+#[async_trait]
+pub trait System: Send + Sync {
+    /// Whether broker and store are others' or one file.
+    fn mode(&self) -> Mode;
+
+    /// This program's version.
+    fn version(&self) -> &'static str;
+
+    /// The processes heard of lately.
+    async fn members(&self) -> Result<Vec<Member>, Fault>;
+
+    /// What waits in each queue.
+    async fn queues(&self) -> Result<Vec<QueueDepth>, Fault>;
+}
+
+/// How an installation keeps things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// RabbitMQ and Redis.
+    Cluster,
+    /// One SQLite file.
+    Embedded,
+}
+
+/// The installation as the API shows it.
+#[derive(Serialize)]
+pub struct SystemOut {
+    version: &'static str,
+    mode: Mode,
+    /// Nothing while the store does not answer.
+    members: Option<Vec<MemberOut>>,
+    /// Nothing while the broker does not answer.
+    queues: Option<Vec<QueueDepth>>,
+}
+
+/// One process as the API shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MemberOut {
+    id: String,
+    roles: Vec<String>,
+    version: String,
+    host: String,
+    started_at: String,
+    seen_at: String,
+}
+
+impl From<Member> for MemberOut {
+    fn from(member: Member) -> Self {
+        let Member { id, roles, version, host, started_at, seen_at } = member;
+        Self { id, roles, version, host, started_at: started_at.to_string(), seen_at: seen_at.to_string() }
+    }
+}
+
+/// Something set aside, as the API shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectionOut {
+    id: RejectionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<String>,
+    reason: String,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchange: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    headers: Vec<(String, String)>,
+    /// How long the body is; at most 16 KiB of it are shown.
+    bytes: usize,
+    /// The body as text, if it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    /// The body in base64, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+/// How many were there.
+#[derive(Serialize)]
+pub struct CountOut {
+    count: usize,
+}
+
+pub async fn get(api: State, caller: Caller) -> Result<Json<SystemOut>, Problem> {
+    require_admin(&caller)?;
+    let system = &api.seams.system;
+    let (members, queues) = futures_util::future::join(system.members(), system.queues()).await;
+    Ok(Json(SystemOut {
+        version: system.version(),
+        mode: system.mode(),
+        members: members.inspect_err(tell).ok().map(|members| members.into_iter().map(MemberOut::from).collect()),
+        queues: queues.inspect_err(tell).ok(),
+    }))
+}
+
+fn tell(fault: &Fault) {
+    tracing::warn!(error = fault.chain(), "a part of the installation does not answer");
+}
+
+/// What was set aside, in the order in which it was.
+pub async fn rejected(
+    api: State,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<PageOut<RejectionOut>>, Problem> {
+    require_admin(&caller)?;
+    let found = api.seams.rejections.rejections(query.read()?).await.map_err(|fault| fail(&fault))?;
+    Ok(Json(PageOut::new(found, |rejection| rejection.id, show)))
+}
+
+pub async fn retry(api: State, caller: Caller, body: Bytes) -> Result<Json<CountOut>, Problem> {
+    require_admin(&caller)?;
+    let count = api.seams.rejections.retry(&ids(&body)?).await.map_err(|fault| fail(&fault))?;
+    Ok(Json(CountOut { count }))
+}
+
+pub async fn discard(api: State, caller: Caller, body: Bytes) -> Result<Json<CountOut>, Problem> {
+    require_admin(&caller)?;
+    let count = api.seams.rejections.discard(&ids(&body)?).await.map_err(|fault| fail(&fault))?;
+    Ok(Json(CountOut { count }))
+}
+
+fn ids(body: &Bytes) -> Result<Vec<RejectionId>, Problem> {
+    let mut fields = Fields::of_ours(object(body)?);
+    let mut ids = Vec::new();
+    fields.require("ids", &mut ids, list_of(IDS_MOST));
+    fields.finish()?;
+    Ok(ids)
+}
+
+fn show(rejection: Rejection) -> RejectionOut {
+    let bytes = rejection.body.len();
+    let shown = &rejection.body[..bytes.min(SHOWN_BYTES)];
+    // What is cut off may end in the middle of a character.
+    let text = match std::str::from_utf8(shown) {
+        Ok(text) => Some(text),
+        Err(error) if bytes > shown.len() && shown.len() - error.valid_up_to() < 4 => {
+            std::str::from_utf8(&shown[..error.valid_up_to()]).ok()
+        }
+        Err(_) => None,
+    };
+    RejectionOut {
+        id: rejection.id,
+        timestamp: rejection.at.map(|at| at.to_string()),
+        reason: rejection.reason,
+        detail: rejection.detail,
+        exchange: rejection.exchange,
+        routing_key: rejection.routing_key,
+        content_type: rejection.content_type,
+        headers: rejection.headers,
+        bytes,
+        body: text.map(str::to_owned),
+        body_base64: text.is_none().then(|| BASE64.encode(shown)),
+    }
+}

@@ -1,0 +1,280 @@
+//! Looking into the queue of what was rejected. A queue cannot be read without taking: what is looked at is taken on a connection of
+//! its own and goes back, in its place, when that ends. Two that look at the same moment see different parts.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use hookyard_core::event::RefusalReason;
+use hookyard_core::journal::{Cursor, Page, PageRequest};
+use hookyard_core::port::Rejections;
+use hookyard_core::{Fault, Rejection, RejectionId, Timestamp};
+use hookyard_telemetry::label::Exchange;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
+use ring::digest;
+
+use crate::message::{
+    AT_HEADER, DETAIL_HEADER, EXCHANGE_HEADER, FAILURES_HEADER, KEY_HEADER, REASON_HEADER, scalar_text, without_headers,
+};
+use crate::publish::Outgoing;
+use crate::session::{Rabbit, close};
+use crate::topology::short;
+
+/// Messages looked at for one request: what lies deeper has to wait until those are dealt with.
+const EXAMINED_MOST: u16 = 5_000;
+/// The longest the next of them may take to come.
+const NEXT_WITHIN: Duration = Duration::from_secs(2);
+/// How often the queue is asked whether it has everything back, and the pause between.
+const BACK_WITHIN: usize = 200;
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Headers of ours that say why something was rejected; they do not go with it when it is tried again.
+const OURS: [&str; 6] = [REASON_HEADER, DETAIL_HEADER, AT_HEADER, EXCHANGE_HEADER, KEY_HEADER, FAILURES_HEADER];
+/// Where the broker tells what it gave up on, and where that was.
+const DEATHS: &str = "x-death";
+
+/// A message taken to be looked at.
+struct Taken {
+    tag: u64,
+    properties: BasicProperties,
+    body: Bytes,
+    /// Where it was first published.
+    exchange: String,
+    routing_key: String,
+    rejection: Rejection,
+}
+
+/// The queue, open; dropped or closed, what was taken goes back.
+struct Look {
+    connection: Connection,
+    channel: Channel,
+    queue: String,
+    /// Messages nobody had taken before, and how many of them may be taken yet.
+    ready: u32,
+    left: u32,
+    consumer: Consumer,
+}
+
+#[async_trait]
+impl Rejections for Rabbit {
+    async fn rejections(&self, page: PageRequest<RejectionId>) -> Result<Page<Rejection>, Fault> {
+        const OPERATION: &str = "list what was rejected";
+        let _one_at_a_time = self.looking.lock().await;
+        let mut look = Look::open(self, OPERATION).await?;
+        let found = look.page(OPERATION, page).await;
+        look.close(0).await;
+        found
+    }
+
+    async fn retry(&self, ids: &[RejectionId]) -> Result<usize, Fault> {
+        self.settle_each("try again what was rejected", ids, true).await
+    }
+
+    async fn discard(&self, ids: &[RejectionId]) -> Result<usize, Fault> {
+        self.settle_each("discard what was rejected", ids, false).await
+    }
+}
+
+impl Rabbit {
+    /// Takes out what has these ids; if they go again, each after its successor is durable.
+    async fn settle_each(&self, operation: &'static str, ids: &[RejectionId], go_again: bool) -> Result<usize, Fault> {
+        let _one_at_a_time = self.looking.lock().await;
+        let session = self.session(operation)?;
+        let mut look = Look::open(self, operation).await?;
+        let mut settled = 0;
+        let settling = async {
+            for _ in 0..EXAMINED_MOST {
+                let Some(taken) = look.next(operation).await? else { break };
+                if ids.contains(&taken.rejection.id) {
+                    if go_again {
+                        session.returns.publish(self.again(&taken)).await?;
+                    }
+                    look.ack(operation, &taken).await?;
+                    settled += 1;
+                }
+            }
+            Ok(())
+        };
+        let done = settling.await;
+        look.close(settled).await;
+        done.map(|()| settled)
+    }
+
+    /// The message as it was first published. Nothing of it leads anywhere but to this installation's own exchanges.
+    fn again(&self, taken: &Taken) -> Outgoing {
+        let (kind, exchange) = match &taken.exchange {
+            exchange if *exchange == self.names.dispatch() => (Exchange::Dispatch, self.names.dispatch()),
+            _ => (Exchange::Events, self.names.events()),
+        };
+        Outgoing {
+            kind,
+            exchange: short(&exchange),
+            routing_key: short(&taken.routing_key),
+            properties: without_headers(&taken.properties, &OURS),
+            body: taken.body.clone(),
+        }
+    }
+}
+
+impl Look {
+    async fn open(rabbit: &Rabbit, operation: &'static str) -> Result<Self, Fault> {
+        let connection = Rabbit::connect_once(&rabbit.config).await?;
+        Self::begin(connection, rabbit.names.rejected()).await.map_err(|error| Fault::unavailable(operation, error))
+    }
+
+    /// What one consumer takes goes back in its order; what was got one by one does not.
+    async fn begin(connection: Connection, queue: String) -> lapin::Result<Self> {
+        let channel = connection.create_channel().await?;
+        let ready = ready(&channel, &queue).await?;
+        channel.basic_qos(EXAMINED_MOST, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(short(&queue), short(""), options, FieldTable::default()).await?;
+        let left = ready.min(u32::from(EXAMINED_MOST));
+        Ok(Self { connection, channel, queue, ready, left, consumer })
+    }
+
+    async fn page(&mut self, operation: &'static str, page: PageRequest<RejectionId>) -> Result<Page<Rejection>, Fault> {
+        let (mut items, mut from) = (Vec::new(), page.from.map(|(Cursor::After(id) | Cursor::Before(id))| id));
+        for _ in 0..EXAMINED_MOST {
+            let Some(taken) = self.next(operation).await? else { return Ok(Page::whole(items, true)) };
+            match from {
+                Some(id) => from = Some(id).filter(|id| *id != taken.rejection.id),
+                None if items.len() == page.limit => return Ok(Page::whole(items, false)),
+                None => items.push(taken.rejection),
+            }
+        }
+        // Farther than anybody looks: what is in front has to be dealt with first.
+        Ok(Page::whole(items, true))
+    }
+
+    /// The next of those that were there at the beginning. Others may take some of them meanwhile.
+    async fn next(&mut self, operation: &'static str) -> Result<Option<Taken>, Fault> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        match tokio::time::timeout(NEXT_WITHIN, self.consumer.next()).await {
+            Err(_) | Ok(None) => Ok(None),
+            Ok(Some(delivery)) => Ok(Some(read(delivery.map_err(|error| Fault::unavailable(operation, error))?))),
+        }
+    }
+
+    async fn ack(&self, operation: &'static str, taken: &Taken) -> Result<(), Fault> {
+        let acked = self.channel.basic_ack(taken.tag, BasicAckOptions::default()).await;
+        acked.map(drop).map_err(|error| Fault::unavailable(operation, error))
+    }
+
+    /// Gives back what was taken, but for so many that were settled, and ends.
+    async fn close(self, settled: usize) {
+        if let Err(error) = self.give_back(settled).await {
+            tracing::debug!(%error, "what was looked at goes back with the end of the connection");
+        }
+        close(self.connection).await;
+    }
+
+    /// A quorum queue takes messages back behind the scenes: whoever looked again before that would see them in another order.
+    async fn give_back(&self, settled: usize) -> lapin::Result<()> {
+        // With its channel everything ends that the consumer took and nobody settled.
+        self.channel.close(200, short("done")).await?;
+        let channel = self.connection.create_channel().await?;
+        let wanted = self.ready.saturating_sub(u32::try_from(settled).unwrap_or(u32::MAX));
+        for _ in 0..BACK_WITHIN {
+            if ready(&channel, &self.queue).await? >= wanted {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+}
+
+/// Messages in a queue that nobody has taken.
+async fn ready(channel: &Channel, queue: &str) -> lapin::Result<u32> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    Ok(channel.queue_declare(short(queue), options, FieldTable::default()).await?.message_count())
+}
+
+fn read(delivery: Delivery) -> Taken {
+    let (properties, body) = (delivery.properties, Bytes::from(delivery.data));
+    let table = properties.headers().clone().unwrap_or_default();
+    let header = |name: &str| table.inner().get(name).and_then(scalar_text);
+    let death = first_death(&table);
+    let died = death.as_ref().and_then(|death| death.at);
+    let (exchange, routing_key, reason) = match (header(REASON_HEADER), death) {
+        (Some(reason), _) => (header(EXCHANGE_HEADER), header(KEY_HEADER), reason),
+        (None, Some(death)) => (death.exchange, death.routing_key, death.reason),
+        // It went round by the alternate exchange: no queue took it.
+        (None, None) => (None, None, "unroutable".to_owned()),
+    };
+    let exchange = exchange.unwrap_or_else(|| delivery.exchange.to_string());
+    let routing_key = routing_key.unwrap_or_else(|| delivery.routing_key.to_string());
+    // Nor the broker's own: it counts how often somebody looked.
+    let is_theirs = |name: &str| !OURS.contains(&name) && !name.starts_with("x-");
+    let shown = table.inner().iter().filter(|(name, _)| is_theirs(name.as_str()));
+    let mut headers: Vec<(String, String)> =
+        shown.filter_map(|(name, value)| Some((name.to_string(), scalar_text(value)?))).collect();
+    let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(ToString::to_string);
+    for (name, value) in [("message_id", text(properties.message_id())), ("type", text(properties.kind()))] {
+        headers.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    let rejection = Rejection {
+        id: id_of(&properties, &exchange, &routing_key, &reason, &body),
+        at: header(AT_HEADER).and_then(|text| Timestamp::parse_rfc3339(&text)).or(died),
+        detail: header(DETAIL_HEADER).unwrap_or_else(|| detail_of(&reason)),
+        reason,
+        exchange: Some(exchange.clone()),
+        routing_key: Some(routing_key.clone()),
+        content_type: text(properties.content_type()),
+        headers,
+        body: body.clone(),
+    };
+    Taken { tag: delivery.delivery_tag, properties, body, exchange, routing_key, rejection }
+}
+
+/// The same message has the same id however often it is looked at.
+fn id_of(properties: &BasicProperties, exchange: &str, routing_key: &str, reason: &str, body: &[u8]) -> RejectionId {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let message_id = properties.message_id().as_ref().map(lapin::types::ShortString::as_str).unwrap_or_default();
+    for part in [message_id, exchange, routing_key, reason] {
+        hash.update(part.as_bytes());
+        hash.update(b"\0");
+    }
+    hash.update(body);
+    let mut id = [0; 20];
+    id.copy_from_slice(&hash.finish().as_ref()[..20]);
+    RejectionId::from_bytes(id)
+}
+
+fn detail_of(reason: &str) -> String {
+    match reason {
+        "unroutable" => "no queue was bound for its routing key".to_owned(),
+        "delivery_limit" => "the broker gave it back too often".to_owned(),
+        "expired" => "it expired in the broker".to_owned(),
+        _ if reason == RefusalReason::Unreadable.as_str() => "it cannot be read".to_owned(),
+        other => format!("the broker says: {other}"),
+    }
+}
+
+/// Where the broker first gave up on a message.
+struct Death {
+    exchange: Option<String>,
+    routing_key: Option<String>,
+    reason: String,
+    at: Option<Timestamp>,
+}
+
+fn first_death(table: &FieldTable) -> Option<Death> {
+    let AMQPValue::FieldArray(deaths) = table.inner().get(DEATHS)? else { return None };
+    // The latest comes first.
+    let AMQPValue::FieldTable(death) = deaths.as_slice().last()? else { return None };
+    let field = |name: &str| death.inner().get(name).and_then(scalar_text);
+    let routing_key = match death.inner().get("routing-keys") {
+        Some(AMQPValue::FieldArray(keys)) => keys.as_slice().first().and_then(scalar_text),
+        _ => None,
+    };
+    let at = field("time").and_then(|text| Timestamp::parse_rfc3339(&text));
+    Some(Death { exchange: field("exchange"), routing_key, reason: field("reason")?, at })
+}
