@@ -10,7 +10,7 @@ NEXTEST_VERSION := 0.9
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run run-cluster test lint fmt bench chaos build clients python node tools
+.PHONY: help run run-cluster test lint fmt reference bench bench-lists chaos build clients python node tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,9 +40,16 @@ lint: tools ## formatting, clippy, licences and who may name whom
 fmt: ## format everything
 	cargo fmt --all
 
+reference: ## write docs/openapi.json anew, from the code
+	cargo run --quiet -p hookyard -- openapi > docs/openapi.json
+
 bench: ## measure against the bare relay, side by side
 	cargo build --release -p hookyard -p hookyard-e2e --bins
 	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard
+
+bench-lists: ## measure lists of journals with a million messages, and the memory those take
+	cargo build --release -p hookyard -p hookyard-e2e --bins
+	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard --lists 1000000
 
 chaos: tools ## the fault tests, ten times over, and 200 crashes
 	cargo build -p hookyard-e2e --all-targets
@@ -53,15 +60,15 @@ chaos: tools ## the fault tests, ten times over, and 200 crashes
 clients: python node
 	@CARGO_TARGET_DIR=target/clients cargo build --quiet --locked --manifest-path tests/clients/rust/Cargo.toml
 
-# A Python with the official client libraries.
+# A Python with the official client libraries, and what generates requests from the API's description.
 python:
 	@command -v python3 >/dev/null || { echo "the official Python client needs Python 3: apt-get install python3 python3-venv" >&2; exit 1; }
-	@$(PYTHON_DIR)/bin/python -c 'import pika, svix' 2>/dev/null || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet pika==1.3.2 svix==2.9.1; }
+	@$(PYTHON_DIR)/bin/python -c 'import pika, schemathesis, svix' 2>/dev/null || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet pika==1.3.2 schemathesis==4.32.5 svix==2.9.1; }
 
-# The official client library for JavaScript.
+# The official client library for JavaScript, and a linter for the API's description.
 node:
 	@command -v npm >/dev/null || { echo "the official JavaScript client needs Node.js and npm: apt-get install nodejs npm" >&2; exit 1; }
-	@test -d $(NODE_DIR)/node_modules/svix || { mkdir -p $(NODE_DIR) && cp tests/clients/package.json $(NODE_DIR)/ && npm install --prefix $(NODE_DIR) --silent --no-audit --no-fund --no-package-lock; }
+	@cmp -s tests/clients/package.json $(NODE_DIR)/package.json && test -d $(NODE_DIR)/node_modules/svix || { mkdir -p $(NODE_DIR) && cp tests/clients/package.json $(NODE_DIR)/ && npm install --prefix $(NODE_DIR) --silent --no-audit --no-fund --no-package-lock; }
 
 tools:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-nextest@^$(NEXTEST_VERSION)

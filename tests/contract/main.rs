@@ -2,3 +2,4 @@
 
 mod crates_name_only_whom_they_may;
 mod documents;
+mod reference;

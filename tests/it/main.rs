@@ -38,6 +38,7 @@ mod the_dataset_is_never_taken_for_empty;
 mod the_demonstration_proves_itself;
 mod the_installation_shows_itself;
 mod the_journal_survives_the_store;
+mod the_reference_is_true;
 mod tokens_open_what_their_scope_says;
 mod what_happened_is_counted_over_time;
 mod what_happened_is_shown_and_done_again;

@@ -104,6 +104,23 @@ impl Open {
     }
 }
 
+#[test]
+fn the_table_names_every_operation_the_reference_describes() -> Result<()> {
+    let description: serde_json::Value = serde_json::from_str(hookyard_node::openapi::document())?;
+    let mut described = std::collections::BTreeSet::new();
+    for (path, operations) in description["paths"].as_object().into_iter().flatten() {
+        let path = path.replace("/api/v1", "").replace("{endpoint}", "x").replace("{name}", "x");
+        let path = path.replace("{message}", "{msg}");
+        let methods = operations.as_object().into_iter().flatten().map(|(method, _)| method.to_uppercase());
+        described.extend(methods.map(|method| (method, path.clone())));
+    }
+    let bare = |path: &str| path.split('?').next().unwrap_or_default().to_owned();
+    let listed = OPERATIONS.iter().filter(|(_, path, _)| !path.starts_with("/nothing"));
+    let listed: std::collections::BTreeSet<_> = listed.map(|(method, path, _)| ((*method).to_owned(), bare(path))).collect();
+    ensure!(listed == described, "{:?}", listed.symmetric_difference(&described).collect::<Vec<_>>());
+    Ok(())
+}
+
 async fn every_operation_knows_every_scope(backend: Backend) -> Result<()> {
     let world = World::on(backend).await?;
     let running = world.start().await?;

@@ -13,9 +13,11 @@ use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor, P
 use hookyard_core::port::{Heard, Watch};
 use hookyard_core::{AppId, AttemptId, Fault, limits};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{Errors, EventTypesQuery};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::IntoParams;
 
 use crate::api::{Api, Caller, State, fail};
 use crate::attempts::{FilterQuery, show};
@@ -29,8 +31,11 @@ const REPLAYED_MOST: usize = 1_000;
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Whose attempts.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct AppQuery {
+    /// Id or uid of an application.
+    #[param(required = true)]
     app: Option<String>,
 }
 
@@ -48,6 +53,14 @@ struct Watching {
 
 /// Streams the attempts of an application from now on; who comes back with `Last-Event-ID` gets what was in between, of which some
 /// may come twice.
+#[utoipa::path(
+    get,
+    path = "/api/v1/activity",
+    operation_id = "stream_activity",
+    tag = "Message attempt",
+    params(AppQuery, FilterQuery, EventTypesQuery),
+    responses((status = 200, description = "Events `attempt` (an attempt without its response, its id the event's) and `missed` (`{\"count\"}`, null where unknown)", body = String, content_type = "text/event-stream"), Errors),
+)]
 pub async fn stream(
     api: State,
     caller: Caller,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
 use hookyard_core::grant::{Grant, Scope};
@@ -20,6 +19,8 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
 
 use crate::auth::{self, Tokens};
 use crate::fields::name_ignored;
@@ -97,56 +98,56 @@ const CATALOG_BYTES: usize = 16 * 1024 * 1024;
 /// Tries to write what others change at the same time before the caller is told.
 pub(crate) const WRITE_TRIES: usize = 8;
 
-/// Every route; the caller's [`Grant`] must be in the request's extensions.
+/// Every operation with its description; the caller's [`Grant`] must be in the request's extensions.
+pub fn operations() -> OpenApiRouter<Arc<Api>> {
+    let import = routes!(catalog_file::import).layer(DefaultBodyLimit::max(CATALOG_BYTES));
+    OpenApiRouter::new()
+        .routes(routes!(apps::list, apps::create))
+        .routes(routes!(apps::get, apps::put, apps::patch, apps::delete))
+        .routes(routes!(endpoints::list, endpoints::create))
+        .routes(routes!(endpoints::get, endpoints::put, endpoints::patch, endpoints::delete))
+        .routes(routes!(headers::get, headers::put, headers::patch))
+        .routes(routes!(secrets::get))
+        .routes(routes!(secrets::rotate))
+        .routes(routes!(messages::list))
+        .routes(routes!(messages::get))
+        .routes(routes!(attempts::of_message))
+        .routes(routes!(attempts::to_endpoint))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::replay))
+        .routes(routes!(dead_letters::discard))
+        .routes(routes!(catalog_file::export))
+        .routes(import)
+        .routes(routes!(event_types::list, event_types::create))
+        .routes(routes!(event_types::get, event_types::put, event_types::patch, event_types::delete))
+        .routes(routes!(destinations::of_endpoint))
+        .routes(routes!(stats::of_endpoint))
+        .routes(routes!(stats::of_endpoint_by_hour))
+        .routes(routes!(stats::of_app))
+        .routes(routes!(tasks::recover))
+        .routes(routes!(tasks::replay_missing))
+        .routes(routes!(trial::send_example))
+        .routes(routes!(trial::saved))
+        .routes(routes!(trial::unsaved))
+        .routes(routes!(attempts::of_app))
+        .routes(routes!(attempts::get))
+        .routes(routes!(attempts::expunge))
+        .routes(routes!(messages::expunge))
+        .routes(routes!(destinations::of_message))
+        .routes(routes!(runs::resend))
+        .routes(routes!(auth::portal))
+        .routes(routes!(auth::logout))
+        .routes(routes!(tasks::get))
+        .routes(routes!(activity::stream))
+        .routes(routes!(system::get))
+        .routes(routes!(system::rejected))
+        .routes(routes!(system::retry))
+        .routes(routes!(system::discard))
+}
+
+/// Every operation, served by `api`.
 pub fn routes(api: Arc<Api>) -> Router {
-    let endpoint = "/api/v1/app/{app}/endpoint/{endpoint}";
-    Router::new()
-        .route("/api/v1/app", get(apps::list).post(apps::create))
-        .route("/api/v1/app/{app}", get(apps::get).put(apps::put).patch(apps::patch).delete(apps::delete))
-        .route("/api/v1/app/{app}/endpoint", get(endpoints::list).post(endpoints::create))
-        .route(endpoint, get(endpoints::get).put(endpoints::put).patch(endpoints::patch).delete(endpoints::delete))
-        .route(&format!("{endpoint}/headers"), get(headers::get).put(headers::put).patch(headers::patch))
-        .route(&format!("{endpoint}/secret"), get(secrets::get))
-        .route(&format!("{endpoint}/secret/rotate"), post(secrets::rotate))
-        .route("/api/v1/app/{app}/msg", get(messages::list))
-        .route("/api/v1/app/{app}/msg/{message}", get(messages::get))
-        .route("/api/v1/app/{app}/attempt/msg/{message}", get(attempts::of_message))
-        .route("/api/v1/app/{app}/attempt/endpoint/{endpoint}", get(attempts::to_endpoint))
-        .route("/api/v1/app/{app}/dead-letter", get(dead_letters::list))
-        .route("/api/v1/app/{app}/dead-letter/replay", post(dead_letters::replay))
-        .route("/api/v1/app/{app}/dead-letter/discard", post(dead_letters::discard))
-        .route("/api/v1/event-type/export", get(catalog_file::export))
-        .route("/api/v1/event-type/import", post(catalog_file::import).layer(DefaultBodyLimit::max(CATALOG_BYTES)))
-        .route("/api/v1/event-type", get(event_types::list).post(event_types::create))
-        .route(
-            "/api/v1/event-type/{name}",
-            get(event_types::get).put(event_types::put).patch(event_types::patch).delete(event_types::delete),
-        )
-        .route(&format!("{endpoint}/msg"), get(destinations::of_endpoint))
-        .route(&format!("{endpoint}/stats"), get(stats::of_endpoint))
-        .route(&format!("{endpoint}/stats/hourly"), get(stats::of_endpoint_by_hour))
-        .route("/api/v1/stats", get(stats::of_app))
-        .route(&format!("{endpoint}/recover"), post(tasks::recover))
-        .route(&format!("{endpoint}/replay-missing"), post(tasks::replay_missing))
-        .route(&format!("{endpoint}/send-example"), post(trial::send_example))
-        .route(&format!("{endpoint}/test"), post(trial::saved))
-        .route("/api/v1/app/{app}/endpoint/test", post(trial::unsaved))
-        .route("/api/v1/app/{app}/attempt", get(attempts::of_app))
-        .route("/api/v1/app/{app}/msg/{message}/attempt/{attempt}", get(attempts::get))
-        .route("/api/v1/app/{app}/msg/{message}/attempt/{attempt}/content", delete(attempts::expunge))
-        .route("/api/v1/app/{app}/msg/{message}/content", delete(messages::expunge))
-        .route("/api/v1/app/{app}/msg/{message}/endpoint", get(destinations::of_message))
-        .route("/api/v1/app/{app}/msg/{message}/endpoint/{endpoint}/resend", post(runs::resend))
-        .route("/api/v1/auth/app-portal-access/{app}", post(auth::portal))
-        .route("/api/v1/auth/logout", post(auth::logout))
-        .route("/api/v1/task/{task}", get(tasks::get))
-        .route("/api/v1/activity", get(activity::stream))
-        .route("/api/v1/system", get(system::get))
-        .route("/api/v1/rejected", get(system::rejected))
-        .route("/api/v1/rejected/retry", post(system::retry))
-        .route("/api/v1/rejected/discard", post(system::discard))
-        .layer(from_fn(name_ignored))
-        .with_state(api)
+    operations().layer(from_fn(name_ignored)).with_state(api).into()
 }
 
 impl Api {

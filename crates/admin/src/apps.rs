@@ -8,12 +8,15 @@ use bytes::Bytes;
 use hookyard_core::grant::Grant;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::port::{Expect, Written};
-use hookyard_core::{AppId, AppRef, Application, Uid};
+use hookyard_core::{AppId, AppRef, Application, Timestamp, Uid};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{AppPath, Errors, OrderedPage};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, WRITE_TRIES, fail, no_app, object};
+use crate::bodies::{AppIn, AppPatch};
 use crate::fields::{self, Fields, Mode};
 use crate::page::{PageOut, PageQuery};
 
@@ -21,9 +24,10 @@ use crate::page::{PageOut, PageQuery};
 const NAME_BYTES: usize = 1024;
 
 /// An application as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppOut {
+    #[schema(value_type = String)]
     id: AppId,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<String>,
@@ -36,12 +40,23 @@ pub struct AppOut {
     updated_at: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct CreateQuery {
+    /// Answer with the application that has this uid, if there is one.
     #[serde(default)]
     get_if_exists: bool,
 }
 
+/// Lists applications.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app",
+    operation_id = "list_applications",
+    tag = "Application",
+    params(OrderedPage),
+    responses((status = 200, description = "A page of applications", body = PageOut<AppOut>), Errors),
+)]
 pub async fn list(api: State, caller: Caller, Query(query): Query<PageQuery>) -> Result<Json<PageOut<AppOut>>, Problem> {
     require_admin(&caller)?;
     let listing = query.read_ordered(true, AppId::from_bytes([0; ID_BYTES]))?;
@@ -49,6 +64,16 @@ pub async fn list(api: State, caller: Caller, Query(query): Query<PageQuery>) ->
     Ok(Json(PageOut::ordered(page, listing.is_ascending, |app| app.id, show)))
 }
 
+/// Creates an application.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app",
+    operation_id = "create_application",
+    tag = "Application",
+    params(CreateQuery),
+    request_body = AppIn,
+    responses((status = 201, description = "Created", body = AppOut), (status = 200, description = "It was there, and `get_if_exists` was set", body = AppOut), Errors),
+)]
 pub async fn create(
     api: State,
     caller: Caller,
@@ -71,11 +96,30 @@ pub async fn create(
     }
 }
 
+/// Shows an application.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}",
+    operation_id = "get_application",
+    tag = "Application",
+    params(AppPath),
+    responses((status = 200, description = "The application", body = AppOut), Errors),
+)]
 pub async fn get(api: State, caller: Caller, Path(app): Path<String>) -> Result<Json<AppOut>, Problem> {
     let id = api.app(&caller, &app).await?;
     Ok(Json(show(api.existing_app(id).await?)))
 }
 
+/// Replaces an application, or creates one under its uid.
+#[utoipa::path(
+    put,
+    path = "/api/v1/app/{app}",
+    operation_id = "put_application",
+    tag = "Application",
+    params(AppPath),
+    request_body = AppIn,
+    responses((status = 200, description = "Replaced", body = AppOut), (status = 201, description = "Created under the uid in the path", body = AppOut), Errors),
+)]
 pub async fn put(
     api: State,
     caller: Caller,
@@ -98,12 +142,31 @@ pub async fn put(
     }
 }
 
+/// Changes what is given of an application.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/app/{app}",
+    operation_id = "patch_application",
+    tag = "Application",
+    params(AppPath),
+    request_body = AppPatch,
+    responses((status = 200, description = "Changed", body = AppOut), Errors),
+)]
 pub async fn patch(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<AppOut>, Problem> {
     require_admin(&caller)?;
     let id = api.app(&caller, &app).await?;
     api.change_app(id, &body, Mode::Partial, None).await
 }
 
+/// Deletes an application with everything it owns.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/app/{app}",
+    operation_id = "delete_application",
+    tag = "Application",
+    params(AppPath),
+    responses((status = 204, description = "Deleted"), Errors),
+)]
 pub async fn delete(api: State, caller: Caller, Path(app): Path<String>) -> Result<StatusCode, Problem> {
     require_admin(&caller)?;
     let id = api.app(&caller, &app).await?;
@@ -122,17 +185,7 @@ pub async fn delete(api: State, caller: Caller, Path(app): Path<String>) -> Resu
 impl Api {
     pub(crate) fn blank_app(&self) -> Application {
         let now = self.seams.clock.now();
-        Application {
-            id: AppId::new(now, &*self.seams.entropy),
-            uid: None,
-            name: String::new(),
-            disabled: false,
-            throttle_rate: None,
-            metadata: BTreeMap::new(),
-            created_at: now,
-            updated_at: now,
-            revision: 0,
-        }
+        blank(AppId::new(now, &*self.seams.entropy), now)
     }
 
     async fn existing_app(&self, id: AppId) -> Result<Application, Problem> {
@@ -192,4 +245,29 @@ fn show(app: Application) -> AppOut {
 
 pub fn require_admin(grant: &Grant) -> Result<(), Problem> {
     if grant.is_admin() { Ok(()) } else { Err(Problem::forbidden()) }
+}
+
+/// An application of which nothing is said yet.
+fn blank(id: AppId, now: Timestamp) -> Application {
+    Application {
+        id,
+        uid: None,
+        name: String::new(),
+        disabled: false,
+        throttle_rate: None,
+        metadata: BTreeMap::new(),
+        created_at: now,
+        updated_at: now,
+        revision: 0,
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// Any application.
+    pub fn blank() -> Application {
+        super::blank(AppId::from_bytes([1; ID_BYTES]), Timestamp::default())
+    }
 }

@@ -5,8 +5,10 @@ use axum::extract::{Path, Query, RawQuery};
 use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor};
 use hookyard_core::{AppId, AttemptClass, AttemptId, EndpointId, MessageId, Outcome, Trigger};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{AppPath, AttemptPath, EndpointPath, Errors, EventTypesQuery, MessagePath};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, fail};
 use crate::messages::message_id;
@@ -14,11 +16,14 @@ use crate::page::{PageOut, PageQuery, moment};
 use crate::query::{channel, event_types};
 
 /// An attempt as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptOut {
+    #[schema(value_type = String)]
     id: AttemptId,
+    #[schema(value_type = String)]
     msg_id: MessageId,
+    #[schema(value_type = String)]
     endpoint_id: EndpointId,
     url: String,
     status: u8,
@@ -48,17 +53,39 @@ pub struct AttemptOut {
 }
 
 /// The filters; `event_types` may come several times and is read from the raw query.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct FilterQuery {
+    /// 0 for successes, 2 for failures.
+    #[param(minimum = 0, maximum = 2)]
     status: Option<u8>,
+    /// Only of events on this channel.
+    #[param(pattern = "^[A-Za-z0-9._-]{1,128}$")]
     channel: Option<String>,
+    /// Only responses of this class of status: 100, 200 and so on; 0 means any.
+    #[param(minimum = 0, maximum = 500, multiple_of = 100)]
     status_code_class: Option<u16>,
+    /// Only of this endpoint, by id or uid.
     endpoint_id: Option<String>,
+    /// Due before this moment.
+    #[param(format = DateTime)]
     before: Option<String>,
+    /// Due after this moment.
+    #[param(format = DateTime)]
     after: Option<String>,
+    /// Whether payloads and responses are wanted.
     with_content: Option<bool>,
 }
 
+/// Lists the attempts of a message, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/attempt/msg/{message}",
+    operation_id = "list_attempts_of_message",
+    tag = "Message attempt",
+    params(MessagePath, PageQuery, FilterQuery, EventTypesQuery),
+    responses((status = 200, description = "A page of attempts", body = PageOut<AttemptOut>), Errors),
+)]
 pub async fn of_message(
     api: State,
     caller: Caller,
@@ -72,6 +99,15 @@ pub async fn of_message(
     api.attempts(app, AttemptsOf::Message(message), &page, query, raw).await
 }
 
+/// Lists every attempt of an application, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/attempt",
+    operation_id = "list_attempts",
+    tag = "Message attempt",
+    params(AppPath, PageQuery, FilterQuery, EventTypesQuery),
+    responses((status = 200, description = "A page of attempts", body = PageOut<AttemptOut>), Errors),
+)]
 pub async fn of_app(
     api: State,
     caller: Caller,
@@ -84,6 +120,15 @@ pub async fn of_app(
     api.attempts(app, AttemptsOf::App, &page, query, raw).await
 }
 
+/// Shows an attempt.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/msg/{message}/attempt/{attempt}",
+    operation_id = "get_attempt",
+    tag = "Message attempt",
+    params(AttemptPath),
+    responses((status = 200, description = "The attempt", body = AttemptOut), Errors),
+)]
 pub async fn get(
     api: State,
     caller: Caller,
@@ -96,6 +141,15 @@ pub async fn get(
     Ok(Json(show(&found.ok_or_else(none)?, true)))
 }
 
+/// Lists the attempts to an endpoint, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/attempt/endpoint/{endpoint}",
+    operation_id = "list_attempts_to_endpoint",
+    tag = "Message attempt",
+    params(EndpointPath, PageQuery, FilterQuery, EventTypesQuery),
+    responses((status = 200, description = "A page of attempts", body = PageOut<AttemptOut>), Errors),
+)]
 pub async fn to_endpoint(
     api: State,
     caller: Caller,
@@ -110,6 +164,14 @@ pub async fn to_endpoint(
 }
 
 /// Makes the response to an attempt forgotten.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/app/{app}/msg/{message}/attempt/{attempt}/content",
+    operation_id = "expunge_attempt",
+    tag = "Message attempt",
+    params(AttemptPath),
+    responses((status = 204, description = "Forgotten"), Errors),
+)]
 pub async fn expunge(
     api: State,
     caller: Caller,

@@ -9,11 +9,14 @@ use hookyard_core::grant::Scope;
 use hookyard_core::port::{Expect, Written};
 use hookyard_core::{AppId, AppRef, Fault};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{AppPath, Errors};
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::{Api, Caller, State, fail, no_app, object};
 use crate::apps::{read, require_admin};
+use crate::bodies::PortalIn;
 use crate::fields::{self, Fields, Mode};
 
 /// How long a portal's token is good: a working day, and then some.
@@ -32,12 +35,22 @@ pub trait Tokens: Send + Sync {
 }
 
 /// The way into an application's own portal.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct PortalOut {
     url: String,
     token: String,
 }
 
+/// Makes a link into an application's own portal, good for a day.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/app-portal-access/{app}",
+    operation_id = "app_portal_access",
+    tag = "Authentication",
+    params(AppPath),
+    request_body = Option<PortalIn>,
+    responses((status = 200, description = "The way in", body = PortalOut), Errors),
+)]
 pub async fn portal(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<PortalOut>, Problem> {
     require_admin(&caller)?;
     let mut fields = Fields::new(if body.is_empty() { serde_json::Map::new() } else { object(&body)? }, Mode::Whole);
@@ -59,6 +72,14 @@ pub async fn portal(api: State, caller: Caller, Path(app): Path<String>, body: B
     Ok(Json(PortalOut { url: format!("{}/#token={token}", api.seams.tokens.public_url()), token }))
 }
 
+/// Ends the token that this request is made with.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/logout",
+    operation_id = "logout",
+    tag = "Authentication",
+    responses((status = 204, description = "The token is good no longer"), Errors),
+)]
 pub async fn logout(api: State, caller: Caller) -> Result<StatusCode, Problem> {
     api.seams.revocations.revoke(&caller.token, caller.expires_at).await.map_err(|fault| fail(&fault))?;
     Ok(StatusCode::NO_CONTENT)

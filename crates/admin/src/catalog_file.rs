@@ -10,12 +10,15 @@ use hookyard_core::EventType;
 use hookyard_core::catalog::{CatalogEntry, CatalogFilter};
 use hookyard_core::journal::{Cursor, PageRequest};
 use hookyard_wire::problem::{Invalid, Problem};
+use hookyard_wire::reference::Errors;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, fail};
 use crate::apps::require_admin;
+use crate::bodies::EventTypeIn;
 use crate::event_types::{read, require_reader};
 use crate::fields::Fields;
 
@@ -25,36 +28,53 @@ const CHUNK: usize = 250;
 const ENTRIES_MOST: usize = 5_000;
 
 /// A file of event types. Fields are those of the API; what is left out has its default.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CatalogFile {
+    #[schema(value_type = Vec<EventTypeIn>)]
     event_types: Vec<Map<String, Value>>,
 }
 
 /// How to export.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ExportQuery {
+    /// `json` or `yaml`.
+    #[param(pattern = "^(json|yaml)$")]
     format: Option<String>,
 }
 
 /// How to import.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "snake_case")]
 pub struct ImportQuery {
+    /// Only say what would be done.
     #[serde(default)]
     dry_run: bool,
 }
 
 /// What an import did, or would do.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Imported {
+    #[schema(value_type = Vec<String>)]
     created: Vec<EventType>,
+    #[schema(value_type = Vec<String>)]
     updated: Vec<EventType>,
     unchanged: usize,
     dry_run: bool,
 }
 
+/// Exports the catalog as one file.
+#[utoipa::path(
+    get,
+    path = "/api/v1/event-type/export",
+    operation_id = "export_event_types",
+    tag = "Event type",
+    params(ExportQuery),
+    responses((status = 200, description = "The catalog", content((CatalogFile = "application/json"), (CatalogFile = "application/yaml"))), Errors),
+)]
 pub async fn export(api: State, caller: Caller, Query(query): Query<ExportQuery>) -> Result<Response, Problem> {
     require_reader(&caller)?;
     let as_yaml = match query.format.as_deref() {
@@ -88,6 +108,15 @@ pub async fn export(api: State, caller: Caller, Query(query): Query<ExportQuery>
 
 /// Creates and changes event types as the file says; types it does not name stay as they are. Nothing is changed when anything in it
 /// is wrong.
+#[utoipa::path(
+    post,
+    path = "/api/v1/event-type/import",
+    operation_id = "import_event_types",
+    tag = "Event type",
+    params(ImportQuery),
+    request_body(content((CatalogFile = "application/json"), (CatalogFile = "application/yaml"))),
+    responses((status = 200, description = "What was done, or would be", body = Imported), Errors),
+)]
 pub async fn import(
     api: State,
     caller: Caller,

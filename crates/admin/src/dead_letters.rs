@@ -9,9 +9,12 @@ use hookyard_core::{
     AppId, DeadLetter, DeadLetterFilter, DeadLetterId, DeadReason, DiscardReason, EndpointId, Fault, MessageId, Outcome, TaskId,
 };
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{AppPath, Errors};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, fail, object};
+use crate::bodies::SelectionIn;
 use crate::fields::{Fields, boolean, list as list_of};
 use crate::page::{PageOut, PageQuery, moment};
 
@@ -21,11 +24,14 @@ const IDS_MOST: usize = 250;
 const COUNTED_AT_ONCE: usize = 5_000;
 
 /// A dead letter as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetterOut {
+    #[schema(value_type = String)]
     id: DeadLetterId,
+    #[schema(value_type = String)]
     msg_id: MessageId,
+    #[schema(value_type = String)]
     endpoint_id: EndpointId,
     event_type: String,
     reason: &'static str,
@@ -37,12 +43,22 @@ pub struct DeadLetterOut {
 }
 
 /// The filters.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct FilterQuery {
+    /// Only of this endpoint, by id or uid.
     endpoint_id: Option<String>,
+    /// Only of this kind of event.
+    #[param(pattern = "^[A-Za-z0-9._-]{1,256}$")]
     event_type: Option<String>,
+    /// Only for this reason.
+    #[param(pattern = "^(attempts_exhausted|gone|blocked|endpoint_inactive|endpoint_unavailable|expired|aborted)$")]
     reason: Option<String>,
+    /// That died before this moment.
+    #[param(format = DateTime)]
     before: Option<String>,
+    /// That died after this moment.
+    #[param(format = DateTime)]
     after: Option<String>,
 }
 
@@ -65,15 +81,25 @@ impl From<FilterBody> for FilterQuery {
 }
 
 /// What came of a replay or a discard.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Handled {
     /// Dead letters that were replayed or discarded, or would be; of a task, those it found when it was begun.
     count: usize,
     /// The task that does it, where they were named by a filter.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     task: Option<TaskId>,
 }
 
+/// Lists the dead letters of an application, those that died last first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/dead-letter",
+    operation_id = "list_dead_letters",
+    tag = "Dead letter",
+    params(AppPath, PageQuery, FilterQuery),
+    responses((status = 200, description = "A page of dead letters", body = PageOut<DeadLetterOut>), Errors),
+)]
 pub async fn list(
     api: State,
     caller: Caller,
@@ -93,6 +119,16 @@ pub async fn list(
     Ok(Json(PageOut::filtered(found, |letter| letter.id, DeadLetterId::from_bytes, back, |letter| show(&letter))))
 }
 
+/// Sends dead letters again: named ones at once, those a filter names by a task.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/dead-letter/replay",
+    operation_id = "replay_dead_letters",
+    tag = "Dead letter",
+    params(AppPath),
+    request_body = SelectionIn,
+    responses((status = 200, description = "How many, and the task that does it", body = Handled), Errors),
+)]
 pub async fn replay(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<Handled>, Problem> {
     let app = api.app(&caller, &app).await?;
     let (selection, is_dry) = api.selection(app, &body).await?;
@@ -108,6 +144,16 @@ pub async fn replay(api: State, caller: Caller, Path(app): Path<String>, body: B
     }
 }
 
+/// Lets go of dead letters for good.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/dead-letter/discard",
+    operation_id = "discard_dead_letters",
+    tag = "Dead letter",
+    params(AppPath),
+    request_body = SelectionIn,
+    responses((status = 200, description = "How many, and the task that does it", body = Handled), Errors),
+)]
 pub async fn discard(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<Handled>, Problem> {
     let app = api.app(&caller, &app).await?;
     let (selection, is_dry) = api.selection(app, &body).await?;

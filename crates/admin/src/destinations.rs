@@ -9,8 +9,10 @@ use hookyard_core::journal::{AttemptFilter, AttemptsOf, Cursor, DeliveryState, P
 use hookyard_core::port::EndpointRef;
 use hookyard_core::{AppId, AttemptId, EndpointId, MessageId, Outcome, Timestamp};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{EndpointPath, Errors, EventTypesQuery, MessagePath};
 use hookyard_wire::shown::MessageOut;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, fail};
 use crate::endpoint_body::{EndpointOut, show as show_endpoint};
@@ -19,7 +21,7 @@ use crate::page::{PageOut, PageQuery, moment};
 use crate::query::{channel, event_types};
 
 /// How a delivery stands, as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct StandingOut {
     status: u8,
@@ -57,7 +59,7 @@ const fn number(standing: Standing) -> u8 {
 }
 
 /// An endpoint and how one message stands there.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct DestinationOut {
     #[serde(flatten)]
     endpoint: EndpointOut,
@@ -69,7 +71,7 @@ pub struct DestinationOut {
 const A_MOMENT: Duration = Duration::from_millis(1);
 
 /// A message and how it stands at one endpoint.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct AttemptedOut {
     #[serde(flatten)]
     message: MessageOut,
@@ -78,16 +80,34 @@ pub struct AttemptedOut {
 }
 
 /// The filters; `event_types` may come several times and is read from the raw query.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct FilterQuery {
+    /// Only of events on this channel.
+    #[param(pattern = "^[A-Za-z0-9._-]{1,128}$")]
     channel: Option<String>,
+    /// 0 success, 1 pending, 2 fail, 3 sending.
+    #[param(minimum = 0, maximum = 3)]
     status: Option<u8>,
+    /// Accepted before this moment.
+    #[param(format = DateTime)]
     before: Option<String>,
+    /// Accepted after this moment.
+    #[param(format = DateTime)]
     after: Option<String>,
+    /// Whether payloads and responses are wanted.
     with_content: Option<bool>,
 }
 
 /// The endpoints a message went to, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/msg/{message}/endpoint",
+    operation_id = "list_destinations",
+    tag = "Message attempt",
+    params(MessagePath, PageQuery),
+    responses((status = 200, description = "A page of endpoints", body = PageOut<DestinationOut>), Errors),
+)]
 pub async fn of_message(
     api: State,
     caller: Caller,
@@ -123,6 +143,14 @@ pub async fn of_message(
 }
 
 /// The messages an endpoint was tried with, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/msg",
+    operation_id = "list_attempted_messages",
+    tag = "Message attempt",
+    params(EndpointPath, PageQuery, FilterQuery, EventTypesQuery),
+    responses((status = 200, description = "A page of messages", body = PageOut<AttemptedOut>), Errors),
+)]
 pub async fn of_endpoint(
     api: State,
     caller: Caller,

@@ -11,6 +11,7 @@ use hookyard_wire::problem::Problem;
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
+use utoipa::ToSchema;
 
 use crate::apps::rate;
 use crate::fields::{self, Fields};
@@ -24,9 +25,10 @@ const MAX_AGE_MOST_S: u64 = 30 * 24 * 3600;
 const HIDDEN: &str = "****";
 
 /// An endpoint as the API shows it; nothing secret is in it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointOut {
+    #[schema(value_type = String)]
     id: EndpointId,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<String>,
@@ -42,6 +44,7 @@ pub struct EndpointOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     throttle_rate: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     body_format: Option<BodyFormat>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_schedule: Option<Vec<u64>>,
@@ -58,7 +61,7 @@ pub struct EndpointOut {
     updated_at: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ApiKeyOut {
     header: String,
     value: &'static str,

@@ -8,15 +8,26 @@ use bytes::Bytes;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::port::{EndpointRef, Expect, Written};
 use hookyard_core::signature::Secret;
-use hookyard_core::{AppId, Endpoint, EndpointId};
+use hookyard_core::{AppId, Endpoint, EndpointId, EndpointSecret, Timestamp};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{AppPath, EndpointPath, Errors, OrderedPage};
 use http::StatusCode;
 
 use crate::api::{Api, Caller, State, WRITE_TRIES, endpoint_ref, fail, no_app, no_endpoint, object};
+use crate::bodies::{EndpointIn, EndpointPatch, EndpointUpdate};
 use crate::endpoint_body::{self, EndpointOut, show};
 use crate::fields::{Fields, Mode};
 use crate::page::{PageOut, PageQuery};
 
+/// Lists the endpoints of an application.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/endpoint",
+    operation_id = "list_endpoints",
+    tag = "Endpoint",
+    params(AppPath, OrderedPage),
+    responses((status = 200, description = "A page of endpoints", body = PageOut<EndpointOut>), Errors),
+)]
 pub async fn list(
     api: State,
     caller: Caller,
@@ -29,6 +40,16 @@ pub async fn list(
     Ok(Json(PageOut::ordered(page, listing.is_ascending, |endpoint| endpoint.id, show)))
 }
 
+/// Creates an endpoint.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/endpoint",
+    operation_id = "create_endpoint",
+    tag = "Endpoint",
+    params(AppPath),
+    request_body = EndpointIn,
+    responses((status = 201, description = "Created", body = EndpointOut), Errors),
+)]
 pub async fn create(
     api: State,
     caller: Caller,
@@ -39,6 +60,15 @@ pub async fn create(
     api.create_endpoint(app, &body, None).await
 }
 
+/// Shows an endpoint.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}",
+    operation_id = "get_endpoint",
+    tag = "Endpoint",
+    params(EndpointPath),
+    responses((status = 200, description = "The endpoint", body = EndpointOut), Errors),
+)]
 pub async fn get(
     api: State,
     caller: Caller,
@@ -48,6 +78,16 @@ pub async fn get(
     Ok(Json(show(api.endpoint(app, &endpoint).await?)))
 }
 
+/// Replaces an endpoint, or creates one under its uid. Fields beyond those of the compatible API keep their value when they are left out.
+#[utoipa::path(
+    put,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}",
+    operation_id = "put_endpoint",
+    tag = "Endpoint",
+    params(EndpointPath),
+    request_body = EndpointUpdate,
+    responses((status = 200, description = "Replaced", body = EndpointOut), (status = 201, description = "Created under the uid in the path", body = EndpointOut), Errors),
+)]
 pub async fn put(
     api: State,
     caller: Caller,
@@ -78,6 +118,16 @@ pub async fn put(
     }
 }
 
+/// Changes what is given of an endpoint.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}",
+    operation_id = "patch_endpoint",
+    tag = "Endpoint",
+    params(EndpointPath),
+    request_body = EndpointPatch,
+    responses((status = 200, description = "Changed", body = EndpointOut), Errors),
+)]
 pub async fn patch(
     api: State,
     caller: Caller,
@@ -92,6 +142,15 @@ pub async fn patch(
     Ok(Json(show(changed.await?)))
 }
 
+/// Deletes an endpoint. What is on its way to it is discarded.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}",
+    operation_id = "delete_endpoint",
+    tag = "Endpoint",
+    params(EndpointPath),
+    responses((status = 204, description = "Deleted"), Errors),
+)]
 pub async fn delete(api: State, caller: Caller, Path((app, endpoint)): Path<(String, String)>) -> Result<StatusCode, Problem> {
     let app = api.app(&caller, &app).await?;
     let id = api.endpoint(app, &endpoint).await?.id;
@@ -125,29 +184,7 @@ impl Api {
         let (now, entropy) = (self.seams.clock.now(), &*self.seams.entropy);
         let generate = |ed25519| if ed25519 { Secret::generate_ed25519(entropy) } else { Secret::generate(entropy) };
         let secret = endpoint_body::read_secret(&mut fields, generate);
-        let mut endpoint = Endpoint {
-            id: EndpointId::new(now, entropy),
-            app,
-            uid: None,
-            url: String::new(),
-            name: String::new(),
-            description: String::new(),
-            event_types: Vec::new(),
-            channels: Vec::new(),
-            disabled: false,
-            headers: BTreeMap::new(),
-            api_key: None,
-            secrets: vec![secret],
-            body_format: None,
-            retry_schedule: None,
-            timeout: None,
-            max_age: None,
-            throttle_rate: None,
-            metadata: BTreeMap::new(),
-            created_at: now,
-            updated_at: now,
-            revision: 0,
-        };
+        let mut endpoint = blank(EndpointId::new(now, entropy), app, secret, now);
         endpoint_body::read(&mut endpoint, fields, &self.seams.allow)?;
         endpoint.uid = endpoint.uid.or(uid);
         Ok(endpoint)
@@ -179,4 +216,42 @@ impl Api {
 
 fn uid_taken() -> Problem {
     Problem::conflict("an endpoint with this uid already exists")
+}
+
+/// An endpoint of which nothing is said yet.
+fn blank(id: EndpointId, app: AppId, secret: EndpointSecret, now: Timestamp) -> Endpoint {
+    Endpoint {
+        id,
+        app,
+        uid: None,
+        url: String::new(),
+        name: String::new(),
+        description: String::new(),
+        event_types: Vec::new(),
+        channels: Vec::new(),
+        disabled: false,
+        headers: BTreeMap::new(),
+        api_key: None,
+        secrets: vec![secret],
+        body_format: None,
+        retry_schedule: None,
+        timeout: None,
+        max_age: None,
+        throttle_rate: None,
+        metadata: BTreeMap::new(),
+        created_at: now,
+        updated_at: now,
+        revision: 0,
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// Any endpoint.
+    pub fn blank() -> Endpoint {
+        let secret = EndpointSecret { secret: Secret::hmac(vec![7; 24]).expect("a secret"), expires_at: None };
+        super::blank(EndpointId::from_bytes([1; ID_BYTES]), AppId::from_bytes([2; ID_BYTES]), secret, Timestamp::default())
+    }
 }

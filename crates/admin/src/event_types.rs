@@ -11,12 +11,15 @@ use hookyard_core::port::{Expect, Written};
 use hookyard_core::schema::Schema;
 use hookyard_core::{EventType, Timestamp};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{Errors, EventTypePath, OrderedPage};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, WRITE_TRIES, fail, object};
 use crate::apps::require_admin;
+use crate::bodies::{EventTypeIn, EventTypePatch, EventTypeUpdate};
 use crate::fields::{self, Fields, Mode};
 use crate::page::{PageOut, PageQuery};
 
@@ -28,9 +31,10 @@ const DOCUMENTS_BYTES: usize = 256 * 1024;
 const FLAG_BYTES: usize = 256;
 
 /// An event type as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventTypeOut {
+    #[schema(value_type = String)]
     name: EventType,
     description: String,
     archived: bool,
@@ -43,6 +47,7 @@ pub struct EventTypeOut {
     group_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sample: Option<Value>,
+    #[schema(value_type = String)]
     validation: Validation,
     discovered: bool,
     created_at: String,
@@ -50,21 +55,35 @@ pub struct EventTypeOut {
 }
 
 /// What to list.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ListQuery {
+    /// Archived ones too.
     #[serde(default)]
     include_archived: bool,
+    /// With schemas and samples.
     #[serde(default)]
     with_content: bool,
 }
 
 /// How to delete.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct DeleteQuery {
+    /// Remove it instead of archiving it.
     #[serde(default)]
     expunge: bool,
 }
 
+/// Lists the event catalog.
+#[utoipa::path(
+    get,
+    path = "/api/v1/event-type",
+    operation_id = "list_event_types",
+    tag = "Event type",
+    params(OrderedPage, ListQuery),
+    responses((status = 200, description = "A page of event types", body = PageOut<EventTypeOut>), Errors),
+)]
 pub async fn list(
     api: State,
     caller: Caller,
@@ -80,6 +99,15 @@ pub async fn list(
     Ok(Json(PageOut::ordered(found, listing.is_ascending, |entry| entry.name.clone(), show)))
 }
 
+/// Describes an event type.
+#[utoipa::path(
+    post,
+    path = "/api/v1/event-type",
+    operation_id = "create_event_type",
+    tag = "Event type",
+    request_body = EventTypeIn,
+    responses((status = 201, description = "Created", body = EventTypeOut), Errors),
+)]
 pub async fn create(api: State, caller: Caller, body: Bytes) -> Result<(StatusCode, Json<EventTypeOut>), Problem> {
     require_admin(&caller)?;
     let now = api.seams.clock.now();
@@ -102,6 +130,15 @@ pub async fn create(api: State, caller: Caller, body: Bytes) -> Result<(StatusCo
     }
 }
 
+/// Shows an event type.
+#[utoipa::path(
+    get,
+    path = "/api/v1/event-type/{name}",
+    operation_id = "get_event_type",
+    tag = "Event type",
+    params(EventTypePath),
+    responses((status = 200, description = "The event type", body = EventTypeOut), Errors),
+)]
 pub async fn get(api: State, caller: Caller, Path(name): Path<String>) -> Result<Json<EventTypeOut>, Problem> {
     require_reader(&caller)?;
     let entry = api.entry(&named(&name)?).await?.ok_or_else(no_event_type)?;
@@ -111,6 +148,16 @@ pub async fn get(api: State, caller: Caller, Path(name): Path<String>) -> Result
     Ok(Json(show(entry, true)))
 }
 
+/// Replaces an event type, or describes a new one.
+#[utoipa::path(
+    put,
+    path = "/api/v1/event-type/{name}",
+    operation_id = "put_event_type",
+    tag = "Event type",
+    params(EventTypePath),
+    request_body = EventTypeUpdate,
+    responses((status = 200, description = "Replaced", body = EventTypeOut), (status = 201, description = "Created", body = EventTypeOut), Errors),
+)]
 pub async fn put(
     api: State,
     caller: Caller,
@@ -124,6 +171,16 @@ pub async fn put(
     Ok((if was_there { StatusCode::OK } else { StatusCode::CREATED }, Json(show(changed, true))))
 }
 
+/// Changes what is given of an event type.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/event-type/{name}",
+    operation_id = "patch_event_type",
+    tag = "Event type",
+    params(EventTypePath),
+    request_body = EventTypePatch,
+    responses((status = 200, description = "Changed", body = EventTypeOut), Errors),
+)]
 pub async fn patch(api: State, caller: Caller, Path(name): Path<String>, body: Bytes) -> Result<Json<EventTypeOut>, Problem> {
     require_admin(&caller)?;
     let name = named(&name)?;
@@ -131,6 +188,15 @@ pub async fn patch(api: State, caller: Caller, Path(name): Path<String>, body: B
     Ok(Json(show(changed, true)))
 }
 
+/// Archives an event type; with `expunge`, removes it.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/event-type/{name}",
+    operation_id = "delete_event_type",
+    tag = "Event type",
+    params(EventTypePath, DeleteQuery),
+    responses((status = 204, description = "Archived or removed"), Errors),
+)]
 pub async fn delete(
     api: State,
     caller: Caller,

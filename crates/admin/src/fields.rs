@@ -74,9 +74,16 @@ impl Fields {
         self.invalid.push(Invalid { loc, msg: msg.into(), r#type: "value_error".to_owned() });
     }
 
+    /// Takes a field out of the body.
+    fn take(&mut self, field: &str) -> Option<Value> {
+        #[cfg(test)]
+        tests::ASKED.with_borrow_mut(|asked| asked.insert(field.to_owned()));
+        self.body.remove(field)
+    }
+
     /// Reads `field` into `target`. Null and, in a whole body, absence mean the default.
     pub fn read<T: Default>(&mut self, field: &str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
-        match self.body.remove(field) {
+        match self.take(field) {
             None if self.mode == Mode::Partial => {}
             None | Some(Value::Null) => *target = T::default(),
             Some(value) => self.parse(field, &value, target, parse),
@@ -85,7 +92,7 @@ impl Fields {
 
     /// Reads `field` into `target`; absence leaves it as it is in every mode. For fields the compatible API's clients do not know.
     pub fn read_if_present<T: Default>(&mut self, field: &str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
-        match self.body.remove(field) {
+        match self.take(field) {
             None => {}
             Some(Value::Null) => *target = T::default(),
             Some(value) => self.parse(field, &value, target, parse),
@@ -94,7 +101,7 @@ impl Fields {
 
     /// Reads `field`, which a whole body must have.
     pub fn require<T>(&mut self, field: &str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
-        match self.body.remove(field) {
+        match self.take(field) {
             None if self.mode == Mode::Partial => {}
             None | Some(Value::Null) => {
                 let loc = vec!["body".to_owned(), field.to_owned()];
@@ -198,4 +205,53 @@ pub fn metadata(value: &Value) -> Result<BTreeMap<String, String>, String> {
         return Err(format!("must not be more than {} bytes in all", limits::METADATA_BYTES));
     }
     Ok(notes)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    thread_local! {
+        /// Every field that was read by this thread.
+        pub static ASKED: RefCell<BTreeSet<String>> = RefCell::default();
+    }
+
+    /// The fields that `read` reads.
+    fn asked(read: impl FnOnce(Fields)) -> BTreeSet<String> {
+        ASKED.take();
+        read(Fields::new(Map::new(), Mode::Partial));
+        ASKED.take()
+    }
+
+    #[test]
+    fn bodies_hold_what_the_reference_says_and_nothing_else() {
+        use hookyard_core::Timestamp;
+        use hookyard_core::catalog::CatalogEntry;
+        use hookyard_core::signature::Secret;
+
+        use crate::endpoint_body::{read, read_secret};
+
+        let description = serde_json::to_value(crate::operations().into_openapi()).expect("a description");
+        let described = |name: &str| -> BTreeSet<String> {
+            let properties = description["components"]["schemas"][name]["properties"].as_object();
+            properties.unwrap_or_else(|| panic!("there is no {name}")).keys().cloned().collect()
+        };
+        let with = |names: BTreeSet<String>, more: &[&str]| -> BTreeSet<String> {
+            names.into_iter().chain(more.iter().map(|name| (*name).to_owned())).collect()
+        };
+        let app = asked(|fields| drop(crate::apps::read(&mut crate::apps::tests::blank(), fields)));
+        assert_eq!([described("AppIn"), described("AppPatch")], [app.clone(), app]);
+        let allow = hookyard_core::address::AllowList::default();
+        let endpoint = asked(|fields| drop(read(&mut crate::endpoints::tests::blank(), fields, &allow)));
+        assert_eq!([described("EndpointUpdate"), described("EndpointPatch")], [endpoint.clone(), endpoint.clone()]);
+        let secret = asked(|mut fields| drop(read_secret(&mut fields, |_| Secret::hmac(vec![7; 24]).expect("a secret"))));
+        let secret: Vec<&str> = secret.iter().map(String::as_str).collect();
+        let new = with(endpoint, &secret);
+        assert_eq!(described("EndpointIn"), new);
+        assert_eq!(described("UnsavedTestIn"), with(new, &["testEventType"]));
+        let mut entry = CatalogEntry::new("a".parse().expect("a type"), Timestamp::default());
+        let entry = asked(|fields| drop(crate::event_types::read(&mut entry, fields)));
+        assert_eq!([described("EventTypeUpdate"), described("EventTypePatch")], [entry.clone(), entry.clone()]);
+        assert_eq!(described("EventTypeIn"), with(entry, &["name"]));
+    }
 }

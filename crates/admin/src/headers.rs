@@ -7,11 +7,14 @@ use axum::extract::Path;
 use bytes::Bytes;
 use hookyard_core::{Endpoint, limits};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{EndpointPath, Errors};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::api::{Caller, State, object};
+use crate::bodies::{HeadersIn, HeadersPatch};
 use crate::fields::{self, Fields, Mode};
 
 /// Headers an endpoint may not set: those of the connection (RFC 9110 §7.6.1), of the message, and ours.
@@ -35,12 +38,21 @@ const FORBIDDEN_PREFIXES: [&str; 3] = ["webhook-", "svix-", "proxy-"];
 const SENSITIVE: [&str; 6] = ["authorization", "cookie", "key", "secret", "token", "password"];
 
 /// Headers as the API shows them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct HeadersOut {
     headers: BTreeMap<String, String>,
     sensitive: Vec<String>,
 }
 
+/// Shows the custom headers of an endpoint; of sensitive ones only the names.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/headers",
+    operation_id = "get_endpoint_headers",
+    tag = "Endpoint",
+    params(EndpointPath),
+    responses((status = 200, description = "The headers", body = HeadersOut), Errors),
+)]
 pub async fn get(api: State, caller: Caller, Path((app, endpoint)): Path<(String, String)>) -> Result<Json<HeadersOut>, Problem> {
     let app = api.app(&caller, &app).await?;
     let endpoint = api.endpoint(app, &endpoint).await?;
@@ -49,6 +61,16 @@ pub async fn get(api: State, caller: Caller, Path((app, endpoint)): Path<(String
     Ok(Json(HeadersOut { headers, sensitive: sensitive.into_keys().collect() }))
 }
 
+/// Replaces the custom headers of an endpoint.
+#[utoipa::path(
+    put,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/headers",
+    operation_id = "put_endpoint_headers",
+    tag = "Endpoint",
+    params(EndpointPath),
+    request_body = HeadersIn,
+    responses((status = 204, description = "Replaced"), Errors),
+)]
 pub async fn put(
     api: State,
     caller: Caller,
@@ -66,6 +88,15 @@ pub async fn put(
 }
 
 /// A null removes a header; what is left out stays.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/headers",
+    operation_id = "patch_endpoint_headers",
+    tag = "Endpoint",
+    params(EndpointPath),
+    request_body = HeadersPatch,
+    responses((status = 204, description = "Changed"), Errors),
+)]
 pub async fn patch(
     api: State,
     caller: Caller,

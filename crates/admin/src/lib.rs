@@ -5,6 +5,7 @@ mod api;
 mod apps;
 mod attempts;
 mod auth;
+mod bodies;
 mod catalog_file;
 mod dead_letters;
 mod destinations;
@@ -23,7 +24,7 @@ mod system;
 mod tasks;
 mod trial;
 
-pub use api::{Api, Seams, Style, routes};
+pub use api::{Api, Seams, Style, operations, routes};
 pub use auth::Tokens;
 pub use system::{Mode, System};
 pub use tasks::work;

@@ -5,29 +5,50 @@ use axum::extract::{Path, Query, RawQuery};
 use hookyard_core::MessageId;
 use hookyard_core::journal::{Cursor, MessageFilter};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{AppPath, Errors, EventTypesQuery, MessagePath};
 use hookyard_wire::shown::MessageOut;
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::api::{Caller, State, fail};
 use crate::page::{PageOut, PageQuery, moment};
 use crate::query::{channel, event_types};
 
 /// The filters; `event_types` may come several times and is read from the raw query.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct FilterQuery {
+    /// Only of events on this channel.
+    #[param(pattern = "^[A-Za-z0-9._-]{1,128}$")]
     channel: Option<String>,
+    /// Accepted before this moment.
+    #[param(format = DateTime)]
     before: Option<String>,
+    /// Accepted after this moment.
+    #[param(format = DateTime)]
     after: Option<String>,
+    /// Whether payloads and responses are wanted.
     with_content: Option<bool>,
 }
 
 /// Whether the payload is wanted.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ContentQuery {
+    /// Whether payloads and responses are wanted.
     with_content: Option<bool>,
 }
 
+/// Lists the messages of an application, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/msg",
+    operation_id = "list_messages",
+    tag = "Message",
+    params(AppPath, PageQuery, FilterQuery, EventTypesQuery),
+    responses((status = 200, description = "A page of messages", body = PageOut<MessageOut>), Errors),
+)]
 pub async fn list(
     api: State,
     caller: Caller,
@@ -54,6 +75,15 @@ pub async fn list(
     Ok(Json(PageOut::filtered(found, |record| record.message.id, MessageId::from_bytes, back, show)))
 }
 
+/// Shows a message.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/msg/{message}",
+    operation_id = "get_message",
+    tag = "Message",
+    params(MessagePath, ContentQuery),
+    responses((status = 200, description = "The message", body = MessageOut), Errors),
+)]
 pub async fn get(
     api: State,
     caller: Caller,
@@ -66,6 +96,14 @@ pub async fn get(
 }
 
 /// Makes a message's data forgotten; what is on its way arrives all the same.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/app/{app}/msg/{message}/content",
+    operation_id = "expunge_message",
+    tag = "Message",
+    params(MessagePath),
+    responses((status = 204, description = "Forgotten"), Errors),
+)]
 pub async fn expunge(api: State, caller: Caller, Path((app, message)): Path<(String, String)>) -> Result<StatusCode, Problem> {
     let app = api.app(&caller, &app).await?;
     let was_there = api.seams.log.expunge_message(app, message_id(&message)?).await.map_err(|fault| fail(&fault))?;

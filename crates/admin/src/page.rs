@@ -8,16 +8,22 @@ use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{Cursor, Page, PageRequest};
 use hookyard_wire::problem::Problem;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 /// Items on a page unless asked otherwise, and at most: the compatible API's numbers.
 const LIMIT: usize = 50;
 const LIMIT_MOST: usize = 250;
 
 /// The query of every list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PageQuery {
+    /// Items on the page; 50 unless given.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 250)]
     limit: Option<String>,
+    /// Where to go on: `iterator` or `prevIterator` of an earlier page.
     iterator: Option<String>,
+    #[param(ignore)]
     order: Option<String>,
 }
 
@@ -80,7 +86,7 @@ pub fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Probl
 }
 
 /// A page as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PageOut<T> {
     data: Vec<T>,

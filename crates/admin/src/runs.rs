@@ -8,6 +8,7 @@ use axum::extract::Path;
 use hookyard_core::journal::{Entry, MessageRecord, RunRecord};
 use hookyard_core::{AppId, DeadLetterId, Delivery, EndpointId, Fault, Message, MessageId, Timestamp, Trigger};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{DeliveryPath, Errors};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -17,6 +18,15 @@ use crate::messages::message_id;
 /// Replays of one dead letter within this are one.
 const REPLAY_WINDOW: Duration = Duration::from_secs(5 * 60);
 
+/// Sends a message to an endpoint once more; the attempt is not repeated.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/msg/{message}/endpoint/{endpoint}/resend",
+    operation_id = "resend_message",
+    tag = "Message attempt",
+    params(DeliveryPath),
+    responses((status = 202, description = "It is on its way", body = serde_json::Map<String, Value>), Errors),
+)]
 pub async fn resend(
     api: State,
     caller: Caller,

@@ -8,17 +8,29 @@ use bytes::Bytes;
 use hookyard_core::signature::Secret;
 use hookyard_core::{Endpoint, limits};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{EndpointPath, Errors};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::{Caller, State, object};
+use crate::bodies::RotateIn;
 use crate::fields::{self, Fields, Mode};
 
 /// What the receiver verifies with.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct SecretOut {
     key: String,
 }
 
+/// Shows what the receiver verifies signatures with.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/secret",
+    operation_id = "get_endpoint_secret",
+    tag = "Endpoint",
+    params(EndpointPath),
+    responses((status = 200, description = "The secret", body = SecretOut), Errors),
+)]
 pub async fn get(api: State, caller: Caller, Path((app, endpoint)): Path<(String, String)>) -> Result<Json<SecretOut>, Problem> {
     let app = api.app(&caller, &app).await?;
     let endpoint = api.endpoint(app, &endpoint).await?;
@@ -27,6 +39,15 @@ pub async fn get(api: State, caller: Caller, Path((app, endpoint)): Path<(String
 }
 
 /// Answers with the new key: some of the official clients read a body here, where the published description promises none.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/secret/rotate",
+    operation_id = "rotate_endpoint_secret",
+    tag = "Endpoint",
+    params(EndpointPath),
+    request_body = Option<RotateIn>,
+    responses((status = 200, description = "The new secret", body = SecretOut), Errors),
+)]
 pub async fn rotate(
     api: State,
     caller: Caller,

@@ -9,7 +9,9 @@ use hookyard_core::journal::Standing;
 use hookyard_core::stats::{Count, LATENCY_BOUNDS_MS, Tally, minute_of};
 use hookyard_core::{AttemptClass, Timestamp};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{EndpointPath, Errors};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Caller, State, fail};
 use crate::page::moment;
@@ -25,7 +27,7 @@ const BUCKETS_MOST: i64 = 2_000;
 const HOUR_S: i64 = 3_600;
 
 /// How many deliveries stand how.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 pub struct StandingsOut {
     success: u64,
     pending: u64,
@@ -35,23 +37,37 @@ pub struct StandingsOut {
 }
 
 /// Of messages accepted when; whole hours, both ends included.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct RangeQuery {
+    /// From this moment on; a day ago unless given.
+    #[param(format = DateTime)]
     since: Option<String>,
+    /// Until this moment; now unless given.
+    #[param(format = DateTime)]
     until: Option<String>,
 }
 
 /// What to count.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct StatsQuery {
+    /// Id or uid of an application.
+    #[param(required = true)]
     app: Option<String>,
+    /// From this moment on; a day ago unless given.
+    #[param(format = DateTime)]
     since: Option<String>,
+    /// Until this moment; now unless given.
+    #[param(format = DateTime)]
     until: Option<String>,
+    /// Seconds in a bucket; as short as a chart allows unless given.
+    #[param(pattern = "^(60|300|900|3600|21600|43200|86400)$")]
     bucket: Option<String>,
 }
 
 /// What happened over time.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatsOut {
     since: String,
@@ -65,7 +81,7 @@ pub struct StatsOut {
     latency: Vec<LatencyOut>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct BucketOut {
     start: String,
     #[serde(flatten)]
@@ -73,7 +89,7 @@ struct BucketOut {
 }
 
 /// Counts of some while.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TallyOut {
     events: u64,
@@ -84,7 +100,7 @@ struct TallyOut {
     p95_ms: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct LatencyOut {
     /// The longest that counts here; nothing for what took longer than all.
@@ -93,18 +109,27 @@ struct LatencyOut {
 }
 
 /// An endpoint's deliveries over time.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct HoursOut {
     data: Vec<HourOut>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct HourOut {
     start: String,
     #[serde(flatten)]
     standings: StandingsOut,
 }
 
+/// Counts how the deliveries to an endpoint stand, by the hour in which their messages were accepted.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/stats",
+    operation_id = "get_endpoint_stats",
+    tag = "Statistics",
+    params(EndpointPath, RangeQuery),
+    responses((status = 200, description = "Deliveries by how they stand", body = StandingsOut), Errors),
+)]
 pub async fn of_endpoint(
     api: State,
     caller: Caller,
@@ -123,6 +148,14 @@ pub async fn of_endpoint(
 }
 
 /// The same hour by hour.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/stats/hourly",
+    operation_id = "get_endpoint_stats_by_hour",
+    tag = "Statistics",
+    params(EndpointPath, RangeQuery),
+    responses((status = 200, description = "Deliveries by hour", body = HoursOut), Errors),
+)]
 pub async fn of_endpoint_by_hour(
     api: State,
     caller: Caller,
@@ -144,7 +177,15 @@ pub async fn of_endpoint_by_hour(
     Ok(Json(HoursOut { data: by_hour.into_iter().map(show).collect() }))
 }
 
-/// What happened in an application.
+/// Counts what happened in an application over time, for charts.
+#[utoipa::path(
+    get,
+    path = "/api/v1/stats",
+    operation_id = "get_stats",
+    tag = "Statistics",
+    params(StatsQuery),
+    responses((status = 200, description = "What happened over time", body = StatsOut), Errors),
+)]
 pub async fn of_app(api: State, caller: Caller, Query(query): Query<StatsQuery>) -> Result<Json<StatsOut>, Problem> {
     let named = query.app.ok_or_else(|| Problem::invalid_query("app", "field required"))?;
     let app = api.app(&caller, &named).await?;

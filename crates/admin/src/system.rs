@@ -8,10 +8,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hookyard_core::{Fault, Member, QueueDepth, Rejection, RejectionId};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::Errors;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::{Caller, State, fail, object};
 use crate::apps::require_admin;
+use crate::bodies::IdsIn;
 use crate::fields::{Fields, list as list_of};
 use crate::page::{PageOut, PageQuery};
 
@@ -37,7 +40,7 @@ pub trait System: Send + Sync {
 }
 
 /// How an installation keeps things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// RabbitMQ and Redis.
@@ -47,18 +50,18 @@ pub enum Mode {
 }
 
 /// The installation as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct SystemOut {
     version: &'static str,
     mode: Mode,
     /// Nothing while the store does not answer.
     members: Option<Vec<MemberOut>>,
     /// Nothing while the broker does not answer.
-    queues: Option<Vec<QueueDepth>>,
+    queues: Option<Vec<QueueOut>>,
 }
 
 /// One process as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct MemberOut {
     id: String,
@@ -76,10 +79,27 @@ impl From<Member> for MemberOut {
     }
 }
 
+/// What waits in a queue, as the API shows it.
+#[derive(Serialize, ToSchema)]
+struct QueueOut {
+    name: String,
+    messages: u64,
+    /// Who consumes it, where that means anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumers: Option<u32>,
+}
+
+impl From<QueueDepth> for QueueOut {
+    fn from(QueueDepth { name, messages, consumers }: QueueDepth) -> Self {
+        Self { name, messages, consumers }
+    }
+}
+
 /// Something set aside, as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RejectionOut {
+    #[schema(value_type = String)]
     id: RejectionId,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<String>,
@@ -91,6 +111,7 @@ pub struct RejectionOut {
     routing_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
+    #[schema(value_type = Vec<Vec<String>>)]
     headers: Vec<(String, String)>,
     /// How long the body is; at most 16 KiB of it are shown.
     bytes: usize,
@@ -103,11 +124,19 @@ pub struct RejectionOut {
 }
 
 /// How many were there.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct CountOut {
     count: usize,
 }
 
+/// Shows the processes of the installation and what waits in its queues.
+#[utoipa::path(
+    get,
+    path = "/api/v1/system",
+    operation_id = "get_system",
+    tag = "System",
+    responses((status = 200, description = "The installation", body = SystemOut), Errors),
+)]
 pub async fn get(api: State, caller: Caller) -> Result<Json<SystemOut>, Problem> {
     require_admin(&caller)?;
     let system = &api.seams.system;
@@ -116,7 +145,7 @@ pub async fn get(api: State, caller: Caller) -> Result<Json<SystemOut>, Problem>
         version: system.version(),
         mode: system.mode(),
         members: members.inspect_err(tell).ok().map(|members| members.into_iter().map(MemberOut::from).collect()),
-        queues: queues.inspect_err(tell).ok(),
+        queues: queues.inspect_err(tell).ok().map(|queues| queues.into_iter().map(QueueOut::from).collect()),
     }))
 }
 
@@ -125,6 +154,14 @@ fn tell(fault: &Fault) {
 }
 
 /// What was set aside, in the order in which it was.
+#[utoipa::path(
+    get,
+    path = "/api/v1/rejected",
+    operation_id = "list_rejected",
+    tag = "System",
+    params(PageQuery),
+    responses((status = 200, description = "A page of what was set aside", body = PageOut<RejectionOut>), Errors),
+)]
 pub async fn rejected(
     api: State,
     caller: Caller,
@@ -135,12 +172,30 @@ pub async fn rejected(
     Ok(Json(PageOut::new(found, |rejection| rejection.id, show)))
 }
 
+/// Lets what was set aside go its way again, as if published now.
+#[utoipa::path(
+    post,
+    path = "/api/v1/rejected/retry",
+    operation_id = "retry_rejected",
+    tag = "System",
+    request_body = IdsIn,
+    responses((status = 200, description = "How many", body = CountOut), Errors),
+)]
 pub async fn retry(api: State, caller: Caller, body: Bytes) -> Result<Json<CountOut>, Problem> {
     require_admin(&caller)?;
     let count = api.seams.rejections.retry(&ids(&body)?).await.map_err(|fault| fail(&fault))?;
     Ok(Json(CountOut { count }))
 }
 
+/// Lets go of what was set aside, for good.
+#[utoipa::path(
+    post,
+    path = "/api/v1/rejected/discard",
+    operation_id = "discard_rejected",
+    tag = "System",
+    request_body = IdsIn,
+    responses((status = 200, description = "How many", body = CountOut), Errors),
+)]
 pub async fn discard(api: State, caller: Caller, body: Bytes) -> Result<Json<CountOut>, Problem> {
     require_admin(&caller)?;
     let count = api.seams.rejections.discard(&ids(&body)?).await.map_err(|fault| fail(&fault))?;

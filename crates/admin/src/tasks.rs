@@ -13,11 +13,14 @@ use hookyard_core::{
     AppId, DeadLetter, DeadLetterFilter, DeadLetterId, EndpointId, Fault, MessageId, TaskId, Timestamp, Trigger,
 };
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{EndpointPath, Errors, TaskPath};
 use http::StatusCode;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::api::{Api, Caller, State, fail, object};
+use crate::bodies::RecoverIn;
 use crate::fields::{self, Fields, Mode};
 
 /// Items looked at in one step: a step is written down before the next, and repeated when its process ends in between.
@@ -28,16 +31,27 @@ const LEASE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A task as the API shows it; the compatible API's recovery is one.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskOut {
+    #[schema(value_type = String)]
     id: TaskId,
     task: &'static str,
+    #[schema(value_type = String)]
     status: TaskState,
     updated_at: String,
     begun: u64,
 }
 
+/// Shows how far a task is.
+#[utoipa::path(
+    get,
+    path = "/api/v1/task/{task}",
+    operation_id = "get_task",
+    tag = "Task",
+    params(TaskPath),
+    responses((status = 200, description = "The task", body = TaskOut), Errors),
+)]
 pub async fn get(api: State, caller: Caller, Path(task): Path<String>) -> Result<Json<TaskOut>, Problem> {
     let none = || Problem::not_found("there is no such task");
     let id: TaskId = task.parse().map_err(|_| none())?;
@@ -46,6 +60,16 @@ pub async fn get(api: State, caller: Caller, Path(task): Path<String>) -> Result
     if api.owns(&caller, task.app).await? { Ok(Json(show(&task))) } else { Err(none()) }
 }
 
+/// Sends again what failed at an endpoint since a moment.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/recover",
+    operation_id = "recover_endpoint",
+    tag = "Endpoint",
+    params(EndpointPath),
+    request_body = RecoverIn,
+    responses((status = 202, description = "The task that does it", body = TaskOut), Errors),
+)]
 pub async fn recover(
     api: State,
     caller: Caller,
@@ -67,6 +91,16 @@ pub async fn recover(
     Ok((StatusCode::ACCEPTED, Json(show(&api.put_task(app, work).await?))))
 }
 
+/// Sends what an endpoint would have received since a moment had it been there.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/replay-missing",
+    operation_id = "replay_missing",
+    tag = "Endpoint",
+    params(EndpointPath),
+    request_body = RecoverIn,
+    responses((status = 202, description = "The task that does it", body = TaskOut), Errors),
+)]
 pub async fn replay_missing(
     api: State,
     caller: Caller,

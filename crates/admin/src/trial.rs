@@ -9,11 +9,14 @@ use hookyard_core::journal::{Entry, MessageRecord};
 use hookyard_core::port::Request;
 use hookyard_core::{AppId, AppRef, Delivery, Endpoint, EndpointId, Event, EventType, Message, MessageId, Trigger};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{AppPath, EndpointPath, Errors};
 use hookyard_wire::request;
 use hookyard_wire::shown::MessageOut;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::{Api, Caller, State, fail, object};
+use crate::bodies::{ExampleIn, TestIn, UnsavedTestIn};
 use crate::fields::{self, Fields, Mode};
 
 /// What a test is of, unless the catalog has a sample or the caller says so.
@@ -23,7 +26,7 @@ const TEST_DATA: &str = r#"{"test":true,"message":"A test from Hookyard. If you 
 const HIDDEN: &str = "****";
 
 /// What the receiver did with a test.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestOut {
     outcome: &'static str,
@@ -31,11 +34,21 @@ pub struct TestOut {
     response_status_code: Option<u16>,
     duration_ms: u64,
     response: String,
+    #[schema(value_type = Vec<Vec<String>>)]
     request_headers: Vec<(String, String)>,
     body: String,
 }
 
 /// Tests an endpoint that is not saved: the same fields as when creating one.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/endpoint/test",
+    operation_id = "test_unsaved_endpoint",
+    tag = "Endpoint",
+    params(AppPath),
+    request_body = UnsavedTestIn,
+    responses((status = 200, description = "What the receiver did", body = TestOut), Errors),
+)]
 pub async fn unsaved(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<TestOut>, Problem> {
     let app = api.app(&caller, &app).await?;
     let mut fields = Fields::of_ours(object(&body)?);
@@ -45,6 +58,15 @@ pub async fn unsaved(api: State, caller: Caller, Path(app): Path<String>, body: 
 }
 
 /// Tests a saved endpoint, switched off or not.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/test",
+    operation_id = "test_endpoint",
+    tag = "Endpoint",
+    params(EndpointPath),
+    request_body = Option<TestIn>,
+    responses((status = 200, description = "What the receiver did", body = TestOut), Errors),
+)]
 pub async fn saved(
     api: State,
     caller: Caller,
@@ -60,6 +82,15 @@ pub async fn saved(
 }
 
 /// Sends the catalog's example of an event type to one endpoint, as a message of its own; it is not retried.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/endpoint/{endpoint}/send-example",
+    operation_id = "send_example",
+    tag = "Endpoint",
+    params(EndpointPath),
+    request_body = ExampleIn,
+    responses((status = 200, description = "The message that was made", body = MessageOut), Errors),
+)]
 pub async fn send_example(
     api: State,
     caller: Caller,

@@ -30,14 +30,12 @@ pub struct Member {
 }
 
 /// What waits in a queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueDepth {
     /// The queue's name.
     pub name: String,
     /// Messages that wait.
     pub messages: u64,
     /// Who consumes it, where that means anything.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub consumers: Option<u32>,
 }

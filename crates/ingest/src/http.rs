@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -13,23 +12,34 @@ use hookyard_core::rules::Rules;
 use hookyard_core::{AppId, AppRef, Fault, Submission, limits};
 use hookyard_wire::ignored::name_ignored;
 use hookyard_wire::problem::Problem;
+use hookyard_wire::reference::{AppPath, Errors};
 use hookyard_wire::shown::MessageOut;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
 
 use crate::accept::{Intake, NotAccepted};
 use crate::application;
-use crate::body::{self, MessageIn};
+use crate::body;
+use crate::reference::{BatchIn, MessageIn};
 
-/// The routes of publishing; the caller's [`Grant`] must be in the request's extensions.
+/// The operations of publishing with their description; the caller's [`Grant`] must be in the request's extensions.
+pub fn operations() -> OpenApiRouter<Arc<Intake>> {
+    let batch = routes!(publish_batch).layer(DefaultBodyLimit::max(limits::BATCH_BYTES));
+    OpenApiRouter::new().routes(routes!(publish)).routes(batch)
+}
+
+/// The operations of publishing, served by `intake`.
 pub fn routes(intake: Arc<Intake>) -> Router {
-    let batch = post(publish_batch).layer(DefaultBodyLimit::max(limits::BATCH_BYTES));
-    Router::new().route("/api/v1/app/{app}/msg", post(publish)).route("/api/v1/app/{app}/msg/batch", batch).with_state(intake)
+    operations().with_state(intake).into()
 }
 
 /// What else the target's clients may ask for.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct PublishQuery {
     with_content: Option<bool>,
 }
@@ -37,26 +47,38 @@ struct PublishQuery {
 /// Several of them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BatchIn<'a> {
+struct Batch<'a> {
     #[serde(borrow)]
     messages: Vec<&'a RawValue>,
 }
 
-#[derive(Serialize)]
+/// What became of each, in the order sent.
+#[derive(Serialize, ToSchema)]
 struct BatchOut {
     results: Vec<ResultOut>,
 }
 
 /// What became of one of them: the status it would have had alone, and its message or its error.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ResultOut {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<MessageOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Map<String, serde_json::Value>>)]
     error: Option<Problem>,
 }
 
+/// Publishes an event. When this is answered, it is durable.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/msg",
+    operation_id = "create_message",
+    tag = "Message",
+    params(AppPath, PublishQuery),
+    request_body = MessageIn,
+    responses((status = 202, description = "Accepted: it will not be lost", body = MessageOut), Errors),
+)]
 async fn publish(
     State(intake): State<Arc<Intake>>,
     Extension(grant): Extension<Grant>,
@@ -65,14 +87,23 @@ async fn publish(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let to = destination(&intake, &grant, &app, Some(&body)).await?;
-    let MessageIn { submission, unknown } = body::read(&body)?;
+    let body::MessageIn { submission, unknown } = body::read(&body)?;
     let message = accept(&intake, &to, submission, query.with_content.unwrap_or(true)).await?;
     let mut response = (StatusCode::ACCEPTED, Json(message)).into_response();
     name_ignored(response.headers_mut(), unknown);
     Ok(response)
 }
 
-/// Each message is accepted or not by itself, in no order.
+/// Publishes up to 100 events, each accepted or refused by itself.
+#[utoipa::path(
+    post,
+    path = "/api/v1/app/{app}/msg/batch",
+    operation_id = "create_messages",
+    tag = "Message",
+    params(AppPath),
+    request_body = BatchIn,
+    responses((status = 202, description = "What became of each", body = BatchOut), Errors),
+)]
 async fn publish_batch(
     State(intake): State<Arc<Intake>>,
     Extension(grant): Extension<Grant>,
@@ -80,7 +111,7 @@ async fn publish_batch(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let to = destination(&intake, &grant, &app, None).await?;
-    let batch: BatchIn<'_> = serde_json::from_slice(&body).map_err(|error| body::malformed(&error))?;
+    let batch: Batch<'_> = serde_json::from_slice(&body).map_err(|error| body::malformed(&error))?;
     if batch.messages.len() > limits::BATCH_MESSAGES {
         return Err(Problem::invalid("messages", format!("at most {} messages", limits::BATCH_MESSAGES)));
     }
@@ -132,7 +163,7 @@ async fn accept(intake: &Intake, to: &Destination, submission: Submission, with_
 
 /// A message of a batch, which is an operation of ours: what nobody knows is a mistake there.
 fn read_ours(body: &Bytes) -> Result<Submission, Problem> {
-    let MessageIn { submission, unknown } = body::read(body)?;
+    let body::MessageIn { submission, unknown } = body::read(body)?;
     match unknown.first() {
         None => Ok(submission),
         Some(name) => Err(Problem::invalid(name, "there is no such field")),

@@ -4,6 +4,7 @@ mod accept;
 mod application;
 mod body;
 mod http;
+mod reference;
 
 pub use accept::{Intake, NotAccepted, Seams};
-pub use http::routes;
+pub use http::{operations, routes};

@@ -36,14 +36,15 @@ pub struct Front {
     pub timeout: Duration,
 }
 
-/// The API: routes behind authentication, with limits, ids, metrics and errors of one shape.
-pub fn app(routes: Router, front: Front) -> Router {
+/// The API: routes behind authentication, open ones beside them, with limits, ids, metrics and errors of one shape.
+pub fn app(routes: Router, open: Router, front: Front) -> Router {
     let limit = DefaultBodyLimit::max(front.max_event_bytes + BODY_MARGIN);
     let front = Arc::new(front);
     routes
         .layer(map_response(|response| async { in_our_shape(response) }))
         .layer(from_fn_with_state(Arc::clone(&front.answers), answer_once))
         .layer(from_fn_with_state(Arc::clone(&front), authenticate))
+        .merge(open)
         // Whether the process answers; whether it can work is the operators' listener's to say.
         .route("/api/v1/health", get(healthy))
         .route("/api/v1/health/ping", get(healthy))

@@ -10,9 +10,11 @@ pub mod tools;
 
 mod backend;
 mod default_app;
+mod docs;
 mod http;
 mod idempotency;
 pub mod local;
+pub mod openapi;
 mod ops;
 mod quota;
 mod serve;

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::backend::{Backend, Cluster, Ports};
 use crate::config::Settings;
 use crate::dataset::Guard;
+use crate::docs;
 use crate::http::{self, Front};
 use crate::ops::{self, Ops};
 use crate::quota::Quota;
@@ -272,8 +273,10 @@ fn api(
         tripwire: Arc::clone(&seams.tripwire),
     };
     let mut routes = hookyard_ingest::routes(Intake::new(intake, settings.admission));
+    let mut open = Router::new();
     if let Some(admin) = admin {
         routes = routes.merge(hookyard_admin::routes(admin));
+        open = docs::routes();
     }
     let front = Front {
         verifier,
@@ -285,7 +288,7 @@ fn api(
         quota: settings.config.api.rate_limit.map(Quota::new),
         timeout: settings.config.api.timeout,
     };
-    http::app(routes, front)
+    http::app(routes, open, front)
 }
 
 async fn listen(

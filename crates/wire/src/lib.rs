@@ -7,6 +7,7 @@ pub mod ignored;
 pub mod problem;
 pub mod queue;
 pub mod record;
+pub mod reference;
 pub mod request;
 pub mod shown;
 pub mod stored;

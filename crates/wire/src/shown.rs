@@ -7,13 +7,16 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{json, value::to_raw_value};
 
+use utoipa::ToSchema;
+
 use crate::body::{is_json, raw_json};
 
 /// A message as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageOut {
     /// Its id.
+    #[schema(value_type = String)]
     pub id: MessageId,
     /// The publisher's own id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,6 +24,7 @@ pub struct MessageOut {
     /// The kind of event.
     pub event_type: String,
     /// The data, as an object.
+    #[schema(value_type = Object)]
     pub payload: Box<RawValue>,
     /// Its channels, if it has any.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,7 +17,7 @@ use clap::Subcommand;
 use hookyard_node::Config;
 use hookyard_node::config::Settings;
 
-use crate::output::Format;
+use crate::output::{Format, print};
 
 /// What to do.
 #[derive(Subcommand)]
@@ -49,6 +49,8 @@ pub enum Command {
     Event(event::Event),
     /// Receive webhooks here, verify and print them.
     Listen(listen::Listen),
+    /// Print the description of the HTTP API (OpenAPI 3.1).
+    Openapi,
 }
 
 impl Command {
@@ -68,6 +70,10 @@ impl Command {
             Self::Endpoint(command) => command.run(format).await,
             Self::Event(command) => command.run(format).await,
             Self::Listen(command) => command.run().await,
+            Self::Openapi => {
+                print(hookyard_node::openapi::document().trim_end());
+                Ok(())
+            }
         }
     }
 }
