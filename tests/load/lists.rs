@@ -231,6 +231,7 @@ fn entries(target: &Target, index: usize, at: Timestamp) -> Vec<Entry> {
         data: Bytes::from_static(PAYLOAD),
         traceparent: None,
         accepted_at: at,
+        data_kept: None,
     };
     let message = Arc::new(Message { id, app: target.app, event: Arc::new(event) });
     let routed_to = Some(Arc::from(target.endpoints.as_slice()));

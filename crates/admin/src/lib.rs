@@ -27,4 +27,4 @@ mod trial;
 pub use api::{Api, Seams, Style, operations, routes};
 pub use auth::Tokens;
 pub use system::{Mode, System};
-pub use tasks::work;
+pub use tasks::{forget, work};

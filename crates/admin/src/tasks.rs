@@ -27,6 +27,8 @@ use crate::fields::{self, Fields, Mode};
 const STEP: usize = 100;
 /// A task whose process ended goes on elsewhere after this.
 const LEASE: Duration = Duration::from_secs(30);
+/// Data is kept for days: a minute more is nothing.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// How often an idle worker looks for a task.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -111,6 +113,22 @@ pub async fn replay_missing(
     let until = until.unwrap_or_else(|| api.seams.clock.now());
     let task = api.put_task(app, Work::ReplayMissing { endpoint, since, until, reached: None }).await?;
     Ok((StatusCode::ACCEPTED, Json(show(&task))))
+}
+
+/// Has data forgotten whose time has come, until `stop`.
+pub async fn forget(api: Arc<Api>, stop: CancellationToken) {
+    loop {
+        match api.seams.log.expire_data(api.seams.clock.now()).await {
+            // There may be more.
+            Ok(1..) => continue,
+            Ok(0) => {}
+            Err(fault) => tracing::debug!(error = fault.chain(), "no data was forgotten"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(FORGET_EVERY) => {}
+        }
+    }
 }
 
 /// Advances tasks until `stop`.

@@ -142,6 +142,7 @@ impl Api {
             data,
             traceparent: None,
             accepted_at: now,
+            data_kept: None,
         };
         Ok(Message { id: MessageId::new(now, &*self.seams.entropy), app, event: Arc::new(event) })
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ring::digest;
@@ -36,6 +37,8 @@ pub struct Submission {
     pub traceparent: Option<String>,
     /// When intake accepted it, if it already did.
     pub accepted_at: Option<Timestamp>,
+    /// How long its data is kept at most, if the publisher says.
+    pub data_kept: Option<Duration>,
 }
 
 /// What admission is bounded by; a deployment's choice.
@@ -97,6 +100,8 @@ pub struct Event {
     pub traceparent: Option<Arc<str>>,
     /// When intake accepted it; an event claimed from the broker for the first time has the moment of that claim.
     pub accepted_at: Timestamp,
+    /// How long its data is kept at most, if the publisher says: an order to the journal, which does not travel with deliveries.
+    pub data_kept: Option<Duration>,
 }
 
 /// What a queue of events holds once read: an admitted event, or why it was refused.
@@ -268,6 +273,7 @@ pub fn admit(submission: Submission, admission: &Admission, now: Timestamp) -> I
         data: submission.data,
         traceparent: submission.traceparent.filter(|text| is_traceparent(text)).map(Arc::from),
         accepted_at: submission.accepted_at.unwrap_or(now),
+        data_kept: submission.data_kept,
     })
 }
 

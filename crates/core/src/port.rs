@@ -364,6 +364,10 @@ pub trait Log: Send + Sync {
     /// Makes the response to an attempt forgotten; whether the attempt was there.
     async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault>;
 
+    /// Makes the data of messages forgotten that their publishers wanted kept no longer than until `now`; how many it were, at most
+    /// some hundred at once.
+    async fn expire_data(&self, now: Timestamp) -> Result<usize, Fault>;
+
     /// Messages of an application, newest first.
     async fn messages(
         &self,

@@ -27,6 +27,9 @@ const OF_MESSAGE: &str = "+app = ?2 AND message = ?3";
 const OF_ENDPOINT: &str = "app = ?2 AND endpoint = ?3";
 const OF_APP: &str = "app = ?2 AND ?3 = x''";
 
+/// Messages whose data is forgotten in one go.
+const EXPIRED_AT_ONCE: i64 = 200;
+
 /// A message's row: its body, the endpoints it was routed to, and whether its data was made forgotten.
 type MessageRow = (Vec<u8>, Option<Vec<u8>>, i64);
 /// A delivery's state: endpoint, rank, outcome.
@@ -151,6 +154,19 @@ impl Log for Store {
         self.0.write("expunge a message", expunge).await
     }
 
+    async fn expire_data(&self, now: Timestamp) -> Result<usize, Fault> {
+        let expire = move |connection: &Connection| {
+            let over = "SELECT message FROM data_kept WHERE until <= ?1 ORDER BY until LIMIT ?2";
+            let mark = format!("UPDATE messages SET expunged = 1 WHERE expunged = 0 AND id IN ({over})");
+            let marked = connection.prepare_cached(&mark)?.execute((now.as_millis(), EXPIRED_AT_ONCE))?;
+            let done = format!("DELETE FROM data_kept WHERE message IN ({over})");
+            connection.prepare_cached(&done)?.execute((now.as_millis(), EXPIRED_AT_ONCE))?;
+            forget(connection)?;
+            Ok(marked)
+        };
+        self.0.write("forget data whose time has come", expire).await
+    }
+
     async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault> {
         let Some(mut record) = self.attempt(app, message, attempt).await? else { return Ok(false) };
         record.result.response = Bytes::new();
@@ -259,6 +275,11 @@ fn write(connection: &Connection, entry: &Entry, now: Timestamp) -> rusqlite::Re
 fn write_message(connection: &Connection, record: &MessageRecord, now: Timestamp) -> rusqlite::Result<()> {
     let message = &*record.message;
     keep_message(connection, message, DeliveryWriter::new(message).message())?;
+    if let Some(kept) = message.event.data_kept {
+        let keep = "INSERT OR IGNORE INTO data_kept (message, until) VALUES (?1, ?2)";
+        let until = message.id.time().plus(kept).as_millis();
+        connection.prepare_cached(keep)?.execute((&message.id.as_bytes()[..], until))?;
+    }
     // An acceptance that comes late does not undo the routing.
     let Some(endpoints) = &record.routed_to else { return Ok(()) };
     let routed: Vec<u8> = endpoints.iter().flat_map(|endpoint| *endpoint.as_bytes()).collect();

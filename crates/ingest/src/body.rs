@@ -1,6 +1,7 @@
 //! Reading the body of a message.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookyard_core::{Submission, limits};
@@ -9,8 +10,10 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-/// What the compatible API knows of a message and somebody else reads, or nobody yet.
-const ELSEWHERE: [&str; 2] = ["application", "payloadRetentionPeriod"];
+/// What the compatible API knows of a message and somebody else reads.
+const ELSEWHERE: [&str; 1] = ["application"];
+/// Days a publisher may want its data kept: the compatible API's bounds.
+const KEPT_DAYS: std::ops::RangeInclusive<u32> = 5..=90;
 
 /// A message as it was sent.
 pub struct MessageIn {
@@ -30,6 +33,11 @@ pub fn read(body: &Bytes) -> Result<MessageIn, Problem> {
     let event_type: Option<String> = take(&mut fields, "eventType", "must be a string", &mut invalid);
     let event_id: Option<String> = take(&mut fields, "eventId", "must be a string", &mut invalid);
     let channels: Option<Vec<String>> = take(&mut fields, "channels", "must be a list of strings", &mut invalid);
+    let kept_days: Option<u32> =
+        take(&mut fields, "payloadRetentionPeriod", "must be a number of days from 5 to 90", &mut invalid);
+    if kept_days.is_some_and(|days| !KEPT_DAYS.contains(&days)) {
+        invalid.push(wrong("payloadRetentionPeriod", "must be a number of days from 5 to 90", "value_error"));
+    }
     let payload = fields.remove("payload").map(|payload| body.slice_ref(payload.get().as_bytes()));
     for (name, is_missing) in [("eventType", event_type.is_none()), ("payload", payload.is_none())] {
         if is_missing && !invalid.iter().any(|mistake| mistake.loc[1] == name) {
@@ -42,7 +50,9 @@ pub fn read(body: &Bytes) -> Result<MessageIn, Problem> {
     }
     let (true, Some(data)) = (invalid.is_empty(), payload) else { return Err(Problem::Invalid(invalid)) };
     let unknown = fields.into_keys().filter(|name| !ELSEWHERE.contains(&name.as_str())).collect();
-    Ok(MessageIn { submission: Submission { event_id, event_type, channels, data, ..Submission::default() }, unknown })
+    let data_kept = kept_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600));
+    let submission = Submission { event_id, event_type, channels, data, data_kept, ..Submission::default() };
+    Ok(MessageIn { submission, unknown })
 }
 
 /// The body is no JSON, or none of the expected shape.

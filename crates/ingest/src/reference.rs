@@ -23,8 +23,9 @@ pub struct MessageIn {
     channels: Option<Vec<String>>,
     /// Creates the application the event is published to, if there is none under that uid and the token may.
     application: Option<ApplicationIn>,
-    /// Read, and not used: the deployment's retention counts.
-    payload_retention_period: Option<i64>,
+    /// Days after which the payload is forgotten, if the deployment keeps it that long.
+    #[schema(minimum = 5, maximum = 90)]
+    payload_retention_period: Option<u32>,
 }
 
 /// An application that comes along with its first event.

@@ -90,6 +90,7 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
         let admin = roles.admin.then(|| admin(settings, &ports, style, sender, &seams, around));
         if let Some(admin) = &admin {
             services.spawn(hookyard_admin::work(Arc::clone(admin), stop.clone()));
+            services.spawn(hookyard_admin::forget(Arc::clone(admin), stop.clone()));
         }
         let verifier = Arc::new(Verifier::new(&settings.jwt_secret));
         let follow = Arc::clone(&verifier).follow(Arc::clone(&ports.revocations), Arc::clone(&seams.clock), close.clone());

@@ -27,6 +27,8 @@ use crate::pages::{EXAMINED_MOST, Filtered, SUMMARIES_EXAMINED_MOST, Way, next_o
 use crate::summary::Wanted;
 use crate::writer::{self, Group, attempt_field, gone, owned, read_state};
 
+/// Messages whose data is forgotten in one go.
+const EXPIRED_AT_ONCE: isize = 200;
 /// Hours of counts read at once: some thousand fields.
 const HOURS_AT_ONCE: usize = 48;
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -260,6 +262,27 @@ impl Log for RedisJournal {
         let Some(record) = self.message(app, message).await? else { return Ok(false) };
         let record = MessageRecord { message: Arc::new(record.message.expunged()), ..record };
         self.expunge(OPERATION, app, message, b"m", write_message(&record)).await
+    }
+
+    async fn expire_data(&self, now: Timestamp) -> Result<usize, Fault> {
+        const OPERATION: &str = "forget data whose time has come";
+        let mut pipeline = redis::pipe();
+        pipeline.zrangebyscore_limit(keys::DATA_KEPT, "-inf", now.as_millis(), 0, EXPIRED_AT_ONCE);
+        let (members,): (Vec<Vec<u8>>,) = self.store.journal.query(StoreOp::Read, OPERATION, &pipeline).await?;
+        let mut expired = 0;
+        for member in &members {
+            if let (Some(app), Some(message)) =
+                (AppId::from_prefix(member), member.get(ID_BYTES..).and_then(MessageId::from_slice))
+            {
+                expired += usize::from(self.expunge_message(app, message).await?);
+            }
+        }
+        if !members.is_empty() {
+            let mut pipeline = redis::pipe();
+            pipeline.zrem(keys::DATA_KEPT, members).ignore();
+            let () = self.store.journal.query(StoreOp::Write, OPERATION, &pipeline).await?;
+        }
+        Ok(expired)
     }
 
     async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault> {

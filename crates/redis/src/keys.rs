@@ -44,6 +44,10 @@ pub const TASKS_FINISHED: &str = "hookyard:tasks:finished";
 /// Hash, no TTL, trimmed. Process id → what it tells of itself.
 pub const FLEET: &str = "hookyard:fleet";
 
+/// Sorted set by moment in ms, no TTL, trimmed. 20 bytes of application id and 20 of message id, of messages whose data is to be
+/// forgotten then.
+pub const DATA_KEPT: &str = "hookyard:data_kept";
+
 /// Channel of pub/sub. Attempts as they are written down, while somebody listens.
 pub const ACTIVITY: &str = "hookyard:activity";
 

@@ -102,6 +102,14 @@ async fn write_part(store: &RedisStore, entries: &[&Entry], announcer: &mut Anno
     if pipeline.is_empty() {
         return Ok(());
     }
+    for entry in entries {
+        if let Entry::Message(MessageRecord { message, .. }) = entry
+            && let Some(kept) = message.event.data_kept
+        {
+            let member = [&message.app.as_bytes()[..], message.id.as_bytes()].concat();
+            pipeline.zadd(keys::DATA_KEPT, member, message.id.time().plus(kept).as_millis()).ignore();
+        }
+    }
     if let Some(news) = announcer.announce(entries) {
         pipeline.publish(keys::ACTIVITY, news);
     }

@@ -168,6 +168,7 @@ impl Builders {
             data: Bytes::from(format!("{{\"number\": {number}}}")),
             traceparent: None,
             accepted_at: now,
+            data_kept: None,
         }
     }
 

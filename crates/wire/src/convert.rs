@@ -52,6 +52,7 @@ pub(crate) fn event_from_proto(event: v1::Event, accepted_at_ms: i64) -> Result<
         data: event.data,
         traceparent: optional(event.traceparent).map(Arc::from),
         accepted_at: Timestamp::from_millis(accepted_at_ms),
+        data_kept: None,
     })
 }
 
@@ -184,13 +185,27 @@ pub(crate) fn message_record_to_proto(record: &MessageRecord) -> v1::MessageReco
         message: Some(message_to_proto(&record.message)),
         routed: record.routed_to.is_some(),
         routed_to: routed_to.map(|id| Bytes::copy_from_slice(id.as_bytes())).collect(),
+        data_kept_ms: kept_to_ms(record.message.event.data_kept),
     }
+}
+
+/// How long data is kept at most, in ms; 0 means that nobody said.
+pub(crate) fn kept_to_ms(kept: Option<Duration>) -> u64 {
+    kept.map_or(0, |kept| u64::try_from(kept.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The other way round.
+pub(crate) fn kept_from_ms(ms: u64) -> Option<Duration> {
+    Some(ms).filter(|ms| *ms > 0).map(Duration::from_millis)
 }
 
 pub(crate) fn message_record_from_proto(record: v1::MessageRecord) -> Result<MessageRecord, Unreadable> {
     let ids = record.routed_to.iter().map(|id| EndpointId::from_slice(id).ok_or(Unreadable::Field("routed_to")));
     let routed_to: Arc<[EndpointId]> = ids.collect::<Result<_, _>>()?;
-    Ok(MessageRecord { message: Arc::new(message_from_proto(record.message)?), routed_to: record.routed.then_some(routed_to) })
+    let message = message_from_proto(record.message)?;
+    let event = Event { data_kept: kept_from_ms(record.data_kept_ms), ..Event::clone(&message.event) };
+    let message = Arc::new(Message { event: Arc::new(event), ..message });
+    Ok(MessageRecord { message, routed_to: record.routed.then_some(routed_to) })
 }
 
 pub(crate) fn attempt_record_to_proto(record: &AttemptRecord) -> v1::AttemptRecord {

@@ -77,6 +77,7 @@ pub(crate) fn submission_of(event: v1::Event) -> Submission {
         traceparent: optional(event.traceparent),
         message_id: None,
         accepted_at: None,
+        data_kept: None,
     }
 }
 

@@ -10,7 +10,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 
 use crate::convert::{
     Unreadable, delivery_from_proto, delivery_of, delivery_without_message, entry_from_proto, entry_to_proto, event_to_proto,
-    message_from_proto, message_to_proto,
+    kept_from_ms, kept_to_ms, message_from_proto, message_to_proto,
 };
 use crate::form::submission_of;
 use crate::v1;
@@ -28,6 +28,7 @@ pub fn write_accepted(event: &Event) -> Bytes {
         event: Some(event_to_proto(event)),
         message_id: event.message_id.map(|id| Bytes::copy_from_slice(id.as_bytes())).unwrap_or_default(),
         accepted_at_ms: event.accepted_at.as_millis(),
+        data_kept_ms: kept_to_ms(event.data_kept),
     };
     accepted.encode_to_vec().into()
 }
@@ -40,7 +41,9 @@ pub fn read_accepted(body: Bytes) -> Result<Submission, Unreadable> {
         [] => None,
         bytes => Some(MessageId::from_slice(bytes).ok_or(Unreadable::Field("message_id"))?),
     };
-    Ok(Submission { message_id, accepted_at: Some(Timestamp::from_millis(accepted.accepted_at_ms)), ..submission_of(event) })
+    let accepted_at = Some(Timestamp::from_millis(accepted.accepted_at_ms));
+    let data_kept = kept_from_ms(accepted.data_kept_ms);
+    Ok(Submission { message_id, accepted_at, data_kept, ..submission_of(event) })
 }
 
 /// Writes the deliveries of one message: the message, which they share, is encoded once.

@@ -20,3 +20,10 @@ ALTER TABLE states DROP COLUMN dead;
 ALTER TABLE rejected ADD COLUMN message BLOB;
 ALTER TABLE rejected ADD COLUMN endpoint BLOB;
 ALTER TABLE rejected ADD COLUMN progress BLOB;
+
+-- Messages whose data is to be forgotten then.
+CREATE TABLE data_kept (
+  message BLOB PRIMARY KEY,
+  until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX data_kept_until ON data_kept (until);

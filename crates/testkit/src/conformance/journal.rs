@@ -11,7 +11,8 @@ use hookyard_core::journal::{
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::stats::{Counted, minute_of};
 use hookyard_core::{
-    AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeadReason, Delivery, Event, Outcome, Timestamp, Trigger,
+    AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeadReason, Delivery, Event, Message, Outcome,
+    Timestamp, Trigger,
 };
 
 use super::{Promise, keep_all, promises};
@@ -34,6 +35,7 @@ const PROMISES: &[Promise<dyn JournalBackend>] = promises![
     deliveries_are_counted_by_how_they_stand,
     what_happened_is_counted_once_in_its_minute,
     what_is_expunged_is_forgotten_and_stays_so,
+    data_is_forgotten_when_its_publisher_wanted_it_to,
 ];
 
 /// A backend of the journal.
@@ -443,4 +445,27 @@ async fn what_is_expunged_is_forgotten_and_stays_so(backend: &dyn JournalBackend
     assert_eq!(found.routed_to.as_deref(), Some(&[delivery.endpoint][..]));
     let found = log.attempt(app(), id, attempt.id).await.expect("answered").expect("still there");
     assert!(found.result.response.is_empty() && found.result.status == Some(200));
+}
+
+async fn data_is_forgotten_when_its_publisher_wanted_it_to(backend: &dyn JournalBackend) {
+    let (journal, log, make) = sides(backend);
+    let hour = Duration::from_secs(3600);
+    let message = async |data_kept| {
+        let delivery = make.delivery(app());
+        let event = Event { data_kept, ..Event::clone(&delivery.message.event) };
+        let message = Arc::new(Message { event: Arc::new(event), ..Message::clone(&delivery.message) });
+        let entry = |routed_to| Entry::Message(MessageRecord { message: Arc::clone(&message), routed_to });
+        let attempt = make.attempt(&delivery, 200, Outcome::Delivered);
+        let routed_to = Some(Arc::from([delivery.endpoint]));
+        record(&*journal, [entry(None), entry(routed_to), Entry::Attempt(attempt)]).await;
+        message.id
+    };
+    let (short, lasting, ever) = (message(Some(hour)).await, message(Some(hour * 3)).await, message(None).await);
+    let forgotten = async |id| log.message(app(), id).await.expect("answered").expect("there").message.is_expunged();
+    assert_eq!(log.expire_data(short.time().plus(hour).minus(Duration::from_millis(1))).await.expect("answered"), 0);
+    assert_eq!(log.expire_data(short.time().plus(hour * 2)).await.expect("answered"), 1);
+    assert_eq!((forgotten(short).await, forgotten(lasting).await, forgotten(ever).await), (true, false, false));
+    assert_eq!(log.expire_data(short.time().plus(hour * 9)).await.expect("answered"), 1);
+    assert_eq!(log.expire_data(short.time().plus(hour * 9)).await.expect("answered"), 0);
+    assert_eq!((forgotten(lasting).await, forgotten(ever).await), (true, false));
 }

@@ -261,6 +261,16 @@ impl Log for MemoryJournal {
         Ok(true)
     }
 
+    async fn expire_data(&self, now: Timestamp) -> Result<usize, Fault> {
+        let is_over = |record: &MessageRecord| {
+            let until = record.message.event.data_kept.map(|kept| record.message.id.time().plus(kept));
+            until.is_some_and(|until| until <= now) && !record.message.is_expunged()
+        };
+        let mut messages = self.kept();
+        let over = messages.values_mut().filter_map(|kept| kept.record.as_mut()).filter(|record| is_over(record));
+        Ok(over.map(|record| record.message = Arc::new(record.message.expunged())).count())
+    }
+
     async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault> {
         let mut messages = self.kept();
         let found = messages.get_mut(&(app, message)).and_then(|kept| kept.attempts.get_mut(&attempt));

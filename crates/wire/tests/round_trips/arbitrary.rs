@@ -58,11 +58,12 @@ pub fn event() -> impl Strategy<Value = Event> {
         "[ -~]{1,30}",
     ];
     let seconds = 0..253_402_300_799_i64;
-    let when = (option::of(seconds), any::<bool>(), timestamp());
+    let kept = option::of((1..100_000_u64).prop_map(Duration::from_millis));
+    let when = (option::of(seconds), any::<bool>(), timestamp(), kept);
     let rest = (option::of("[^\\pC]{1,40}"), option::of(json()), option::of(content_type), data());
     (names, when, rest, option::of(message_id())).prop_map(|(names, when, rest, message_id)| {
         let (app, event_type, channels) = names;
-        let (seconds, traced, accepted_at) = when;
+        let (seconds, traced, accepted_at, data_kept) = when;
         let (event_id, context, content_type, data) = rest;
         let submission = Submission {
             app,
@@ -76,15 +77,19 @@ pub fn event() -> impl Strategy<Value = Event> {
             data,
             traceparent: traced.then(|| TRACEPARENT.to_owned()),
             accepted_at: Some(accepted_at),
+            data_kept,
         };
         admit(submission, &GENEROUS, NOW).expect("an event without mistakes")
     })
 }
 
-/// A message; its id is its own field, so its event names none.
+/// A message; its id is its own field, so its event names none, and an order to the journal does not travel with it.
 pub fn message() -> impl Strategy<Value = Message> {
     let whole = (message_id(), app_id(), event());
-    whole.prop_map(|(id, app, event)| Message { id, app, event: Arc::new(Event { message_id: None, ..event }) })
+    whole.prop_map(|(id, app, event)| {
+        let event = Event { message_id: None, data_kept: None, ..event };
+        Message { id, app, event: Arc::new(event) }
+    })
 }
 
 pub fn delivery() -> impl Strategy<Value = Delivery> {
@@ -103,8 +108,12 @@ pub fn dead_reason() -> impl Strategy<Value = DeadReason> {
 }
 
 pub fn message_record() -> impl Strategy<Value = MessageRecord> {
-    (message(), option::of(vec(endpoint_id(), 0..4)))
-        .prop_map(|(message, routed_to)| MessageRecord { message: Arc::new(message), routed_to: routed_to.map(Arc::from) })
+    let kept = option::of((1..100_000_u64).prop_map(Duration::from_millis));
+    (message(), option::of(vec(endpoint_id(), 0..4)), kept).prop_map(|(message, routed_to, data_kept)| {
+        let event = Event { data_kept, ..Event::clone(&message.event) };
+        let message = Arc::new(Message { event: Arc::new(event), ..message });
+        MessageRecord { message, routed_to: routed_to.map(Arc::from) }
+    })
 }
 
 pub fn attempt_record() -> impl Strategy<Value = AttemptRecord> {
