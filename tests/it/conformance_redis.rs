@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 use hookyard_core::Clock;
-use hookyard_core::port::{Activity, Answers, Catalog, Directory, Journal, Log, Revocations, Tasks};
+use hookyard_core::port::{Activity, Answers, Catalog, Directory, Gates, Journal, Log, Revocations, Tasks};
 use hookyard_core::seal::SealingKeys;
 use hookyard_e2e::services::PrivateRedis;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
@@ -16,10 +16,11 @@ use hookyard_testkit::conformance::activity::ActivityBackend;
 use hookyard_testkit::conformance::answers::AnswersBackend;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
+use hookyard_testkit::conformance::gates::GatesBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
-use hookyard_testkit::conformance::{activity, answers, catalog, directory, journal, revocations, tasks};
+use hookyard_testkit::conformance::{activity, answers, catalog, directory, gates, journal, revocations, tasks};
 use tempfile::TempDir;
 
 /// A store that begins empty for each promise.
@@ -133,6 +134,19 @@ impl CatalogBackend for Store {
 async fn the_catalog_keeps_its_promises_on_redis() -> Result<()> {
     let server = server().await?;
     catalog::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn CatalogBackend>).await;
+    Ok(())
+}
+
+impl GatesBackend for Store {
+    fn gates(&self) -> Arc<dyn Gates> {
+        Arc::new(self.adapter.clone())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gates_keep_their_promises_on_redis() -> Result<()> {
+    let server = server().await?;
+    gates::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn GatesBackend>).await;
     Ok(())
 }
 

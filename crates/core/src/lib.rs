@@ -15,6 +15,7 @@ pub mod directory;
 pub mod event;
 pub mod fault;
 pub mod fleet;
+pub mod gate;
 pub mod grant;
 pub mod id;
 pub mod journal;
@@ -42,6 +43,7 @@ pub use directory::{ApiKey, Application, BodyFormat, Endpoint, EndpointSecret, P
 pub use event::{Event, EventId, Intake, Message, Refusal, RefusalReason, Submission};
 pub use fault::{Fault, FaultKind};
 pub use fleet::{Member, QueueDepth};
+pub use gate::{BreakerState, Gate};
 pub use id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId, RejectionId, TaskId};
 pub use name::{AppRef, Channel, EventPattern, EventType, Uid};
 pub use outcome::{DeadReason, DiscardReason, Outcome};

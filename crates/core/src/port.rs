@@ -15,6 +15,7 @@ use crate::delivery::{Delivery, DeliveryKey, Lane};
 use crate::directory::{Application, Endpoint, Version};
 use crate::event::{Event, Intake, Message, Refusal};
 use crate::fault::Fault;
+use crate::gate::{self, Gate, Pass};
 use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId, RejectionId, TaskId};
 use crate::journal::{
     AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
@@ -387,6 +388,16 @@ pub trait Log: Send + Sync {
         filter: &AttemptFilter,
         page: PageRequest<AttemptId>,
     ) -> Result<Page<AttemptRecord>, Fault>;
+}
+
+/// The gates of endpoints, shared by all processes. They may be lost: then everybody passes, and it is found out again.
+#[async_trait]
+pub trait Gates: Send + Sync {
+    /// The gates of the endpoints that are not ordinary at `now`.
+    async fn gates(&self, now: Timestamp) -> Result<Vec<(EndpointId, Gate)>, Fault>;
+
+    /// Does a step at an endpoint's gate; what came of it, and the gate after it.
+    async fn step(&self, endpoint: EndpointId, step: gate::Step, now: Timestamp) -> Result<(Pass, Gate), Fault>;
 }
 
 /// What a watcher hears.

@@ -12,6 +12,7 @@ mod directory;
 mod events;
 mod fault;
 mod freshness;
+mod gates;
 mod journal;
 mod lease;
 mod pages;

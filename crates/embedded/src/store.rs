@@ -1,5 +1,6 @@
 //! The file: opening it, reading from it, and handing steps to its writer.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use hookyard_core::event::Admission;
 use hookyard_core::port::Heard;
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::Tripwire;
-use hookyard_core::{Clock, Entropy, Fault, FaultKind, limits};
+use hookyard_core::{Clock, EndpointId, Entropy, Fault, FaultKind, Gate, limits};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 
@@ -104,6 +105,7 @@ pub struct Store(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub seams: Seams,
     pub activity: broadcast::Sender<Heard>,
+    pub gates: Mutex<HashMap<EndpointId, Gate>>,
     pub events: Leases,
     pub deliveries: Leases,
     path: PathBuf,
@@ -150,6 +152,7 @@ impl Store {
         let deliveries_held = usize::from(seams.concurrency) * 5 / 4;
         Ok(Self(Arc::new(Inner {
             activity: broadcast::Sender::new(BEHIND_MOST),
+            gates: Mutex::default(),
             seams,
             events: Leases::new(events.map_err(broken)?, EVENTS_HELD),
             deliveries: Leases::new(deliveries.map_err(broken)?, deliveries_held),

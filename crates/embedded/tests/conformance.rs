@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::event::Admission;
 use hookyard_core::port::{
-    Activity, Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Rejections, Revocations, Tasks,
+    Activity, Answers, Catalog, Deliveries, Directory, Events, Gates, Journal, Log, Rejections, Revocations, Tasks,
 };
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::NoTripwire;
@@ -19,11 +19,13 @@ use hookyard_testkit::conformance::activity::ActivityBackend;
 use hookyard_testkit::conformance::answers::AnswersBackend;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
+use hookyard_testkit::conformance::gates::GatesBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
 use hookyard_testkit::conformance::{
-    DeadLetter, QueueBackend, Rejected, activity, answers, catalog, deliveries, directory, events, journal, revocations, tasks,
+    DeadLetter, QueueBackend, Rejected, activity, answers, catalog, deliveries, directory, events, gates, journal, revocations,
+    tasks,
 };
 use hookyard_wire::queue::{DeliveryWriter, read_message_part, read_progress, write_progress};
 use rusqlite::Connection;
@@ -194,6 +196,17 @@ impl ActivityBackend for Embedded {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_activity_keeps_its_promises() {
     activity::run_all(async || Box::new(Embedded::new()) as Box<dyn ActivityBackend>).await;
+}
+
+impl GatesBackend for Embedded {
+    fn gates(&self) -> Arc<dyn Gates> {
+        Arc::new(self.store())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gates_keep_their_promises() {
+    gates::run_all(async || Box::new(Embedded::new()) as Box<dyn GatesBackend>).await;
 }
 
 impl TasksBackend for Embedded {

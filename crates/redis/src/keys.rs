@@ -41,6 +41,9 @@ pub const TASKS_UNFINISHED: &str = "hookyard:tasks:unfinished";
 /// Sorted set by moment in ms, no TTL, trimmed. Ids of finished tasks.
 pub const TASKS_FINISHED: &str = "hookyard:tasks:finished";
 
+/// Hash, no TTL, trimmed. 20 bytes of endpoint id → its gate, of endpoints that are not ordinary.
+pub const GATES: &str = "hookyard:gates";
+
 /// Hash, no TTL, trimmed. Process id → what it tells of itself.
 pub const FLEET: &str = "hookyard:fleet";
 

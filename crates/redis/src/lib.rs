@@ -10,6 +10,7 @@ mod client;
 mod directory;
 mod endpoints;
 mod fleet;
+mod gates;
 mod journal;
 mod keys;
 mod lists;

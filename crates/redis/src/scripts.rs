@@ -11,6 +11,7 @@ pub struct Scripts {
     pub put_event_type: Script,
     pub delete_event_type: Script,
     pub discover_event_type: Script,
+    pub swap_gate: Script,
     pub put_task: Script,
     pub lease_task: Script,
     pub mark: Script,
@@ -28,6 +29,7 @@ impl Scripts {
             put_event_type: Script::new(include_str!("lua/put_event_type.lua")),
             delete_event_type: Script::new(include_str!("lua/delete_event_type.lua")),
             discover_event_type: Script::new(include_str!("lua/discover_event_type.lua")),
+            swap_gate: Script::new(include_str!("lua/swap_gate.lua")),
             put_task: Script::new(include_str!("lua/put_task.lua")),
             lease_task: Script::new(include_str!("lua/lease_task.lua")),
             mark: Script::new(include_str!("lua/mark.lua")),
@@ -36,7 +38,7 @@ impl Scripts {
         }
     }
 
-    pub fn all(&self) -> [&Script; 12] {
+    pub fn all(&self) -> [&Script; 13] {
         [
             &self.put_app,
             &self.delete_app,
@@ -45,6 +47,7 @@ impl Scripts {
             &self.put_event_type,
             &self.delete_event_type,
             &self.discover_event_type,
+            &self.swap_gate,
             &self.put_task,
             &self.lease_task,
             &self.mark,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::port::{
-    Activity, Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Rejections, Revocations, Tasks,
+    Activity, Answers, Catalog, Deliveries, Directory, Events, Gates, Journal, Log, Rejections, Revocations, Tasks,
 };
 use hookyard_core::{Clock, Refusal, RefusalReason, Timestamp};
 use hookyard_testkit::StepClock;
@@ -14,13 +14,17 @@ use hookyard_testkit::conformance::activity::ActivityBackend;
 use hookyard_testkit::conformance::answers::AnswersBackend;
 use hookyard_testkit::conformance::catalog::CatalogBackend;
 use hookyard_testkit::conformance::directory::DirectoryBackend;
+use hookyard_testkit::conformance::gates::GatesBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
 use hookyard_testkit::conformance::{
-    DeadLetter, QueueBackend, Rejected, activity, answers, catalog, deliveries, directory, events, journal, revocations, tasks,
+    DeadLetter, QueueBackend, Rejected, activity, answers, catalog, deliveries, directory, events, gates, journal, revocations,
+    tasks,
 };
-use hookyard_testkit::memory::{MemoryAnswers, MemoryBroker, MemoryDirectory, MemoryJournal, MemoryRevocations, MemoryTasks};
+use hookyard_testkit::memory::{
+    MemoryAnswers, MemoryBroker, MemoryDirectory, MemoryGates, MemoryJournal, MemoryRevocations, MemoryTasks,
+};
 
 const BEGINNING: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -120,6 +124,19 @@ impl ActivityBackend for Book {
     fn clock(&self) -> Arc<dyn Clock> {
         JournalBackend::clock(self)
     }
+}
+
+struct Rail(Arc<MemoryGates>);
+
+impl GatesBackend for Rail {
+    fn gates(&self) -> Arc<dyn Gates> {
+        Arc::clone(&self.0) as _
+    }
+}
+
+#[tokio::test]
+async fn the_gates_keep_their_promises() {
+    gates::run_all(async || Box::new(Rail(Arc::default())) as Box<dyn GatesBackend>).await;
 }
 
 struct Desk(StepClock, Arc<MemoryTasks>);

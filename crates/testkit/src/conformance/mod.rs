@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod deliveries;
 pub mod directory;
 pub mod events;
+pub mod gates;
 pub mod journal;
 pub mod revocations;
 pub mod tasks;
