@@ -76,10 +76,14 @@ async fn over_amqp_what_must_fit_is_rejected_and_what_is_archived_is_still_route
     eventually("two arrive", async || world.receiver.hits().len() >= 2).await?;
     eventually("both are rejected", async || amqp.depth("rejected").await.is_ok_and(|depth| depth == 2)).await?;
     let metrics = String::from_utf8(running.metrics.render())?;
+    // Published once more under its id, it is refused once more.
+    amqp.raw("order.paid", "evt-1", &[], br#"{"amount": "hunter2"}"#).await?;
+    eventually("it is rejected again", async || amqp.depth("rejected").await.is_ok_and(|depth| depth == 3)).await?;
     running.drain().await;
     ensure!(world.receiver.hits().len() == 2);
     let rejected = amqp.take_all("rejected").await?;
-    for (found, body) in rejected.iter().zip([&br#"{"amount": "hunter2"}"#[..], b"not JSON"]) {
+    let bodies = [&br#"{"amount": "hunter2"}"#[..], b"not JSON", br#"{"amount": "hunter2"}"#];
+    for (found, body) in rejected.iter().zip(bodies) {
         ensure!(found.header("hookyard-reason") == Some("schema_violation") && found.body == body, "{found:?}");
         ensure!(!found.header("hookyard-detail").context("a detail")?.contains("hunter2"));
     }

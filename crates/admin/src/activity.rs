@@ -9,6 +9,7 @@ use axum::extract::{Query, RawQuery};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use hookyard_core::grant::Grant;
 use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor, PageRequest};
 use hookyard_core::port::{Heard, Watch};
 use hookyard_core::{AppId, AttemptId, Fault, limits};
@@ -17,6 +18,7 @@ use hookyard_wire::reference::{Errors, EventTypesQuery};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Interval;
 use utoipa::IntoParams;
 
 use crate::api::{Api, Caller, State, fail};
@@ -27,6 +29,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Read at once for who comes back, and at most.
 const CHUNK: usize = 250;
 const REPLAYED_MOST: usize = 1_000;
+/// Pages of the log looked through for it: with a filter, one may have nothing.
+const PAGES_MOST: usize = 8;
 /// Header of who comes back.
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -49,6 +53,9 @@ struct Watching {
     before: VecDeque<AttemptRecord>,
     missed_before: bool,
     told: HashSet<AttemptId>,
+    /// Whose stream it is, and when it is next asked whether that is still so.
+    grant: Grant,
+    looks: Interval,
 }
 
 /// Streams the attempts of an application from now on; who comes back with `Last-Event-ID` gets what was in between, of which some
@@ -86,6 +93,8 @@ pub async fn stream(
         told: before.iter().map(|record| record.id).collect(),
         before: before.into(),
         missed_before,
+        grant: caller.0,
+        looks: tokio::time::interval(HEARTBEAT),
     };
     let events = unfold(watching, |mut watching| async { Some((Ok(watching.next().await?), watching)) });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
@@ -97,7 +106,10 @@ impl Api {
         // Lists are in the order in which attempts were due; one that took long was written down after some that were due later.
         let from = AttemptId::at(last.time().minus(limits::ATTEMPT_TIMEOUT_MOST));
         let (mut found, mut from) = (Vec::new(), Cursor::Before(from));
-        while found.len() < REPLAYED_MOST {
+        for _ in 0..PAGES_MOST {
+            if found.len() >= REPLAYED_MOST {
+                break;
+            }
             let page = PageRequest { from: Some(from), limit: CHUNK };
             let page = self.seams.log.attempts(app, AttemptsOf::App, filter, page).await?;
             let reached = page.reached.map(AttemptId::from_bytes).or(page.items.first().map(|newest| newest.id));
@@ -125,6 +137,12 @@ impl Watching {
             let heard = tokio::select! {
                 () = stop.cancelled() => return None,
                 heard = self.watch.heard() => heard?,
+                _ = self.looks.tick() => {
+                    if is_over(&self.api, self.app, &self.grant).await {
+                        return None;
+                    }
+                    continue;
+                }
             };
             match heard {
                 Heard::Missed(count) => return Some(self.missed(count)),
@@ -142,6 +160,13 @@ impl Watching {
         self.api.seams.metrics.activity_dropped_total.inc_by(count.unwrap_or(1));
         Event::default().event("missed").data(json!({ "count": count }).to_string())
     }
+}
+
+/// Whether the token ended meanwhile, or its application is gone. What cannot be asked now is asked again.
+async fn is_over(api: &Api, app: AppId, grant: &Grant) -> bool {
+    let (seams, now) = (&api.seams, api.seams.clock.now());
+    let revoked = seams.revocations.revoked(now).await.is_ok_and(|tokens| tokens.contains(&grant.token));
+    grant.expires_at <= now || revoked || matches!(seams.directory.app(app).await, Ok(None))
 }
 
 fn attempt(record: &AttemptRecord) -> Event {

@@ -103,6 +103,12 @@ impl<T> PageOut<T> {
         Self { data: page.items.into_iter().map(show).collect(), done: page.done, iterator, prev_iterator }
     }
 
+    /// A list that is read one way only.
+    #[must_use]
+    pub fn only_onward(self) -> Self {
+        Self { prev_iterator: None, ..self }
+    }
+
     /// The same for a list that may be shown the other way round.
     pub fn ordered<S, I: Display>(mut page: Page<S>, is_ascending: bool, id: impl Fn(&S) -> I, show: impl Fn(S) -> T) -> Self {
         if is_ascending {

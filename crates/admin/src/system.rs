@@ -169,7 +169,7 @@ pub async fn rejected(
 ) -> Result<Json<PageOut<RejectionOut>>, Problem> {
     require_admin(&caller)?;
     let found = api.seams.rejections.rejections(query.read()?).await.map_err(|fault| fail(&fault))?;
-    Ok(Json(PageOut::new(found, |rejection| rejection.id, show)))
+    Ok(Json(PageOut::new(found, |rejection| rejection.id, show).only_onward()))
 }
 
 /// Lets what was set aside go its way again, as if published now.

@@ -117,7 +117,7 @@ pub async fn replay_missing(
 
 /// Has data forgotten whose time has come, until `stop`.
 pub async fn forget(api: Arc<Api>, stop: CancellationToken) {
-    loop {
+    while !stop.is_cancelled() {
         match api.seams.log.expire_data(api.seams.clock.now()).await {
             // There may be more.
             Ok(1..) => continue,

@@ -365,8 +365,8 @@ pub trait Log: Send + Sync {
     /// Makes the response to an attempt forgotten; whether the attempt was there.
     async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault>;
 
-    /// Makes the data of messages forgotten that their publishers wanted kept no longer than until `now`; how many it were, at most
-    /// some hundred at once.
+    /// Makes the data of messages forgotten that their publishers wanted kept no longer than until `now`, some hundred at once; how
+    /// many were due, those included that are gone already.
     async fn expire_data(&self, now: Timestamp) -> Result<usize, Fault>;
 
     /// Messages of an application, newest first.

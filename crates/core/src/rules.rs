@@ -19,6 +19,8 @@ pub struct Rules {
     by_type: HashMap<EventType, Rule>,
     /// The catalog's counter before they were read; `None` before the first reading.
     as_of: Option<u64>,
+    /// Types whose schema cannot be used, and why: nothing is demanded of their events.
+    unusable: Vec<(EventType, String)>,
 }
 
 #[derive(Debug)]
@@ -39,14 +41,14 @@ pub struct Objection {
 impl Rules {
     /// Reads the catalog, whose counter was `as_of` before. A change meanwhile moves the counter: then they are read again.
     pub async fn read(catalog: &dyn Catalog, as_of: u64) -> Result<Self, Fault> {
-        let (mut by_type, mut from) = (HashMap::new(), None);
+        let (mut by_type, mut from, mut unusable) = (HashMap::new(), None, Vec::new());
         let filter = CatalogFilter { archived: true, discovered: false };
         loop {
             let page = catalog.entries(filter, PageRequest { from, limit: CHUNK }).await?;
             from = page.items.last().map(|last| Cursor::After(last.name.to_string()));
-            by_type.extend(page.items.iter().filter_map(|entry| Some((entry.name.clone(), Rule::of(entry)?))));
+            by_type.extend(page.items.iter().filter_map(|entry| Some((entry.name.clone(), Rule::of(entry, &mut unusable)?))));
             if page.done {
-                return Ok(Self { by_type, as_of: Some(as_of) });
+                return Ok(Self { by_type, as_of: Some(as_of), unusable });
             }
         }
     }
@@ -54,6 +56,11 @@ impl Rules {
     /// Whether they are what the catalog says while its counter is `catalog`.
     pub fn hold(&self, catalog: u64) -> bool {
         self.as_of == Some(catalog)
+    }
+
+    /// Types whose schema cannot be used, and why.
+    pub fn unusable(&self) -> &[(EventType, String)] {
+        &self.unusable
     }
 
     /// What the catalog has against an event.
@@ -76,10 +83,16 @@ impl Rules {
 
 impl Rule {
     /// `None` for an entry that demands nothing.
-    fn of(entry: &CatalogEntry) -> Option<Self> {
+    fn of(entry: &CatalogEntry, unusable: &mut Vec<(EventType, String)>) -> Option<Self> {
         let schema = entry.newest_schema().filter(|_| entry.validation != Validation::Off);
-        // Checked when it was saved; one that cannot be used all the same demands nothing.
-        let schema = schema.and_then(|document| Some((entry.validation, Schema::compile(document).ok()?)));
+        let schema = schema.and_then(|document| match Schema::compile(document) {
+            Ok(schema) => Some((entry.validation, schema)),
+            // Checked when it is saved, but for what was saved by an older program.
+            Err(error) => {
+                unusable.push((entry.name.clone(), error));
+                None
+            }
+        });
         (entry.archived || schema.is_some()).then_some(Self { archived: entry.archived, schema })
     }
 }

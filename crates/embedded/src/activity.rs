@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use hookyard_core::Fault;
 use hookyard_core::journal::Entry;
 use hookyard_core::port::{Activity, Heard, Watch};
@@ -42,9 +43,10 @@ impl Store {
             return;
         }
         for entry in entries {
-            if let Entry::Attempt(record) = entry
-                && activity.send(Heard::Attempt(Arc::new(record.clone()))).is_err()
-            {
+            let Entry::Attempt(record) = entry else { continue };
+            let mut told = record.clone();
+            told.result.response = Bytes::new();
+            if activity.send(Heard::Attempt(Arc::new(told))).is_err() {
                 return;
             }
         }

@@ -158,11 +158,11 @@ impl Log for Store {
         let expire = move |connection: &Connection| {
             let over = "SELECT message FROM data_kept WHERE until <= ?1 ORDER BY until LIMIT ?2";
             let mark = format!("UPDATE messages SET expunged = 1 WHERE expunged = 0 AND id IN ({over})");
-            let marked = connection.prepare_cached(&mark)?.execute((now.as_millis(), EXPIRED_AT_ONCE))?;
+            connection.prepare_cached(&mark)?.execute((now.as_millis(), EXPIRED_AT_ONCE))?;
             let done = format!("DELETE FROM data_kept WHERE message IN ({over})");
-            connection.prepare_cached(&done)?.execute((now.as_millis(), EXPIRED_AT_ONCE))?;
+            let due = connection.prepare_cached(&done)?.execute((now.as_millis(), EXPIRED_AT_ONCE))?;
             forget(connection)?;
-            Ok(marked)
+            Ok(due)
         };
         self.0.write("forget data whose time has come", expire).await
     }

@@ -341,6 +341,7 @@ fn sweep(connection: &Connection, finished: i64, tombstones: i64, now: i64) -> r
         for table in [
             "DELETE FROM attempts WHERE message = ?1",
             "DELETE FROM states WHERE message = ?1",
+            "DELETE FROM data_kept WHERE message = ?1",
             "DELETE FROM messages WHERE id = ?1",
         ] {
             connection.prepare_cached(table)?.execute([id])?;

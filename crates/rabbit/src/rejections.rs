@@ -1,5 +1,6 @@
 //! Looking into the queue of what was rejected. A queue cannot be read without taking: what is looked at is taken on a connection of
-//! its own and goes back, in its place, when that ends. Two that look at the same moment see different parts.
+//! its own and goes back when that ends. Two that look at the same moment see different parts. What goes back goes behind what was not
+//! taken, so all there is is taken, up to a bound; beyond it, each look begins with what the last one did not see.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hookyard_core::journal::{Cursor, Page, PageRequest};
 use hookyard_core::port::Rejections;
 use hookyard_core::{Fault, Rejection, RejectionId, Timestamp};
 use hookyard_telemetry::label::Exchange;
+use hookyard_wire::queue::DELIVERY_CONTENT_TYPE;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -24,8 +26,8 @@ use crate::publish::Outgoing;
 use crate::session::{Rabbit, close};
 use crate::topology::short;
 
-/// Messages looked at for one request: what lies deeper has to wait until those are dealt with.
-const EXAMINED_MOST: u16 = 5_000;
+/// Messages looked at for one request, and held in memory with their bodies meanwhile.
+const EXAMINED_MOST: u16 = 500;
 /// The longest the next of them may take to come.
 const NEXT_WITHIN: Duration = Duration::from_secs(2);
 /// How often the queue is asked whether it has everything back, and the pause between.
@@ -105,8 +107,11 @@ impl Rabbit {
 
     /// The message as it was first published. Nothing of it leads anywhere but to this installation's own exchanges.
     fn again(&self, taken: &Taken) -> Outgoing {
+        // What is no event of an upstream service goes on where it was: a delivery to its lane, a record to the journal's queue.
+        let is_delivery = taken.properties.content_type().as_ref().is_some_and(|kind| kind.as_str() == DELIVERY_CONTENT_TYPE);
         let (kind, exchange) = match &taken.exchange {
-            exchange if *exchange == self.names.dispatch() => (Exchange::Dispatch, self.names.dispatch()),
+            _ if is_delivery => (Exchange::Dispatch, self.names.dispatch()),
+            exchange if *exchange == self.names.journal() => (Exchange::Journal, self.names.journal()),
             _ => (Exchange::Events, self.names.events()),
         };
         Outgoing {
@@ -137,17 +142,22 @@ impl Look {
     }
 
     async fn page(&mut self, operation: &'static str, page: PageRequest<RejectionId>) -> Result<Page<Rejection>, Fault> {
-        let (mut items, mut from) = (Vec::new(), page.from.map(|(Cursor::After(id) | Cursor::Before(id))| id));
-        for _ in 0..EXAMINED_MOST {
-            let Some(taken) = self.next(operation).await? else { return Ok(Page::whole(items, true)) };
-            match from {
-                Some(id) => from = Some(id).filter(|id| *id != taken.rejection.id),
-                None if items.len() == page.limit => return Ok(Page::whole(items, false)),
-                None => items.push(taken.rejection),
+        let from = page.from.map(|(Cursor::After(id) | Cursor::Before(id))| id);
+        let (mut all, mut begin) = (Vec::new(), 0);
+        while let Some(taken) = self.next(operation).await? {
+            if Some(taken.rejection.id) == from {
+                begin = all.len() + 1;
+            }
+            all.push(taken.rejection);
+            if all.len() > begin + page.limit && (from.is_none() || begin > 0) {
+                break;
             }
         }
-        // Farther than anybody looks: what is in front has to be dealt with first.
-        Ok(Page::whole(items, true))
+        // One that was dealt with meanwhile is not met again: what was behind it is in front now.
+        let mut items = all.split_off(begin);
+        let done = items.len() <= page.limit;
+        items.truncate(page.limit);
+        Ok(Page::whole(items, done))
     }
 
     /// The next of those that were there at the beginning. Others may take some of them meanwhile.
@@ -201,7 +211,7 @@ fn read(delivery: Delivery) -> Taken {
     let (properties, body) = (delivery.properties, Bytes::from(delivery.data));
     let table = properties.headers().clone().unwrap_or_default();
     let header = |name: &str| table.inner().get(name).and_then(scalar_text);
-    let death = first_death(&table);
+    let death = last_death(&table);
     let died = death.as_ref().and_then(|death| death.at);
     let (exchange, routing_key, reason) = match (header(REASON_HEADER), death) {
         (Some(reason), _) => (header(EXCHANGE_HEADER), header(KEY_HEADER), reason),
@@ -258,7 +268,7 @@ fn detail_of(reason: &str) -> String {
     }
 }
 
-/// Where the broker first gave up on a message.
+/// Where the broker last gave up on a message.
 struct Death {
     exchange: Option<String>,
     routing_key: Option<String>,
@@ -266,10 +276,10 @@ struct Death {
     at: Option<Timestamp>,
 }
 
-fn first_death(table: &FieldTable) -> Option<Death> {
+fn last_death(table: &FieldTable) -> Option<Death> {
     let AMQPValue::FieldArray(deaths) = table.inner().get(DEATHS)? else { return None };
-    // The latest comes first.
-    let AMQPValue::FieldTable(death) = deaths.as_slice().last()? else { return None };
+    // The latest comes first: an event may have died before it came here, and a delivery waited in the tiers by expiring in them.
+    let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else { return None };
     let field = |name: &str| death.inner().get(name).and_then(scalar_text);
     let routing_key = match death.inner().get("routing-keys") {
         Some(AMQPValue::FieldArray(keys)) => keys.as_slice().first().and_then(scalar_text),

@@ -11,7 +11,7 @@ use hookyard_core::journal::{AttemptRecord, Entry};
 use hookyard_core::port::{Activity, Heard, Watch};
 use hookyard_core::{Fault, FaultKind};
 use hookyard_wire::record::{read_attempts, write_attempts};
-use redis::aio::PubSub;
+use redis::aio::{ConnectionManager, PubSub};
 use tokio::sync::{broadcast, watch};
 
 use crate::journal::RedisJournal;
@@ -25,7 +25,7 @@ const PUBLISHED_MOST: usize = 1_000;
 const QUIET: Duration = Duration::from_millis(500);
 /// Between two tries to subscribe.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often a subscription looks whether anybody still watches; after the last one it ends.
+/// How often a subscription looks whether anybody still watches, and whether it is still heard itself.
 const LOOK: Duration = Duration::from_secs(5);
 /// The longest a watcher waits for the subscription to begin.
 const BEGIN_WITHIN: Duration = Duration::from_secs(2);
@@ -36,62 +36,89 @@ pub struct Hub {
     subscribed: watch::Sender<bool>,
     is_running: AtomicBool,
     client: redis::Client,
+    connection: ConnectionManager,
+}
+
+fn broken(what: &'static str) -> redis::RedisError {
+    redis::RedisError::from((redis::ErrorKind::Io, what))
 }
 
 /// One watcher.
 struct Watcher(broadcast::Receiver<Heard>);
 
 impl Hub {
-    pub fn new(client: redis::Client) -> Arc<Self> {
+    pub fn new(client: redis::Client, connection: ConnectionManager) -> Arc<Self> {
         let (heard, subscribed) = (broadcast::Sender::new(BEHIND_MOST), watch::Sender::new(false));
-        Arc::new(Self { heard, subscribed, is_running: AtomicBool::new(false), client })
+        Arc::new(Self { heard, subscribed, is_running: AtomicBool::new(false), client, connection })
     }
 
     async fn run(self: Arc<Self>) {
-        while self.heard.receiver_count() > 0 {
-            match self.listen().await {
-                Ok(()) => break,
-                Err(error) => tracing::debug!(%error, "the activity is not heard"),
+        loop {
+            while self.heard.receiver_count() > 0 {
+                if let Err(error) = self.listen().await {
+                    tracing::debug!(%error, "the activity is not heard");
+                    self.subscribed.send_replace(false);
+                    // Nobody knows how many.
+                    self.tell(Heard::Missed(None));
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
             self.subscribed.send_replace(false);
-            // Nobody knows how many.
-            self.tell(Heard::Missed(None));
-            tokio::time::sleep(AGAIN).await;
+            self.is_running.store(false, Ordering::SeqCst);
+            // Who came in between has seen that somebody listens.
+            if self.heard.receiver_count() == 0 || self.is_running.swap(true, Ordering::SeqCst) {
+                return;
+            }
         }
-        self.subscribed.send_replace(false);
-        self.is_running.store(false, Ordering::SeqCst);
     }
 
     /// Listens until nobody watches any more.
     async fn listen(&self) -> redis::RedisResult<()> {
         let mut subscription: PubSub = self.client.get_async_pubsub().await?;
         subscription.subscribe(keys::ACTIVITY).await?;
+        // Writers that found nobody try again after this; what is written until then is not told.
+        tokio::time::sleep(QUIET).await;
         self.subscribed.send_replace(true);
         let mut messages = subscription.on_message();
+        let (mut looks, mut is_alive) = (tokio::time::interval(LOOK), true);
         loop {
-            let message = tokio::select! {
-                message = messages.next() => message,
-                () = tokio::time::sleep(LOOK) => {
+            tokio::select! {
+                message = messages.next() => {
+                    let Some(message) = message else { return Err(broken("the subscription ended")) };
+                    is_alive = true;
+                    self.hear(message.get_payload_bytes());
+                }
+                _ = looks.tick() => {
                     if self.heard.receiver_count() == 0 {
                         return Ok(());
                     }
-                    continue;
-                }
-            };
-            let Some(message) = message else {
-                return Err(redis::RedisError::from((redis::ErrorKind::Io, "the subscription ended")));
-            };
-            match read_attempts(Bytes::copy_from_slice(message.get_payload_bytes())) {
-                Ok((attempts, missed)) => {
-                    for attempt in attempts {
-                        self.tell(Heard::Attempt(Arc::new(attempt)));
+                    // A connection whose other end is gone without a word looks like a quiet one.
+                    if !std::mem::take(&mut is_alive) {
+                        return Err(broken("the subscription fell silent"));
                     }
-                    if missed > 0 {
-                        self.tell(Heard::Missed(Some(missed)));
-                    }
+                    self.knock().await?;
                 }
-                Err(error) => tracing::debug!(%error, "an activity message of another version"),
             }
+        }
+    }
+
+    /// A message to ourselves, with nothing in it.
+    async fn knock(&self) -> redis::RedisResult<()> {
+        let mut connection = self.connection.clone();
+        redis::cmd("PUBLISH").arg(keys::ACTIVITY).arg("").query_async::<i64>(&mut connection).await.map(drop)
+    }
+
+    fn hear(&self, message: &[u8]) {
+        match read_attempts(Bytes::copy_from_slice(message)) {
+            Ok((attempts, missed)) => {
+                for attempt in attempts {
+                    self.tell(Heard::Attempt(Arc::new(attempt)));
+                }
+                if missed > 0 {
+                    self.tell(Heard::Missed(Some(missed)));
+                }
+            }
+            Err(error) => tracing::debug!(%error, "an activity message of another version"),
         }
     }
 

@@ -32,7 +32,7 @@ pub struct RedisConfig {
 /// One server.
 #[derive(Clone)]
 pub(crate) struct Server {
-    connection: ConnectionManager,
+    pub(crate) connection: ConnectionManager,
     /// For connections of another kind.
     pub(crate) client: redis::Client,
     pub(crate) scripts: Arc<Scripts>,

@@ -46,7 +46,8 @@ pub struct RedisJournal {
 impl RedisJournal {
     /// Begins writing to `store`.
     pub fn start(store: RedisStore) -> Self {
-        let (mailbox, hub) = (writer::start(store.clone()), Hub::new(store.journal.client.clone()));
+        let (mailbox, hub) =
+            (writer::start(store.clone()), Hub::new(store.journal.client.clone(), store.journal.connection.clone()));
         Self { store, mailbox, hub }
     }
 
@@ -194,7 +195,8 @@ impl Log for RedisJournal {
             let mut members = walk(&self.store.journal, OPERATION, &key, way.towards, from.as_deref(), found.chunk).await?;
             members.truncate(members.iter().position(|member| way.is_past(member)).unwrap_or(members.len()));
             let letters: Vec<DeadLetter> = members.iter().map(|member| letter_of(OPERATION, member)).collect::<Result<_, _>>()?;
-            found.add(&members, letters, |letter| filter.passes(letter));
+            found.walked(&members, letters.is_empty());
+            found.add(letters, |letter| filter.passes(letter));
             from = members.last().map(|last| way.beyond(last)).or(from);
         }
         Ok(found.page(way.towards))
@@ -269,12 +271,12 @@ impl Log for RedisJournal {
         let mut pipeline = redis::pipe();
         pipeline.zrangebyscore_limit(keys::DATA_KEPT, "-inf", now.as_millis(), 0, EXPIRED_AT_ONCE);
         let (members,): (Vec<Vec<u8>>,) = self.store.journal.query(StoreOp::Read, OPERATION, &pipeline).await?;
-        let mut expired = 0;
+        let due = members.len();
         for member in &members {
             if let (Some(app), Some(message)) =
                 (AppId::from_prefix(member), member.get(ID_BYTES..).and_then(MessageId::from_slice))
             {
-                expired += usize::from(self.expunge_message(app, message).await?);
+                self.expunge_message(app, message).await?;
             }
         }
         if !members.is_empty() {
@@ -282,7 +284,7 @@ impl Log for RedisJournal {
             pipeline.zrem(keys::DATA_KEPT, members).ignore();
             let () = self.store.journal.query(StoreOp::Write, OPERATION, &pipeline).await?;
         }
-        Ok(expired)
+        Ok(due)
     }
 
     async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault> {
@@ -306,8 +308,13 @@ impl Log for RedisJournal {
         while found.wants_more() {
             let members = self.walk_days(OPERATION, |day| keys::messages(app, day), &way, from.as_deref(), found.chunk).await?;
             let ids: Vec<MessageId> = members.iter().filter_map(|member| message_in(member, &wanted)).collect();
-            let records = self.read_messages(OPERATION, app, &ids).await?;
-            found.add(&members, records, |record| filter.passes(record));
+            found.walked(&members, ids.is_empty());
+            for some in ids.chunks(page.limit + 1) {
+                found.add(self.read_messages(OPERATION, app, some).await?, |record| filter.passes(record));
+                if found.is_full() {
+                    break;
+                }
+            }
             from = members.last().map(|last| way.beyond(last)).or(from);
         }
         Ok(found.page(way.towards))
@@ -345,8 +352,13 @@ impl Log for RedisJournal {
                 }
             };
             let ids: Vec<(AttemptId, MessageId)> = members.iter().filter_map(|member| attempt_in(member, &wanted)).collect();
-            let records = self.read_attempts(OPERATION, app, &ids).await?;
-            found.add(&members, records, |record| filter.passes(record));
+            found.walked(&members, ids.is_empty());
+            for some in ids.chunks(page.limit + 1) {
+                found.add(self.read_attempts(OPERATION, app, some).await?, |record| filter.passes(record));
+                if found.is_full() {
+                    break;
+                }
+            }
             from = members.last().map(|last| way.beyond(last)).or(from);
         }
         Ok(found.page(way.towards))

@@ -85,15 +85,26 @@ impl<T> Filtered<T> {
         self.items.len() <= self.limit && self.examined < self.examined_most && !self.done
     }
 
-    /// What the next members of the list hold; fewer than were read at once end it.
-    pub fn add(&mut self, members: &[Vec<u8>], items: Vec<T>, passes: impl Fn(&T) -> bool) {
+    /// The next members of the list; fewer than were read at once end it.
+    pub fn walked(&mut self, members: &[Vec<u8>], nothing_to_read: bool) {
         self.examined += members.len();
         self.done = members.len() < self.chunk;
-        // What is listed and gone, or left out: larger steps over it.
-        let left = self.examined_most.saturating_sub(self.examined).max(1);
-        self.chunk = (self.chunk * MORE).min(left).min(CHUNK_MOST);
+        if nothing_to_read || self.chunk > self.limit + 1 {
+            // What is listed and gone, or left out: larger steps over it.
+            let left = self.examined_most.saturating_sub(self.examined).max(1);
+            self.chunk = (self.chunk * MORE).min(left).min(CHUNK_MOST);
+        }
         self.reached = members.last().and_then(|last| last.first_chunk().copied()).or(self.reached);
+    }
+
+    /// What some of those members hold.
+    pub fn add(&mut self, items: Vec<T>, passes: impl Fn(&T) -> bool) {
         self.items.extend(items.into_iter().filter(passes));
+    }
+
+    /// Whether there is more than the page holds: what was walked over further is for the next.
+    pub fn is_full(&self) -> bool {
+        self.items.len() > self.limit
     }
 
     pub fn page(mut self, towards: Towards) -> Page<T> {

@@ -19,7 +19,7 @@ use crate::batch::{self, Patience, RoutedEvent, persistently};
 use crate::identify::{Identity, identify};
 use crate::resolve::Names;
 use crate::snapshots::{Snapshots, Standing};
-use crate::types::{self, Types};
+use crate::types::Types;
 
 /// Events taken at once.
 const BATCH: usize = 256;
@@ -253,7 +253,7 @@ impl Router {
     }
 
     fn dispose(
-        &mut self,
+        &self,
         candidates: Vec<Candidate>,
         standings: &HashMap<AppId, Standing>,
         found: Vec<Option<Marker>>,
@@ -297,8 +297,11 @@ impl Router {
             Some(marker) => identify(&marker.proposed, found),
             None => Identity::First(self.message_id(&claim.item)),
         };
-        // What was begun before was not refused then, and part of it may have been sent.
-        if matches!(identity, Identity::First(_))
+        // What intake over HTTP accepted under this id has its word; what was only begun has nobody's, and may be an event that was
+        // refused before and comes again.
+        let has_word = found.is_some_and(|found| found.state != MarkerState::Claimed);
+        if matches!(identity, Identity::First(_) | Identity::Again(_))
+            && !has_word
             && let Some(refusal) = self.types.refuse(&claim.item)
         {
             self.reject(claim.map(drop), refusal);
@@ -334,14 +337,10 @@ impl Router {
     }
 
     /// Tells the catalog of the event's type, if it is the first of it here.
-    fn discover(&mut self, event: &Event) {
-        let Some(entry) = self.types.meet(event, self.seams.clock.now()) else { return };
-        let (catalog, metrics) = (Arc::clone(&self.seams.catalog), self.seams.metrics.clone());
-        self.tasks.spawn(async move {
-            if let Err(fault) = types::discover(catalog, entry, metrics).await {
-                tracing::debug!(error = fault.chain(), "the catalog was not told of an event type");
-            }
-        });
+    fn discover(&self, event: &Event) {
+        if let Some(news) = self.types.meet(event, self.seams.clock.now()) {
+            self.tasks.spawn(news.tell(Arc::clone(&self.seams.catalog)));
+        }
     }
 
     fn complete(&self, events: Vec<RoutedEvent>, permit: Option<OwnedSemaphorePermit>) {

@@ -1,29 +1,42 @@
 //! What the catalog has against events, and what events tell the catalog.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hookyard_core::catalog::CatalogEntry;
 use hookyard_core::port::{Catalog, Discovery};
 use hookyard_core::rules::Rules;
-use hookyard_core::{Event, EventType, Fault, Refusal, RefusalReason, Timestamp, limits};
+use hookyard_core::{Event, EventType, Refusal, RefusalReason, Timestamp, limits};
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::{Source, Warned};
 use lru::LruCache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Types remembered as known to the catalog: what it holds at most, and as many again.
 const MET_MOST: NonZeroUsize = NonZeroUsize::new(2 * limits::DISCOVERED_MOST).expect("not zero");
 
+/// Told at once: where types are data, a store that is slow must not gather thousands of them.
+const TOLD_AT_ONCE: usize = 16;
+
 /// The event types as a router sees them.
 pub struct Types {
     rules: Rules,
-    met: LruCache<EventType, ()>,
+    met: Met,
+    telling: Arc<Semaphore>,
     metrics: Metrics,
 }
 
+/// Types that the catalog was told of.
+type Met = Arc<Mutex<LruCache<EventType, ()>>>;
+
 impl Types {
     pub fn new(metrics: Metrics) -> Self {
-        Self { rules: Rules::default(), met: LruCache::new(MET_MOST), metrics }
+        Self {
+            rules: Rules::default(),
+            met: Arc::new(Mutex::new(LruCache::new(MET_MOST))),
+            telling: Arc::new(Semaphore::new(TOLD_AT_ONCE)),
+            metrics,
+        }
     }
 
     /// Whether what is remembered of the catalog still counts.
@@ -33,8 +46,11 @@ impl Types {
 
     /// The rules anew. What was met is to be met again: an administrator may have removed it.
     pub fn learn(&mut self, rules: Rules) {
+        for (name, error) in rules.unusable() {
+            tracing::warn!(event_type = %name, error, "a schema cannot be used; events of its type are not judged");
+        }
         self.rules = rules;
-        self.met.clear();
+        lock(&self.met).clear();
     }
 
     /// Why the catalog wants this event refused; what else it has against it is counted.
@@ -54,18 +70,42 @@ impl Types {
     }
 
     /// What is to be told to the catalog of an event: its type, the first time.
-    pub fn meet(&mut self, event: &Event, now: Timestamp) -> Option<CatalogEntry> {
-        let is_new = self.met.put(event.event_type.clone(), ()).is_none();
-        is_new.then(|| CatalogEntry::seen(event, now))
+    pub fn meet(&self, event: &Event, now: Timestamp) -> Option<News> {
+        let mut met = lock(&self.met);
+        if met.get(&event.event_type).is_some() {
+            return None;
+        }
+        // As many are being told as may be: it is met again.
+        let telling = Arc::clone(&self.telling).try_acquire_owned().ok()?;
+        met.put(event.event_type.clone(), ());
+        let (met, metrics) = (Arc::clone(&self.met), self.metrics.clone());
+        Some(News { entry: CatalogEntry::seen(event, now), met, metrics, _telling: telling })
     }
 }
 
-/// Tells the catalog of a type it may not know. What cannot be told now is told by the next router that meets it.
-pub async fn discover(catalog: Arc<dyn Catalog>, entry: CatalogEntry, metrics: Metrics) -> Result<(), Fault> {
-    match catalog.discover(&entry, limits::DISCOVERED_MOST).await? {
-        Discovery::Known => {}
-        Discovery::Added => tracing::info!(event_type = %entry.name, "an event type was seen for the first time"),
-        Discovery::Full => metrics.event_types_undiscovered_total.inc(),
+fn lock(met: &Met) -> MutexGuard<'_, LruCache<EventType, ()>> {
+    met.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A type the catalog may not know.
+pub struct News {
+    entry: CatalogEntry,
+    met: Met,
+    metrics: Metrics,
+    _telling: OwnedSemaphorePermit,
+}
+
+impl News {
+    /// Tells the catalog; what it cannot be told now it is told when the type is met again.
+    pub async fn tell(self, catalog: Arc<dyn Catalog>) {
+        match catalog.discover(&self.entry, limits::DISCOVERED_MOST).await {
+            Ok(Discovery::Known) => {}
+            Ok(Discovery::Added) => tracing::info!(event_type = %self.entry.name, "an event type was seen for the first time"),
+            Ok(Discovery::Full) => self.metrics.event_types_undiscovered_total.inc(),
+            Err(fault) => {
+                tracing::debug!(error = fault.chain(), "the catalog was not told of an event type");
+                lock(&self.met).pop(&self.entry.name);
+            }
+        }
     }
-    Ok(())
 }

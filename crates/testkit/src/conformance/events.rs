@@ -294,6 +294,9 @@ async fn what_was_rejected_is_looked_at_in_pages_tried_again_or_let_go(backend: 
     no_event_is_left(backend).await;
     let (left, _) = page(None, 9).await;
     assert_eq!(left, [all[2].clone(), all[4].clone()]);
+    // What was shown last is gone: what was behind it is in front.
+    let (next, done) = page(Some(all[1].id), 9).await;
+    assert!(done && next == left, "{next:?}");
 }
 
 async fn a_fan_out_makes_one_delivery_per_endpoint(backend: &dyn QueueBackend) {
