@@ -18,6 +18,7 @@ macro_rules! on_both_backends {
     };
 }
 
+mod a_bad_neighbour_does_not_matter;
 mod a_repeated_request_is_done_once;
 mod answers_fit_the_published_description;
 mod bad_input_is_answered_and_nothing_is_lost;

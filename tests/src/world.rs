@@ -153,6 +153,8 @@ impl World {
         config.delivery.concurrency = u16::try_from(self.concurrency).unwrap_or(u16::MAX);
         config.delivery.timeout = Duration::from_secs(2);
         config.delivery.allow_networks = vec!["127.0.0.0/8".to_owned()];
+        // Receivers here fail on purpose, and what is tested is what follows from it at once; breakers have tests of their own.
+        config.delivery.breaker = Vec::new();
         config
     }
 
@@ -171,6 +173,7 @@ impl World {
             ("HOOKYARD_JWT_SECRET", JWT_SECRET.to_owned()),
             ("HOOKYARD_DELIVERY__RETRY_SCHEDULE", "1s,2s".to_owned()),
             ("HOOKYARD_DELIVERY__TIMEOUT", "2s".to_owned()),
+            ("HOOKYARD_DELIVERY__BREAKER", String::new()),
             ("HOOKYARD_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8".to_owned()),
         ];
         cluster.chain(rest).collect()

@@ -77,7 +77,7 @@ macro_rules! endpoint_bodies {
             disabled: Option<bool>,
             /// Your own notes, at most 16 KiB.
             metadata: Option<BTreeMap<String, String>>,
-            /// Most deliveries per second; stored, not yet enforced.
+            /// Most deliveries per second, over all processes; a second's worth at once.
             #[schema(minimum = 1)]
             throttle_rate: Option<u16>,
             /// Another name for `throttleRate`.

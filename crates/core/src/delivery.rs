@@ -86,6 +86,8 @@ pub struct Delivery {
     pub due: Timestamp,
     /// Not to be sent before this moment.
     pub not_before: Option<Timestamp>,
+    /// Whether that moment is a slot of its own at the endpoint's gate.
+    pub has_slot: bool,
     /// The delay first asked for, of which `not_before` is the end, in milliseconds.
     pub delay_ms: u64,
     /// Whether a step before this one may have been done twice, so that the journal must be asked before sending.
@@ -106,6 +108,7 @@ impl Delivery {
             attempt: 1,
             due,
             not_before: None,
+            has_slot: false,
             delay_ms: 0,
             maybe_repeat,
             history: Vec::new(),
@@ -156,6 +159,6 @@ impl Delivery {
     #[must_use]
     pub fn retried(self, at: Timestamp, now: Timestamp) -> Self {
         let next = self.deferred(at, now);
-        Self { attempt: next.attempt + 1, due: at, maybe_repeat: false, ..next }
+        Self { attempt: next.attempt + 1, due: at, maybe_repeat: false, has_slot: false, ..next }
     }
 }

@@ -19,6 +19,8 @@ pub const OPEN_FOR: [Duration; 4] =
     [Duration::from_secs(30), Duration::from_secs(2 * 60), Duration::from_secs(10 * 60), Duration::from_secs(3600)];
 /// Whoever probes has this long before another may: the longest attempt, and time to write it down.
 pub const PROBE_LEASE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MOST.as_secs() + 15);
+/// How long the others wait for what a probe finds out, before they ask again.
+const PROBE_ANSWERS: Duration = Duration::from_secs(5);
 /// An endpoint that timed out, or answers slowly, is slow for so long.
 pub const SLOW_FOR: Duration = Duration::from_secs(60);
 /// Nobody is given a slot later than this: whoever must wait longer asks again then.
@@ -112,6 +114,8 @@ pub enum Step {
         slow: bool,
         /// The receiver asked to be left alone until then.
         hold_until: Option<Timestamp>,
+        /// How long the breaker opens; see [`OPEN_FOR`]. Without length, it does not.
+        open_for: [Duration; 4],
     },
 }
 
@@ -132,8 +136,8 @@ impl Gate {
         match step {
             Step::Admit { limit, spacing, has_slot } => self.admit(limit, spacing, has_slot, now),
             Step::Reserve { spacing } => self.slot(now, spacing, now),
-            Step::Observe { success, slow, hold_until } => {
-                self.breaker = self.breaker.after(success, now);
+            Step::Observe { success, slow, hold_until, open_for } => {
+                self.breaker = self.breaker.after(success, open_for, now);
                 if slow {
                     self.slow_until = self.slow_until.max(now.plus(SLOW_FOR));
                 }
@@ -148,7 +152,9 @@ impl Gate {
             return self.slot(self.hold_until, spacing.max(limit.unwrap_or_default()), now);
         }
         if let Breaker::Open { until, level, probed_until } = self.breaker {
-            let shut_until = until.max(probed_until.unwrap_or_default());
+            // A probe is out, and its news will be there sooner than its time is over.
+            let probing = probed_until.unwrap_or_default().min(now.plus(PROBE_ANSWERS));
+            let shut_until = until.max(probing);
             if shut_until > now {
                 // The moment itself is the probe's.
                 return self.slot(shut_until.plus(spacing), spacing.max(limit.unwrap_or_default()), now);
@@ -224,21 +230,21 @@ impl Gate {
 const BURST: Duration = Duration::from_secs(1);
 
 impl Breaker {
-    fn after(self, success: bool, now: Timestamp) -> Self {
+    fn after(self, success: bool, open_for: [Duration; 4], now: Timestamp) -> Self {
         match self {
-            _ if success => Self::default(),
+            _ if success || open_for[0].is_zero() => Self::default(),
             Self::Closed { last, .. } if last.plus(ROW_ENDS_AFTER) <= now => Self::Closed { failures: 1, last: now },
-            Self::Closed { failures, .. } if failures + 1 >= FAILURES_TO_OPEN => Self::opened(0, now),
+            Self::Closed { failures, .. } if failures + 1 >= FAILURES_TO_OPEN => Self::opened(0, open_for, now),
             Self::Closed { failures, .. } => Self::Closed { failures: failures + 1, last: now },
             // The probe failed, or its news comes late.
-            Self::Open { until, level, .. } if until <= now => Self::opened(level.saturating_add(1), now),
+            Self::Open { until, level, .. } if until <= now => Self::opened(level.saturating_add(1), open_for, now),
             // What was on its way when it opened says nothing new.
             open @ Self::Open { .. } => open,
         }
     }
 
-    fn opened(level: u8, now: Timestamp) -> Self {
-        let length = OPEN_FOR[usize::from(level).min(OPEN_FOR.len() - 1)];
+    fn opened(level: u8, open_for: [Duration; 4], now: Timestamp) -> Self {
+        let length = open_for[usize::from(level).min(open_for.len() - 1)];
         Self::Open { until: now.plus(length), level, probed_until: None }
     }
 }
@@ -291,7 +297,7 @@ mod tests {
     const ADMIT: Step = Step::Admit { limit: None, spacing: SPACING, has_slot: false };
 
     fn observe(success: bool) -> Step {
-        Step::Observe { success, slow: false, hold_until: None }
+        Step::Observe { success, slow: false, hold_until: None, open_for: OPEN_FOR }
     }
 
     fn opened() -> Gate {
@@ -350,7 +356,7 @@ mod tests {
         assert_eq!(slots, expected);
         let hold_until = Some(START.plus(Duration::from_secs(120)));
         let mut gate = Gate::default();
-        gate.step(Step::Observe { success: false, slow: false, hold_until }, START);
+        gate.step(Step::Observe { success: false, slow: false, hold_until, open_for: OPEN_FOR }, START);
         assert_eq!(gate.step(ADMIT, START), Pass::Later(START.plus(Duration::from_secs(120))));
         assert!(gate.is_slow(START) && gate.shut_until(START) == hold_until);
     }
@@ -382,6 +388,7 @@ mod tests {
                 success,
                 slow,
                 hold_until: hold.map(|ms| START.plus(Duration::from_millis(ms.unsigned_abs()))),
+                open_for: OPEN_FOR,
             }),
         ]
     }

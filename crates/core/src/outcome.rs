@@ -175,7 +175,7 @@ fn after_failure(delivery: &Delivery, result: &AttemptResult, policy: &Policy, n
 }
 
 /// `Retry-After` counts on 429 and 503 only, pushes later only, and by no more than [`limits::RETRY_AFTER_MOST`].
-fn asked_for(result: &AttemptResult, now: Timestamp) -> Timestamp {
+pub fn asked_for(result: &AttemptResult, now: Timestamp) -> Timestamp {
     if !matches!(result.status, Some(429 | 503)) {
         return now;
     }

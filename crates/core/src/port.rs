@@ -85,8 +85,8 @@ pub trait Deliveries: Send + Sync {
     /// Makes the outcome's successor durable (the next attempt, a dead letter, nothing), then lets go of the claim.
     async fn settle(&self, claim: Claim<Delivery>, outcome: Outcome) -> Result<(), Fault>;
 
-    /// Puts the delivery aside until `due`. Not an attempt.
-    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp) -> Result<(), Fault>;
+    /// Puts the delivery aside until `due`, after which it comes by this lane; at once, if that is past. Not an attempt.
+    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp, lane: Lane) -> Result<(), Fault>;
 
     /// Makes deliveries of further runs durable. Repeating it repeats the same attempts, which the fence absorbs.
     async fn enqueue(&self, deliveries: Vec<Delivery>) -> Result<(), Fault>;

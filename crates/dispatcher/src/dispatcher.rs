@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookyard_core::port::{Deliveries, Directory, Journal, Sender};
+use hookyard_core::port::{Deliveries, Directory, Gates, Journal, Sender};
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Claim, Clock, Delivery, Entropy, Fault, FaultKind, Lane, Policy};
 use hookyard_telemetry::Metrics;
@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::gatekeeper::Gatekeeper;
 use crate::in_flight::InFlight;
 use crate::view::View;
 
@@ -35,6 +36,8 @@ pub struct DispatcherConfig {
     pub user_agent: String,
     /// How long the last known copy of an endpoint serves while the directory is away.
     pub endpoint_memory: Duration,
+    /// How long an endpoint's breaker opens, the first time and after; without length, it does not.
+    pub open_for: [Duration; 4],
 }
 
 /// What the dispatcher works with.
@@ -42,6 +45,8 @@ pub struct DispatcherConfig {
 pub struct Seams {
     /// Deliveries in, outcomes out.
     pub deliveries: Arc<dyn Deliveries>,
+    /// The gates of endpoints.
+    pub gates: Arc<dyn Gates>,
     /// Endpoints.
     pub directory: Arc<dyn Directory>,
     /// The record of attempts, and the fence.
@@ -64,6 +69,7 @@ pub struct Dispatcher {
     pub(crate) config: DispatcherConfig,
     pub(crate) view: View,
     pub(crate) in_flight: InFlight,
+    pub(crate) gatekeeper: Gatekeeper,
     fast: Semaphore,
     slow: Semaphore,
 }
@@ -73,9 +79,12 @@ impl Dispatcher {
     pub fn new(seams: Seams, config: DispatcherConfig) -> Arc<Self> {
         let view = View::new(Arc::clone(&seams.directory), Arc::clone(&seams.clock), config.endpoint_memory);
         let permits = usize::from(config.concurrency).max(SLOW_PART);
-        let (fast, slow) = (Semaphore::new(permits - permits / SLOW_PART), Semaphore::new(permits / SLOW_PART));
+        let (fast, slow) = (permits - permits / SLOW_PART, permits / SLOW_PART);
+        let (gates, clock, metrics) = (Arc::clone(&seams.gates), Arc::clone(&seams.clock), seams.metrics.clone());
+        let gatekeeper = Gatekeeper::new(gates, clock, metrics, fast, config.open_for);
+        let (fast, slow) = (Semaphore::new(fast), Semaphore::new(slow));
         seams.metrics.delivery_inflight_limit.set(i64::try_from(permits).unwrap_or(i64::MAX));
-        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), fast, slow })
+        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), gatekeeper, fast, slow })
     }
 
     /// Dispatches until `stop`, then finishes what is in flight.
@@ -85,7 +94,8 @@ impl Dispatcher {
             () = stop.cancelled() => return,
             () = self.wait_for_directory() => {}
         }
-        tokio::join!(self.lane(Lane::Fast, &stop, &tasks), self.lane(Lane::Slow, &stop, &tasks));
+        let lanes = async { tokio::join!(self.lane(Lane::Fast, &stop, &tasks), self.lane(Lane::Slow, &stop, &tasks)) };
+        tokio::join!(lanes, self.gatekeeper.follow(&stop));
         tasks.close();
         tasks.wait().await;
     }
@@ -138,6 +148,14 @@ impl Dispatcher {
         }
     }
 
+    /// The permits of a lane.
+    pub(crate) fn permits(&self, lane: Lane) -> &Semaphore {
+        match lane {
+            Lane::Fast => &self.fast,
+            Lane::Slow => &self.slow,
+        }
+    }
+
     fn begin(self: &Arc<Self>, lane: Lane, claims: Vec<Claim<Delivery>>, tasks: &TaskTracker) {
         let now = self.seams.clock.now();
         for claim in claims {
@@ -145,12 +163,8 @@ impl Dispatcher {
             self.seams.metrics.delivery_queue_delay_seconds.observe(now.since(due).as_secs_f64());
             let this = Arc::clone(self);
             tasks.spawn(async move {
-                let permits = match lane {
-                    Lane::Fast => &this.fast,
-                    Lane::Slow => &this.slow,
-                };
                 let (message, endpoint) = (claim.item.message.id, claim.item.endpoint);
-                if let Err(fault) = this.deliver(claim, permits).await {
+                if let Err(fault) = this.deliver(claim, lane).await {
                     tracing::warn!(%message, %endpoint, error = fault.chain(), "a delivery was given back");
                 }
             });

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookyard_core::journal::{AttemptRecord, EndRecord, Entry};
-use hookyard_core::outcome::{expired_before_sending, judge};
+use hookyard_core::journal::{AttemptRecord, EndRecord, Entry as Recorded};
+use hookyard_core::outcome::{asked_for, expired_before_sending, judge};
 use hookyard_core::port::{EndpointRef, Expect, Request, Written};
 use hookyard_core::step::Step;
 use hookyard_core::{
-    AttemptClass, AttemptResult, Claim, DeadReason, Delivery, DiscardReason, Endpoint, Fault, Outcome, PastAttempt, Policy,
+    AttemptClass, AttemptResult, Claim, DeadReason, Delivery, DiscardReason, Endpoint, Fault, Lane, Outcome, PastAttempt, Policy,
     Timestamp,
 };
 use hookyard_telemetry::label::{AttemptNumber, Completed, Parked, Success};
 use hookyard_wire::request::{build, shown_url};
-use tokio::sync::Semaphore;
 
 use crate::dispatcher::Dispatcher;
+use crate::gatekeeper::{Entry, Inside};
 use crate::view::Seen;
 
 /// The rest of a delay that is waited for in memory rather than in another tier.
@@ -25,72 +25,111 @@ const UNKNOWN_WAIT: Duration = Duration::from_secs(4);
 /// Tries to write an endpoint that somebody else changes at the same time.
 const DISABLE_TRIES: usize = 5;
 
-/// What a claimed delivery is ready for.
-enum Ready {
+/// The longest a delivery waits for an endpoint that receives nothing, from the moment this attempt first became due.
+const UNAVAILABLE_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// What a claimed delivery finds at the other end.
+enum Found {
     /// It ends without an attempt.
     Over(Outcome),
-    /// Its moment has not come, or nobody knows its endpoint now. Not an attempt.
+    /// Nobody knows its endpoint now. Not an attempt.
     NotBefore(Timestamp, Parked),
     /// The fence: this attempt was already made.
     Recorded(Box<AttemptRecord>),
-    /// The request may leave.
-    Send(Box<Prepared>),
+    /// Somebody who wants it.
+    Endpoint(Arc<Endpoint>, Policy),
 }
 
+/// A request that may leave.
 struct Prepared {
     request: Request,
     url: String,
-    policy: Policy,
-    endpoint: Arc<Endpoint>,
 }
 
 impl Dispatcher {
     /// Sees one delivery to its outcome. On a fault of ours the claim is dropped: the delivery comes again, without an attempt used.
-    pub(crate) async fn deliver(&self, claim: Claim<Delivery>, permits: &Semaphore) -> Result<(), Fault> {
+    pub(crate) async fn deliver(&self, claim: Claim<Delivery>, lane: Lane) -> Result<(), Fault> {
         let seams = &self.seams;
         if let Some(at) = claim.item.not_before {
             let rest = at.since(seams.clock.now());
             if rest > LAST_WAIT {
-                return self.park(claim, at, Parked::NotDue).await;
+                return self.park(claim, at, lane, Parked::NotDue).await;
             }
             tokio::time::sleep(rest).await;
         }
         let (_held, repeated) = self.in_flight.hold(claim.item.attempt_id()).await;
-        // The semaphore is never closed.
-        let Ok(_permit) = permits.acquire().await else { return Ok(()) };
-        match self.prepare(&claim, repeated).await? {
-            Ready::Over(outcome) => self.end(claim, outcome).await,
-            Ready::NotBefore(at, why) => self.park(claim, at, why).await,
-            Ready::Recorded(record) => {
+        match self.find(&claim, repeated).await? {
+            Found::Over(outcome) => self.end(claim, outcome).await,
+            Found::NotBefore(at, why) => self.park(claim, at, lane, why).await,
+            Found::Recorded(record) => {
                 seams.metrics.delivery_repeats_prevented_total.inc();
                 self.settle(claim, &record.result, record.outcome).await
             }
-            Ready::Send(prepared) => {
-                seams.metrics.delivery_inflight.inc();
-                let result = seams.sender.send(prepared.request).await;
-                seams.metrics.delivery_inflight.dec();
-                seams.tripwire.reached(Step::AttemptSent);
-                // The request has left: from here on only `settle` may cause another.
-                let judgement = judge(&claim.item, &result, &prepared.policy, seams.clock.now(), seams.entropy.fraction());
-                self.count_attempt(&claim.item, &result);
-                let record = AttemptRecord::new(&claim.item, prepared.url, result, judgement.outcome);
-                let result = record.result.clone();
-                seams.journal.record(Arc::from([Entry::Attempt(record)])).await?;
-                seams.tripwire.reached(Step::AttemptRecorded);
-                self.settle(claim, &result, judgement.outcome).await?;
-                if judgement.disable_endpoint {
-                    self.disable(&prepared.endpoint).await;
+            Found::Endpoint(endpoint, policy) => {
+                let limit = endpoint.throttle_rate.map(|rate| Duration::from_secs(1) / u32::from(rate.max(1)));
+                match self.gatekeeper.enter(&claim.item, lane, limit).await {
+                    Entry::Divert => {
+                        seams.metrics.deliveries_diverted_total.inc();
+                        seams.deliveries.defer(claim, seams.clock.now(), Lane::Slow).await
+                    }
+                    Entry::Park(at, why) => self.wait_at_the_gate(claim, at, lane, why).await,
+                    Entry::In(inside) => {
+                        // The semaphore is never closed.
+                        let Ok(_permit) = self.permits(lane).acquire().await else { return Ok(()) };
+                        self.attempt(claim, &endpoint, &policy, inside).await
+                    }
                 }
-                Ok(())
             }
         }
     }
 
-    async fn prepare(&self, claim: &Claim<Delivery>, repeated: bool) -> Result<Ready, Fault> {
+    /// Makes the attempt.
+    async fn attempt(
+        &self,
+        claim: Claim<Delivery>,
+        endpoint: &Endpoint,
+        policy: &Policy,
+        inside: Inside<'_>,
+    ) -> Result<(), Fault> {
+        let seams = &self.seams;
+        let prepared = self.prepare(&claim.item, endpoint, policy)?;
+        seams.metrics.delivery_inflight.inc();
+        let result = seams.sender.send(prepared.request).await;
+        seams.metrics.delivery_inflight.dec();
+        drop(inside);
+        seams.tripwire.reached(Step::AttemptSent);
+        // The request has left: from here on only `settle` may cause another.
+        let now = seams.clock.now();
+        let judgement = judge(&claim.item, &result, policy, now, seams.entropy.fraction());
+        self.count_attempt(&claim.item, &result);
+        let record = AttemptRecord::new(&claim.item, prepared.url, result, judgement.outcome);
+        let result = record.result.clone();
+        seams.journal.record(Arc::from([Recorded::Attempt(record)])).await?;
+        seams.tripwire.reached(Step::AttemptRecorded);
+        let key = claim.item.endpoint;
+        self.settle(claim, &result, judgement.outcome).await?;
+        self.gatekeeper.observe(key, &result, Some(asked_for(&result, now)).filter(|until| *until > now)).await;
+        if judgement.disable_endpoint {
+            self.disable(endpoint).await;
+        }
+        Ok(())
+    }
+
+    /// Puts a delivery aside that its endpoint's gate does not let pass; for ever it does not wait for one that receives nothing.
+    async fn wait_at_the_gate(&self, claim: Claim<Delivery>, at: Timestamp, lane: Lane, why: Parked) -> Result<(), Fault> {
+        if why == Parked::BreakerOpen && self.seams.clock.now().since(claim.item.due) >= UNAVAILABLE_AFTER {
+            return self.end(claim, Outcome::Dead(DeadReason::EndpointUnavailable)).await;
+        }
+        let lane = if why == Parked::BreakerOpen { Lane::Slow } else { lane };
+        let claim = claim.map(|delivery| Delivery { has_slot: true, ..delivery });
+        self.park(claim, at, lane, why).await
+    }
+
+    async fn find(&self, claim: &Claim<Delivery>, repeated: bool) -> Result<Found, Fault> {
         let (seams, delivery) = (&self.seams, &claim.item);
         if repeated || delivery.may_be_recorded(claim.redelivered) {
             match seams.journal.recorded(delivery.key(), delivery.attempt_id()).await {
-                Ok(Some(record)) => return Ok(Ready::Recorded(Box::new(record))),
+                Ok(Some(record)) => return Ok(Found::Recorded(Box::new(record))),
                 Ok(None) => {}
                 // A duplicate is better than a stop.
                 Err(fault) => tracing::debug!(error = fault.chain(), "the journal cannot say whether this attempt was made"),
@@ -101,27 +140,32 @@ impl Dispatcher {
         let now = seams.clock.now();
         let (endpoint, active) = match seen {
             Seen::Known { endpoint, active } => (endpoint, active),
-            Seen::Deleted => return Ok(Ready::Over(Outcome::Discarded(DiscardReason::EndpointDeleted))),
-            Seen::Unknown => return Ok(Ready::NotBefore(now.plus(UNKNOWN_WAIT), Parked::EndpointUnknown)),
+            Seen::Deleted => return Ok(Found::Over(Outcome::Discarded(DiscardReason::EndpointDeleted))),
+            Seen::Unknown => return Ok(Found::NotBefore(now.plus(UNKNOWN_WAIT), Parked::EndpointUnknown)),
         };
         if !active {
-            return Ok(Ready::Over(Outcome::Dead(DeadReason::EndpointInactive)));
+            return Ok(Found::Over(Outcome::Dead(DeadReason::EndpointInactive)));
         }
         let policy = self.config.policy.of(&endpoint);
         if expired_before_sending(delivery, &policy, now) {
-            return Ok(Ready::Over(Outcome::Dead(DeadReason::Expired)));
+            return Ok(Found::Over(Outcome::Dead(DeadReason::Expired)));
         }
-        let request = build(delivery, &endpoint, &policy, self.config.signature_headers, &self.config.user_agent, now)?;
-        let url = shown_url(&request.url);
-        Ok(Ready::Send(Box::new(Prepared { request, url, policy, endpoint })))
+        Ok(Found::Endpoint(endpoint, policy))
     }
 
-    async fn park(&self, claim: Claim<Delivery>, at: Timestamp, why: Parked) -> Result<(), Fault> {
+    fn prepare(&self, delivery: &Delivery, endpoint: &Endpoint, policy: &Policy) -> Result<Prepared, Fault> {
+        let (config, now) = (&self.config, self.seams.clock.now());
+        let request = build(delivery, endpoint, policy, config.signature_headers, &config.user_agent, now)?;
+        let url = shown_url(&request.url);
+        Ok(Prepared { request, url })
+    }
+
+    async fn park(&self, claim: Claim<Delivery>, at: Timestamp, lane: Lane, why: Parked) -> Result<(), Fault> {
         // The hops of one delay count as one park.
         if claim.item.not_before != Some(at) {
             self.seams.metrics.deliveries_parked_total.inc(why);
         }
-        self.seams.deliveries.defer(claim, at).await
+        self.seams.deliveries.defer(claim, at, lane).await
     }
 
     /// Ends a delivery without an attempt.
@@ -129,7 +173,7 @@ impl Dispatcher {
         let (delivery, at) = (&claim.item, self.seams.clock.now());
         let (event_type, number) = (delivery.message.event.event_type.clone(), delivery.attempt);
         let record = EndRecord { delivery: delivery.key(), run: delivery.run, number, event_type, outcome, at };
-        self.seams.journal.record(Arc::from([Entry::End(record)])).await?;
+        self.seams.journal.record(Arc::from([Recorded::End(record)])).await?;
         let delivery = claim.item.clone();
         self.seams.deliveries.settle(claim, outcome).await?;
         self.count_outcome(&delivery, outcome);

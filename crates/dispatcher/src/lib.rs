@@ -4,6 +4,7 @@
 
 mod dispatcher;
 mod flow;
+mod gatekeeper;
 mod in_flight;
 mod view;
 

@@ -67,7 +67,7 @@ impl Deliveries for Store {
             }
             Outcome::Retry { at } => {
                 let next = delivery.retried(at, self.0.seams.clock.now());
-                put_aside(receipt, OPERATION, &next, at).await
+                put_aside(receipt, OPERATION, &next, at, None).await
             }
             Outcome::Dead(reason) => {
                 let progress = write_progress(&delivery, Some(reason));
@@ -81,11 +81,11 @@ impl Deliveries for Store {
         }
     }
 
-    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp) -> Result<(), Fault> {
+    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp, lane: Lane) -> Result<(), Fault> {
         const OPERATION: &str = "defer a delivery";
         let (delivery, receipt) = receipt_of(&self.0, claim, OPERATION)?;
         let deferred = delivery.deferred(due, self.0.seams.clock.now());
-        put_aside(receipt, OPERATION, &deferred, due).await
+        put_aside(receipt, OPERATION, &deferred, due, Some(lane)).await
     }
 
     async fn enqueue(&self, deliveries: Vec<Delivery>) -> Result<(), Fault> {
@@ -135,11 +135,17 @@ fn insert(connection: &Connection, delivery: &Delivery) -> rusqlite::Result<()> 
     insert_delivery(connection, delivery)
 }
 
-async fn put_aside(receipt: Box<Receipt>, operation: &'static str, delivery: &Delivery, due: Timestamp) -> Result<(), Fault> {
-    let (due_at, progress) = (due.as_millis(), write_progress(delivery, None));
+async fn put_aside(
+    receipt: Box<Receipt>,
+    operation: &'static str,
+    delivery: &Delivery,
+    due: Timestamp,
+    lane: Option<Lane>,
+) -> Result<(), Fault> {
+    let (due_at, progress, lane) = (due.as_millis(), write_progress(delivery, None), lane.map(lane_number));
     let update = move |connection: &Connection, id| {
-        let update = "UPDATE deliveries SET due_at = ?2, progress = ?3, failures = 0 WHERE id = ?1";
-        connection.prepare_cached(update)?.execute((id, due_at, &progress)).map(drop)
+        let update = "UPDATE deliveries SET due_at = ?2, progress = ?3, failures = 0, lane = coalesce(?4, lane) WHERE id = ?1";
+        connection.prepare_cached(update)?.execute((id, due_at, &progress, lane)).map(drop)
     };
     receipt.settle(operation, update).await
 }

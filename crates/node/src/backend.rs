@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use hookyard_core::Fault;
 use hookyard_core::port::{
-    Activity, Answers, Catalog, Deliveries, Directory, Events, Journal, Log, Rejections, Revocations, Tasks,
+    Activity, Answers, Catalog, Deliveries, Directory, Events, Gates, Journal, Log, Rejections, Revocations, Tasks,
 };
 use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
@@ -37,6 +37,7 @@ pub struct Ports {
     pub revocations: Arc<dyn Revocations>,
     pub answers: Arc<dyn Answers>,
     pub activity: Arc<dyn Activity>,
+    pub gates: Arc<dyn Gates>,
     pub rejections: Arc<dyn Rejections>,
 }
 
@@ -92,6 +93,7 @@ impl Backend {
                 revocations: Arc::new(cluster.store.clone()),
                 answers: Arc::new(cluster.store.clone()),
                 activity: Arc::new(cluster.log.clone()),
+                gates: Arc::new(cluster.store.clone()),
                 rejections: Arc::clone(&cluster.rabbit) as _,
             },
             Self::Embedded(embedded) => {
@@ -107,6 +109,7 @@ impl Backend {
                     revocations: Arc::clone(&store) as _,
                     answers: Arc::clone(&store) as _,
                     activity: Arc::clone(&store) as _,
+                    gates: Arc::clone(&store) as _,
                     rejections: store,
                 }
             }

@@ -13,6 +13,8 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
 use hookyard_core::address::AllowList;
 use hookyard_core::event::Admission;
+use hookyard_core::gate::OPEN_FOR;
+use hookyard_core::limits::RETRY_DELAY_MOST;
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::{BodyFormat, Policy, limits};
 use hookyard_wire::request::SignatureHeaders;
@@ -119,6 +121,10 @@ pub struct DeliveryConfig {
     pub signature_headers: String,
     /// `payload`, `envelope`, `standard` or `cloudevents`, for endpoints that do not say.
     pub body_format: BodyFormat,
+    /// How long an endpoint's breaker opens after five failures in a row: the first time, the second, and so on, at most four; none
+    /// means that it does not.
+    #[serde(deserialize_with = "units::durations")]
+    pub breaker: Vec<Duration>,
     /// How long the last known copy of an endpoint serves while the directory is away.
     #[serde(deserialize_with = "units::duration")]
     pub endpoint_memory: Duration,
@@ -194,6 +200,7 @@ impl Default for DeliveryConfig {
             allow_hosts: Vec::new(),
             signature_headers: "standard".to_owned(),
             body_format: BodyFormat::Payload,
+            breaker: OPEN_FOR.to_vec(),
             endpoint_memory: Duration::from_secs(15 * 60),
         }
     }
@@ -248,6 +255,8 @@ pub struct Settings {
     pub policy: Policy,
     /// How events are admitted.
     pub admission: Admission,
+    /// How long breakers open.
+    pub open_for: [Duration; 4],
 }
 
 impl Config {
@@ -338,6 +347,13 @@ impl Config {
         );
         ensure!((1..=64).contains(&self.amqp.shards) && (1..=64).contains(&self.amqp.slow_shards), "shards must be from 1 to 64");
         ensure!(is_prefix(&self.amqp.prefix), "HOOKYARD_AMQP__PREFIX must be 1 to 64 characters of A-Z a-z 0-9 . _ -");
+        ensure!(
+            delivery.breaker.len() <= 4
+                && delivery.breaker.iter().all(|open| (Duration::from_secs(1)..=RETRY_DELAY_MOST).contains(open)),
+            "HOOKYARD_DELIVERY__BREAKER is up to four durations from 1s to 24h"
+        );
+        let last = delivery.breaker.last().copied().unwrap_or_default();
+        let open_for = std::array::from_fn(|level| delivery.breaker.get(level).copied().unwrap_or(last));
         let policy = Policy {
             retry_schedule: delivery.retry_schedule.clone().into(),
             timeout: delivery.timeout,
@@ -345,7 +361,7 @@ impl Config {
             body_format: delivery.body_format,
         };
         let admission = Admission { max_bytes: self.events.max_bytes, require_id: self.events.require_id };
-        Ok(Settings { backend, keys, jwt_secret, allow, signature_headers, policy, admission, config: self })
+        Ok(Settings { backend, keys, jwt_secret, allow, signature_headers, policy, admission, open_for, config: self })
     }
 }
 

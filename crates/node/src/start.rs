@@ -194,9 +194,11 @@ fn dispatcher(
         signature_headers: style.signature_headers,
         user_agent: style.user_agent.clone(),
         endpoint_memory: settings.config.delivery.endpoint_memory,
+        open_for: settings.open_for,
     };
     let seams = hookyard_dispatcher::Seams {
         deliveries: Arc::clone(&ports.deliveries),
+        gates: Arc::clone(&ports.gates),
         directory: Arc::clone(&ports.directory),
         journal: Arc::clone(&ports.journal),
         sender,

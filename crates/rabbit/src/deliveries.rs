@@ -49,7 +49,7 @@ impl Deliveries for Rabbit {
         let now = self.clock.now();
         let successor = match outcome {
             Outcome::Delivered | Outcome::Discarded(_) => None,
-            Outcome::Retry { at } => Some(delayed(session, &delivery.retried(at, now), now)),
+            Outcome::Retry { at } => Some(delayed(session, &delivery.retried(at, now), Lane::Fast, now)),
             Outcome::Dead(reason) => Some(dead(session, &delivery, reason, now)),
         };
         if let Some(successor) = successor {
@@ -59,12 +59,18 @@ impl Deliveries for Rabbit {
         receipt.settle("settle a delivery")
     }
 
-    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp) -> Result<(), Fault> {
+    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp, lane: Lane) -> Result<(), Fault> {
         let (delivery, receipt) = claim.split::<Box<Receipt>>();
         let receipt = receipt.ok_or_else(foreign)?;
         let session = receipt.live_session("defer a delivery")?;
         let now = self.clock.now();
-        session.deliveries.publish(delayed(session, &delivery.deferred(due, now), now)).await?;
+        let deferred = delivery.deferred(due, now);
+        let successor = if due <= now {
+            to_lane(session, &DeliveryWriter::new(&deferred.message), &deferred, lane)
+        } else {
+            delayed(session, &deferred, lane, now)
+        };
+        session.deliveries.publish(successor).await?;
         receipt.settle("defer a delivery")
     }
 
@@ -73,7 +79,7 @@ impl Deliveries for Rabbit {
         let mut confirms = Vec::with_capacity(deliveries.len());
         for delivery in &deliveries {
             let writer = DeliveryWriter::new(&delivery.message);
-            confirms.push(session.deliveries.begin(to_lane(&session, &writer, delivery)).await?);
+            confirms.push(session.deliveries.begin(to_lane(&session, &writer, delivery, Lane::Fast)).await?);
         }
         for confirm in confirms {
             confirm.confirmed().await?;
@@ -83,13 +89,13 @@ impl Deliveries for Rabbit {
 }
 
 /// The delivery in the tier of its next hop. The key is its lane's and stays on the message through every tier.
-fn delayed(session: &Session, delivery: &Delivery, now: Timestamp) -> Outgoing {
+fn delayed(session: &Session, delivery: &Delivery, lane: Lane, now: Timestamp) -> Outgoing {
     let rest = delivery.not_before.map_or(Duration::ZERO, |at| at.since(now));
     let tier = next_hop(rest, Duration::from_millis(delivery.delay_ms)).unwrap_or(Tier::SHORTEST);
     Outgoing {
         kind: Exchange::Delay,
         exchange: short(&session.names.delay(tier)),
-        routing_key: short(&endpoint_key(Lane::Fast, delivery.endpoint, session.shards)),
+        routing_key: short(&endpoint_key(lane, delivery.endpoint, session.shards)),
         properties: properties(delivery, now),
         body: write_delivery(delivery, None),
     }

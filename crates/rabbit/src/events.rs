@@ -59,7 +59,7 @@ impl Events for Rabbit {
         let mut pending: VecDeque<Pending> = VecDeque::new();
         for (index, endpoint) in endpoints.iter().enumerate() {
             let delivery = Delivery::routed(Arc::clone(&message), *endpoint, maybe_repeat);
-            pending.push_back(session.events.begin(to_lane(&session, &writer, &delivery)).await?);
+            pending.push_back(session.events.begin(to_lane(&session, &writer, &delivery, Lane::Fast)).await?);
             if index == 0 && endpoints.len() > 1 {
                 self.tripwire.reached(Step::FanOutBegun);
             }
@@ -104,12 +104,12 @@ impl Events for Rabbit {
     }
 }
 
-pub(crate) fn to_lane(session: &Session, writer: &DeliveryWriter, delivery: &Delivery) -> Outgoing {
+pub(crate) fn to_lane(session: &Session, writer: &DeliveryWriter, delivery: &Delivery, lane: Lane) -> Outgoing {
     let properties = message::properties(DELIVERY_CONTENT_TYPE, &delivery.key().id(), session.clock.now());
     Outgoing {
         kind: Exchange::Dispatch,
         exchange: short(&session.names.dispatch()),
-        routing_key: short(&endpoint_key(Lane::Fast, delivery.endpoint, session.shards)),
+        routing_key: short(&endpoint_key(lane, delivery.endpoint, session.shards)),
         properties: properties.with_headers(message::delivery_headers(delivery)),
         body: writer.write(delivery, None),
     }

@@ -1,6 +1,6 @@
 //! Metric labels: closed sets only. A label's value is never an endpoint, a URL, an id or the text of an error.
 
-use hookyard_core::{AttemptClass, DeadReason, RefusalReason};
+use hookyard_core::{AttemptClass, BreakerState, DeadReason, RefusalReason};
 
 /// A closed set of label values.
 pub trait Label: Copy + 'static {
@@ -100,8 +100,23 @@ labels! {
     Parked "reason" {
         /// Its moment has not come.
         NotDue "not_due",
+        /// Its endpoint's breaker is open, or its receiver asked to be left alone.
+        BreakerOpen "breaker_open",
+        /// Its endpoint has a limit of its own.
+        RateLimited "rate_limited",
+        /// Its endpoint has as many requests in flight as it may.
+        Busy "busy",
         /// Its endpoint is not known while the directory is away.
         EndpointUnknown "endpoint_unknown",
+    }
+    /// Where a breaker went.
+    BreakerMove "to" {
+        /// Deliveries go out.
+        Closed "closed",
+        /// None does.
+        Open "open",
+        /// One may, to see.
+        HalfOpen "half_open",
     }
     /// A broker connection.
     Connection "connection" {
@@ -173,6 +188,17 @@ impl AttemptNumber {
             0 | 1 => Self::First,
             2 => Self::Second,
             _ => Self::Later,
+        }
+    }
+}
+
+impl BreakerMove {
+    /// To this state.
+    pub const fn to(state: BreakerState) -> Self {
+        match state {
+            BreakerState::Closed => Self::Closed,
+            BreakerState::Open => Self::Open,
+            BreakerState::HalfOpen => Self::HalfOpen,
         }
     }
 }

@@ -4,8 +4,8 @@ use hookyard_core::{AttemptClass, DeadReason, RefusalReason};
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::label::{
-    AttemptNumber, Completed, Connection, Exchange, Label, Lookup, Parked, Phase, Routed, Source, StatusClass, StoreOp, Success,
-    Warned,
+    AttemptNumber, BreakerMove, Completed, Connection, Exchange, Label, Lookup, Parked, Phase, Routed, Source, StatusClass,
+    StoreOp, Success, Warned,
 };
 use crate::typed::{CounterBy, HistogramBy};
 
@@ -102,6 +102,10 @@ metrics! {
     delivery_inflight_limit: IntGauge = gauge;
     /// Deliveries put aside without an attempt, by reason.
     deliveries_parked_total: CounterBy<Parked> = CounterBy::new;
+    /// Deliveries that left the fast lane because their endpoint is slow.
+    deliveries_diverted_total: IntCounter = counter;
+    /// Breakers of endpoints that changed, by where they went, as this process saw it.
+    endpoint_breaker_transitions_total: CounterBy<BreakerMove> = CounterBy::new;
     /// 1 while the connection to the broker is open.
     amqp_connected: IntGaugeVec = |r, n, h| gauge_by::<Connection>(r, n, h);
     /// 1 while the broker blocks publishing.

@@ -104,7 +104,7 @@ async fn what_was_settled_is_gone_after_a_restart_and_what_was_not_comes_again(b
             Some(2) => Outcome::Dead(DeadReason::Gone),
             Some(3) => Outcome::Retry { at },
             Some(4) => {
-                deliveries.defer(claim, at).await.expect("deferred");
+                deliveries.defer(claim, at, Lane::Fast).await.expect("deferred");
                 continue;
             }
             _ => {
@@ -138,7 +138,7 @@ async fn a_claim_of_the_past_settles_nothing(backend: &dyn QueueBackend) {
             0 => assert_lost(before.settle(claim, Outcome::Delivered).await, "settling"),
             1 => assert_lost(before.settle(claim, Outcome::Dead(DeadReason::Gone)).await, "burying"),
             2 => assert_lost(before.settle(claim, Outcome::Retry { at }).await, "retrying"),
-            _ => assert_lost(before.defer(claim, at).await, "deferring"),
+            _ => assert_lost(before.defer(claim, at, Lane::Fast).await, "deferring"),
         }
     }
     let again = claim_deliveries(backend, 4).await;
@@ -177,7 +177,7 @@ async fn a_deferred_delivery_keeps_its_attempt(backend: &dyn QueueBackend) {
     // A moment that has passed is as good as now.
     for (claim, at) in claim_deliveries(backend, 2).await.into_iter().zip([now, later]) {
         before.push(claim.item.clone());
-        backend.deliveries().defer(claim, at).await.expect("deferred");
+        backend.deliveries().defer(claim, at, Lane::Fast).await.expect("deferred");
     }
     let (due, ()) = join(claim_due(backend, 2), backend.pass(A_MOMENT)).await;
     for (claim, claimed_at) in &due {

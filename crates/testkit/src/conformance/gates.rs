@@ -38,7 +38,7 @@ fn endpoint(number: u8) -> EndpointId {
 }
 
 async fn observe(gates: &dyn Gates, endpoint: EndpointId, success: bool, now: Timestamp) {
-    let step = Step::Observe { success, slow: false, hold_until: None };
+    let step = Step::Observe { success, slow: false, hold_until: None, open_for: OPEN_FOR };
     gates.step(endpoint, step, now).await.expect("observed");
 }
 

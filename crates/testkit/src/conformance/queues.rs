@@ -105,7 +105,7 @@ pub(super) async fn claim_due(backend: &dyn QueueBackend, count: usize) -> Vec<(
         let claim = claim_delivery(backend).await;
         let now = clock.now();
         match claim.item.not_before {
-            Some(at) if at > now => deliveries.defer(claim, at).await.expect("deferred again"),
+            Some(at) if at > now => deliveries.defer(claim, at, Lane::Fast).await.expect("deferred again"),
             _ => due.push((claim, now)),
         }
     }

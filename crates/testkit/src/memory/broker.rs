@@ -402,10 +402,10 @@ impl Deliveries for MemoryBroker {
         })
     }
 
-    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp) -> Result<(), Fault> {
+    async fn defer(&self, claim: Claim<Delivery>, due: Timestamp, lane: Lane) -> Result<(), Fault> {
         let now = self.0.clock.now();
-        self.end(claim, "defer a delivery", |state, delivery, receipt| {
-            state.put_aside(receipt.place, delivery.deferred(due, now), due);
+        self.end(claim, "defer a delivery", |state, delivery, _| {
+            state.lane(lane).put(delivery.deferred(due, now), due);
         })
     }
 
