@@ -41,5 +41,6 @@ mod the_installation_shows_itself;
 mod the_journal_survives_the_store;
 mod the_reference_is_true;
 mod tokens_open_what_their_scope_says;
+mod what_did_not_arrive_is_handled_from_the_command_line;
 mod what_happened_is_counted_over_time;
 mod what_happened_is_shown_and_done_again;

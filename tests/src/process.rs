@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use hookyard_core::step::Step;
+use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{Api, World};
 
 /// The program that runs roles and trips over steps; built beside the tests.
 const PROGRAM: &str = "roles-under-test";
@@ -93,6 +94,41 @@ impl RoleProcess {
 impl Drop for RoleProcess {
     fn drop(&mut self) {
         self.kill9();
+    }
+}
+
+/// What a command of `hookyard` did.
+pub struct Said {
+    /// Whether it ended with 0.
+    pub worked: bool,
+    /// Its standard output.
+    pub output: Vec<u8>,
+    /// Its standard error, where it talks to people.
+    pub talk: String,
+}
+
+impl Said {
+    /// The JSON it printed.
+    ///
+    /// # Errors
+    /// When it failed, or printed something else.
+    pub fn data(&self) -> Result<Value> {
+        ensure!(self.worked, "{}", self.talk);
+        serde_json::from_slice(&self.output).with_context(|| String::from_utf8_lossy(&self.output).into_owned())
+    }
+}
+
+impl Api {
+    /// Runs `hookyard` with these arguments against this API, with this token.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub async fn command_line(&self, arguments: &[&str]) -> Result<Said> {
+        let (url, token) = self.place();
+        let mut command = tokio::process::Command::new(program("hookyard")?);
+        let output = command.args(arguments).env("HOOKYARD_URL", url).env("HOOKYARD_TOKEN", token).output().await?;
+        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok(Said { worked: output.status.success(), output: output.stdout, talk })
     }
 }
 

@@ -356,7 +356,13 @@ impl Api {
     /// # Errors
     /// When the scope is none.
     pub fn scoped(&self, scope: &str) -> Result<Self> {
-        Self::at(self.base.trim_end_matches("/api/v1"), scope)
+        Self::at(self.place().0, scope)
+    }
+
+    /// The address it is served at, and its token.
+    #[must_use]
+    pub fn place(&self) -> (&str, &str) {
+        (self.base.trim_end_matches("/api/v1"), &self.token)
     }
 
     /// The same address with something else for a token.

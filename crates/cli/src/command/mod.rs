@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod dataset;
+mod dead_letter;
 mod demo;
 mod event;
 mod listen;
@@ -47,6 +48,12 @@ pub enum Command {
     /// Events.
     #[command(subcommand)]
     Event(event::Event),
+    /// What will not be tried again on its own.
+    #[command(subcommand)]
+    DeadLetter(dead_letter::DeadLetter),
+    /// What intake refused over AMQP, or could not be handled.
+    #[command(subcommand)]
+    Rejected(dead_letter::Rejected),
     /// Receive webhooks here, verify and print them.
     Listen(listen::Listen),
     /// Print the description of the HTTP API (OpenAPI 3.1).
@@ -69,6 +76,8 @@ impl Command {
             Self::App(command) => command.run(format).await,
             Self::Endpoint(command) => command.run(format).await,
             Self::Event(command) => command.run(format).await,
+            Self::DeadLetter(command) => command.run(format).await,
+            Self::Rejected(command) => command.run(format).await,
             Self::Listen(command) => command.run().await,
             Self::Openapi => {
                 print(hookyard_node::openapi::document().trim_end());

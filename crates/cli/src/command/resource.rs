@@ -23,7 +23,8 @@ pub struct Page {
 }
 
 impl Page {
-    fn query(&self) -> String {
+    /// As it is asked for.
+    pub fn query(&self) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("limit", &self.limit.to_string());
         if let Some(iterator) = &self.iterator {
@@ -287,7 +288,8 @@ pub fn path(parts: &[&str]) -> String {
     })
 }
 
-fn require_yes(yes: bool, what: &str) -> anyhow::Result<()> {
+/// What cannot be undone wants to be asked for twice.
+pub fn require_yes(yes: bool, what: &str) -> anyhow::Result<()> {
     if yes { Ok(()) } else { bail!("this deletes {what}; add --yes to do it") }
 }
 
