@@ -31,7 +31,13 @@ async fn an_endpoint_that_dies_is_left_alone_and_comes_back(backend: Backend) ->
     let running = world.start_unready(Roles::ALL, with_breaker(&world)).await?;
     eventually("ready", || running.is_ready()).await?;
     let api = Api::of(&running)?;
-    api.endpoint("default", &world.receiver.url("/hook"), json!({"retrySchedule": [1, 1, 1, 1, 1, 1]})).await?;
+    let endpoint = api.endpoint("default", &world.receiver.url("/hook"), json!({"retrySchedule": [1, 1, 1, 1, 1, 1]})).await?;
+    let standing = async || -> Result<(String, String)> {
+        let found = api.get(&format!("/app/default/endpoint/{endpoint}")).await?;
+        let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
+        Ok((text("state"), text("breaker")))
+    };
+    ensure!(standing().await? == ("active".to_owned(), "closed".to_owned()));
     for number in 0..6 {
         world.publish(&api, "a", &format!("evt-{number}"), "{}").await?;
     }
@@ -41,6 +47,8 @@ async fn an_endpoint_that_dies_is_left_alone_and_comes_back(backend: Backend) ->
         text.lines().find_map(|found| found.strip_prefix(&line)?.parse::<u64>().ok()).unwrap_or_default()
     };
     eventually("the breaker opens", async || transitions("open") >= 1).await?;
+    let (state, breaker) = standing().await?;
+    ensure!(state == "failing" && breaker != "closed", "{state} {breaker}");
     // While it is open nothing leaves, and no attempt is used up; then one does, to see.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (seen, since) = (world.receiver.hits().len(), Instant::now());
@@ -54,6 +62,7 @@ async fn an_endpoint_that_dies_is_left_alone_and_comes_back(backend: Backend) ->
     ensure!(since.elapsed() > Duration::from_secs(1), "{:?}", since.elapsed());
     ensure!(api.get("/stats?app=default").await?["total"]["deadLetters"] == 0);
     eventually("the breaker closes", async || transitions("closed") >= 1).await?;
+    ensure!(standing().await? == ("active".to_owned(), "closed".to_owned()));
     running.drain().await;
     Ok(())
 }

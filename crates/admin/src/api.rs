@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hookyard_core::address::AllowList;
 use hookyard_core::grant::{Grant, Scope};
 use hookyard_core::port::{
-    Activity, Catalog, Deliveries, Directory, EndpointRef, Journal, Log, Rejections, Revocations, Sender, Tasks,
+    Activity, Catalog, Deliveries, Directory, EndpointRef, Gates, Journal, Log, Rejections, Revocations, Sender, Tasks,
 };
 use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind, Policy};
 use hookyard_telemetry::Metrics;
@@ -45,6 +45,8 @@ pub struct Seams {
     pub log: Arc<dyn Log>,
     /// Work that outlives a request.
     pub tasks: Arc<dyn Tasks>,
+    /// The gates of endpoints.
+    pub gates: Arc<dyn Gates>,
     /// Attempts as they happen.
     pub activity: Arc<dyn Activity>,
     /// What was set aside.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, fail};
-use crate::endpoint_body::{EndpointOut, show as show_endpoint};
+use crate::endpoint_body::EndpointOut;
 use crate::messages::message_id;
 use crate::page::{PageOut, PageQuery, moment};
 use crate::query::{channel, event_types};
@@ -132,11 +132,12 @@ pub async fn of_message(
     if back {
         ids.reverse();
     }
+    let breakers = api.breakers().await;
     let mut items = Vec::with_capacity(ids.len());
     for id in ids {
         let endpoint = api.seams.directory.endpoint(app, &EndpointRef::Id(id)).await.map_err(|fault| fail(&fault))?;
         // A deleted endpoint cannot be shown any more; its attempts are still in the log.
-        items.extend(endpoint.map(|endpoint| (id, show_endpoint(endpoint), StandingOut::of(states.remove(&id)))));
+        items.extend(endpoint.map(|endpoint| (id, breakers.show(endpoint), StandingOut::of(states.remove(&id)))));
     }
     let show = |(_, endpoint, standing)| DestinationOut { endpoint, standing };
     Ok(Json(PageOut::filtered(Page { items, done, reached }, |(id, ..)| *id, EndpointId::from_bytes, back, show)))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hookyard_core::address::AllowList;
 use hookyard_core::directory::EndpointSecret;
 use hookyard_core::signature::Secret;
-use hookyard_core::{ApiKey, BodyFormat, Endpoint, EndpointId, limits};
+use hookyard_core::{ApiKey, BodyFormat, BreakerState, Endpoint, EndpointId, limits};
 use hookyard_wire::problem::Problem;
 use serde::Serialize;
 use serde_json::Value;
@@ -40,7 +40,10 @@ pub struct EndpointOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     channels: Option<Vec<String>>,
     disabled: bool,
+    /// `active`, `inactive`, or `failing` while its breaker is not closed.
     state: &'static str,
+    /// `closed`, `open`, or `half_open` while a probe finds out.
+    breaker: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     throttle_rate: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,8 +115,8 @@ pub fn read_secret(fields: &mut Fields, generate: impl Fn(bool) -> Secret) -> En
     EndpointSecret { secret: given.unwrap_or_else(|| generate(ed25519)), expires_at: None }
 }
 
-/// Shows an endpoint.
-pub fn show(endpoint: Endpoint) -> EndpointOut {
+/// Shows an endpoint and its breaker.
+pub fn show(endpoint: Endpoint, breaker: BreakerState) -> EndpointOut {
     let names = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
     let is_ed25519 = matches!(endpoint.secrets.first(), Some(current) if matches!(current.secret, Secret::Ed25519(_)));
     EndpointOut {
@@ -125,7 +128,12 @@ pub fn show(endpoint: Endpoint) -> EndpointOut {
         event_types: names(endpoint.event_types.iter().map(ToString::to_string).collect()),
         channels: names(endpoint.channels.iter().map(ToString::to_string).collect()),
         disabled: endpoint.disabled,
-        state: if endpoint.disabled { "inactive" } else { "active" },
+        state: match breaker {
+            _ if endpoint.disabled => "inactive",
+            BreakerState::Closed => "active",
+            BreakerState::Open | BreakerState::HalfOpen => "failing",
+        },
+        breaker: breaker.as_str(),
         throttle_rate: endpoint.throttle_rate,
         body_format: endpoint.body_format,
         retry_schedule: endpoint.retry_schedule.map(|delays| delays.iter().map(Duration::as_secs).collect()),

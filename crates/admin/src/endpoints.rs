@@ -1,6 +1,6 @@
 //! `/api/v1/app/{app}/endpoint`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::Json;
 use axum::extract::{Path, Query};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::port::{EndpointRef, Expect, Written};
 use hookyard_core::signature::Secret;
-use hookyard_core::{AppId, Endpoint, EndpointId, EndpointSecret, Timestamp};
+use hookyard_core::{AppId, BreakerState, Endpoint, EndpointId, EndpointSecret, Timestamp};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, EndpointPath, Errors, OrderedPage};
 use http::StatusCode;
@@ -37,7 +37,8 @@ pub async fn list(
     let app = api.app(&caller, &app).await?;
     let listing = query.read_ordered(false, EndpointId::from_bytes([0; ID_BYTES]))?;
     let page = api.seams.directory.endpoints(app, listing.request).await.map_err(|fault| fail(&fault))?;
-    Ok(Json(PageOut::ordered(page, listing.is_ascending, |endpoint| endpoint.id, show)))
+    let breakers = api.breakers().await;
+    Ok(Json(PageOut::ordered(page, listing.is_ascending, |endpoint| endpoint.id, |endpoint| breakers.show(endpoint))))
 }
 
 /// Creates an endpoint.
@@ -75,7 +76,8 @@ pub async fn get(
     Path((app, endpoint)): Path<(String, String)>,
 ) -> Result<Json<EndpointOut>, Problem> {
     let app = api.app(&caller, &app).await?;
-    Ok(Json(show(api.endpoint(app, &endpoint).await?)))
+    let endpoint = api.endpoint(app, &endpoint).await?;
+    Ok(Json(api.breakers().await.show(endpoint)))
 }
 
 /// Replaces an endpoint, or creates one under its uid. Fields beyond those of the compatible API keep their value when they are left out.
@@ -111,7 +113,8 @@ pub async fn put(
                 }
                 Ok(())
             });
-            Ok((StatusCode::OK, Json(show(changed.await?))))
+            let changed = changed.await?;
+            Ok((StatusCode::OK, Json(api.breakers().await.show(changed))))
         }
         (None, EndpointRef::Uid(uid)) => api.create_endpoint(app, &body, Some(uid)).await,
         (None, EndpointRef::Id(_)) => Err(no_endpoint()),
@@ -139,7 +142,8 @@ pub async fn patch(
     let changed = api.change_endpoint(app, id, |endpoint| {
         endpoint_body::read(endpoint, Fields::new(object(&body)?, Mode::Partial), &api.seams.allow)
     });
-    Ok(Json(show(changed.await?)))
+    let changed = changed.await?;
+    Ok(Json(api.breakers().await.show(changed)))
 }
 
 /// Deletes an endpoint. What is on its way to it is discarded.
@@ -159,7 +163,28 @@ pub async fn delete(api: State, caller: Caller, Path((app, endpoint)): Path<(Str
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(no_endpoint()) }
 }
 
+/// The breakers that are not closed.
+pub struct Breakers(HashMap<EndpointId, BreakerState>);
+
+impl Breakers {
+    /// Shows an endpoint with its own.
+    pub fn show(&self, endpoint: Endpoint) -> EndpointOut {
+        let breaker = self.0.get(&endpoint.id).copied().unwrap_or(BreakerState::Closed);
+        show(endpoint, breaker)
+    }
+}
+
 impl Api {
+    /// The breakers of this moment; while nobody can say, all are closed.
+    pub(crate) async fn breakers(&self) -> Breakers {
+        let now = self.seams.clock.now();
+        let gates = self.seams.gates.gates(now).await.unwrap_or_else(|fault| {
+            tracing::debug!(error = fault.chain(), "nobody can say how breakers stand");
+            Vec::new()
+        });
+        Breakers(gates.into_iter().map(|(endpoint, gate)| (endpoint, gate.breaker(now))).collect())
+    }
+
     async fn create_endpoint(
         &self,
         app: AppId,
@@ -168,7 +193,9 @@ impl Api {
     ) -> Result<(StatusCode, Json<EndpointOut>), Problem> {
         let endpoint = self.read_new_endpoint(app, Fields::new(object(body)?, Mode::Whole), uid)?;
         match self.seams.directory.put_endpoint(&endpoint, Expect::New).await.map_err(|fault| fail(&fault))? {
-            Written::Done(revision) => Ok((StatusCode::CREATED, Json(show(Endpoint { revision, ..endpoint })))),
+            Written::Done(revision) => {
+                Ok((StatusCode::CREATED, Json(show(Endpoint { revision, ..endpoint }, BreakerState::Closed))))
+            }
             Written::UidTaken | Written::Conflict => Err(uid_taken()),
             Written::NoApp => Err(no_app()),
         }

@@ -240,6 +240,7 @@ fn admin(
             journal: Arc::clone(&ports.journal),
             log: Arc::clone(&ports.log),
             tasks: Arc::clone(&ports.tasks),
+            gates: Arc::clone(&ports.gates),
             activity: Arc::clone(&ports.activity),
             rejections: Arc::clone(&ports.rejections),
             system: around.system,
