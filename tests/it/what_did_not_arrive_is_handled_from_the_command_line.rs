@@ -50,8 +50,11 @@ async fn dead_letters_are_listed_shown_replayed_and_discarded(backend: Backend) 
 
     let unsure = api.command_line(&["dead-letter", "discard", letter]).await?;
     ensure!(!unsure.worked && unsure.talk.contains("--yes"), "{}", unsure.talk);
+    for vague in [&["dead-letter", "discard", "--yes"][..], &["dead-letter", "replay", letter, "--endpoint", "one"]] {
+        ensure!(!api.command_line(vague).await?.worked, "{vague:?}");
+    }
     ensure!(api.command_line(&["dead-letter", "discard", letter, "--yes"]).await?.data()?["count"] == 1);
-    ensure!(api.command_line(&["dead-letter", "discard", "--yes"]).await?.data()?["begun"] == 2);
+    ensure!(api.command_line(&["dead-letter", "discard", "--all", "--yes"]).await?.data()?["begun"] == 2);
     ensure!(list(&[]).await?.is_empty() && world.receiver.at("/two").len() == 3, "what was discarded is not sent");
     running.drain().await;
     Ok(())

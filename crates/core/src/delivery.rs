@@ -139,7 +139,8 @@ impl Delivery {
     #[must_use]
     pub fn deferred(mut self, at: Timestamp, now: Timestamp) -> Self {
         if self.not_before != Some(at) {
-            self.delay_ms = u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX);
+            // A slot is a moment: the slack of a long delay would gather many of them.
+            self.delay_ms = if self.has_slot { 0 } else { u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX) };
             self.not_before = Some(at);
         }
         self
@@ -158,7 +159,7 @@ impl Delivery {
     /// The delivery that makes the next attempt at `at`.
     #[must_use]
     pub fn retried(self, at: Timestamp, now: Timestamp) -> Self {
-        let next = self.deferred(at, now);
-        Self { attempt: next.attempt + 1, due: at, maybe_repeat: false, has_slot: false, ..next }
+        let next = Self { has_slot: false, ..self }.deferred(at, now);
+        Self { attempt: next.attempt + 1, due: at, maybe_repeat: false, ..next }
     }
 }

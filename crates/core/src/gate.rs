@@ -25,6 +25,9 @@ const PROBE_ANSWERS: Duration = Duration::from_secs(5);
 pub const SLOW_FOR: Duration = Duration::from_secs(60);
 /// Nobody is given a slot later than this: whoever must wait longer asks again then.
 pub const HORIZON: Duration = Duration::from_secs(3600);
+/// An open breaker that nobody probed for so long is forgotten: its endpoint receives nothing, or is there no longer. Nothing waits
+/// longer than this.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Failures farther apart than this are not in a row: nobody is protected from so few.
 const ROW_ENDS_AFTER: Duration = Duration::from_secs(3600);
 
@@ -137,6 +140,10 @@ impl Gate {
             Step::Admit { limit, spacing, has_slot } => self.admit(limit, spacing, has_slot, now),
             Step::Reserve { spacing } => self.slot(now, spacing, now),
             Step::Observe { success, slow, hold_until, open_for } => {
+                if success && matches!(self.breaker, Breaker::Open { .. }) {
+                    // What waited has its slots; what comes now is not to queue behind them.
+                    self.next_slot = now;
+                }
                 self.breaker = self.breaker.after(success, open_for, now);
                 if slow {
                     self.slow_until = self.slow_until.max(now.plus(SLOW_FOR));
@@ -218,11 +225,11 @@ impl Gate {
 
     /// Whether nothing is left to remember.
     pub fn is_ordinary(&self, now: Timestamp) -> bool {
-        let is_closed = match self.breaker {
+        let is_quiet = match self.breaker {
             Breaker::Closed { failures, last } => failures == 0 || last.plus(ROW_ENDS_AFTER) <= now,
-            Breaker::Open { .. } => false,
+            Breaker::Open { until, probed_until, .. } => probed_until.unwrap_or(until).max(until).plus(FORGOTTEN_AFTER) <= now,
         };
-        is_closed && self.next_slot <= now && !self.is_slow(now)
+        is_quiet && self.next_slot <= now && self.slow_until <= now && self.hold_until <= now
     }
 }
 
@@ -359,6 +366,22 @@ mod tests {
         gate.step(Step::Observe { success: false, slow: false, hold_until, open_for: OPEN_FOR }, START);
         assert_eq!(gate.step(ADMIT, START), Pass::Later(START.plus(Duration::from_secs(120))));
         assert!(gate.is_slow(START) && gate.shut_until(START) == hold_until);
+    }
+
+    #[test]
+    fn what_comes_after_it_closed_does_not_queue_behind_the_slots_of_what_waited() {
+        let mut gate = opened();
+        (0..1000).for_each(|_| assert!(matches!(gate.step(ADMIT, START), Pass::Later(_))));
+        let now = START.plus(OPEN_FOR[0]);
+        gate.step(observe(true), now);
+        assert_eq!(gate.step(Step::Reserve { spacing: SPACING }, now), Pass::Later(now));
+    }
+
+    #[test]
+    fn a_breaker_that_nobody_asks_for_a_day_is_forgotten() {
+        let gate = opened();
+        let until = START.plus(OPEN_FOR[0]);
+        assert!(!gate.is_ordinary(until.plus(HORIZON)) && gate.is_ordinary(until.plus(FORGOTTEN_AFTER)));
     }
 
     #[test]

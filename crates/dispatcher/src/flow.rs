@@ -72,10 +72,14 @@ impl Dispatcher {
                         seams.metrics.deliveries_diverted_total.inc();
                         seams.deliveries.defer(claim, seams.clock.now(), Lane::Slow).await
                     }
-                    Entry::Park(at, why) => self.wait_at_the_gate(claim, at, lane, why).await,
-                    Entry::In(inside) => {
+                    Entry::Park { at, why, has_slot } => {
+                        let claim = claim.map(|delivery| Delivery { has_slot, ..delivery });
+                        self.wait_at_the_gate(claim, at, lane, why).await
+                    }
+                    Entry::In(mut inside) => {
                         // The semaphore is never closed.
                         let Ok(_permit) = self.permits(lane).acquire().await else { return Ok(()) };
+                        inside.leaves();
                         self.attempt(claim, &endpoint, &policy, inside).await
                     }
                 }
@@ -100,15 +104,16 @@ impl Dispatcher {
         seams.tripwire.reached(Step::AttemptSent);
         // The request has left: from here on only `settle` may cause another.
         let now = seams.clock.now();
+        // First of all: what a probe found out is not to be lost because something of ours fails.
+        let hold_until = Some(asked_for(&result, now)).filter(|until| *until > now);
+        self.gatekeeper.observe(claim.item.endpoint, &result, hold_until).await;
         let judgement = judge(&claim.item, &result, policy, now, seams.entropy.fraction());
         self.count_attempt(&claim.item, &result);
         let record = AttemptRecord::new(&claim.item, prepared.url, result, judgement.outcome);
         let result = record.result.clone();
         seams.journal.record(Arc::from([Recorded::Attempt(record)])).await?;
         seams.tripwire.reached(Step::AttemptRecorded);
-        let key = claim.item.endpoint;
         self.settle(claim, &result, judgement.outcome).await?;
-        self.gatekeeper.observe(key, &result, Some(asked_for(&result, now)).filter(|until| *until > now)).await;
         if judgement.disable_endpoint {
             self.disable(endpoint).await;
         }
@@ -121,7 +126,6 @@ impl Dispatcher {
             return self.end(claim, Outcome::Dead(DeadReason::EndpointUnavailable)).await;
         }
         let lane = if why == Parked::BreakerOpen { Lane::Slow } else { lane };
-        let claim = claim.map(|delivery| Delivery { has_slot: true, ..delivery });
         self.park(claim, at, lane, why).await
     }
 

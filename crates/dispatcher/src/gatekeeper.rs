@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hookyard_core::gate::{Pass, Step};
+use hookyard_core::gate::{HORIZON, Pass, Step};
 use hookyard_core::port::Gates;
 use hookyard_core::{AttemptClass, AttemptResult, BreakerState, Clock, Delivery, EndpointId, Gate, Lane, Timestamp, Trigger};
 use hookyard_telemetry::Metrics;
@@ -31,6 +31,9 @@ const SLOW: Duration = Duration::from_secs(2);
 const WAIT_MOST: Duration = Duration::from_millis(250);
 /// Least time between two slots of what waits for an endpoint: so much a second is drained when it recovers.
 const SPACING_LEAST: Duration = Duration::from_millis(5);
+/// How late a delivery may come for its slot: a delay's last hop, and a busy broker. After that, such as when no dispatcher ran for a
+/// while, it asks for another, so that what is late does not come all at once.
+const SLOT_KEEPS: Duration = Duration::from_secs(10);
 /// Part of the latest sample in the average.
 const LATEST: f64 = 0.2;
 
@@ -44,17 +47,23 @@ pub struct Gatekeeper {
     open_for: [Duration; 4],
     /// The gates that are not ordinary, as last read or passed.
     known: Mutex<HashMap<EndpointId, Gate>>,
+    /// The store did not answer: until then it is not asked again.
+    away_until: Mutex<Option<Instant>>,
     health: Mutex<LruCache<EndpointId, Health>>,
 }
 
 /// How an endpoint does, as this process sees it.
 #[derive(Default)]
 struct Health {
+    /// Places taken, by requests in flight and those that wait for a permit.
+    taken: usize,
     /// When each request in flight left.
     in_flight: Vec<Timestamp>,
     waiting: usize,
     average: Option<Duration>,
     released: Arc<Notify>,
+    /// Whoever takes a step at its gate: one after another, so that processes contend for a gate and not deliveries.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a delivery may do.
@@ -63,22 +72,32 @@ pub enum Entry<'a> {
     In(Inside<'a>),
     /// Take the slow lane.
     Divert,
-    /// Wait until then.
-    Park(Timestamp, Parked),
+    /// Wait until then; whether that is a slot of its own.
+    Park { at: Timestamp, why: Parked, has_slot: bool },
 }
 
-/// A request to an endpoint, counted.
+/// A place at an endpoint, taken.
 pub struct Inside<'a> {
     keeper: &'a Gatekeeper,
     endpoint: EndpointId,
-    since: Timestamp,
+    since: Option<Timestamp>,
+}
+
+impl Inside<'_> {
+    /// The request leaves now: what it waited for a permit until then is not its endpoint's doing.
+    pub fn leaves(&mut self) {
+        let now = self.keeper.clock.now();
+        self.since = Some(now);
+        self.keeper.change(self.endpoint, |health| health.in_flight.push(now));
+    }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let mut all = self.keeper.health();
         if let Some(health) = all.get_mut(&self.endpoint) {
-            if let Some(place) = health.in_flight.iter().position(|since| *since == self.since) {
+            health.taken = health.taken.saturating_sub(1);
+            if let Some(place) = health.in_flight.iter().position(|since| Some(*since) == self.since) {
                 health.in_flight.swap_remove(place);
             }
             health.released.notify_one();
@@ -88,9 +107,19 @@ impl Drop for Inside<'_> {
 
 /// Whether a claim may go in now.
 enum Place {
-    Free(Timestamp),
+    Free,
     Soon,
     TooLate(Duration),
+}
+
+/// Whether nothing but a probe may pass.
+fn is_shut(gate: &Gate, now: Timestamp) -> bool {
+    gate.breaker(now) != BreakerState::Closed || gate.shut_until(now).is_some()
+}
+
+/// At the horizon nothing was taken; and what waited for a breaker asks for a place under its endpoint's limit when that has closed.
+fn parked(at: Timestamp, why: Parked, now: Timestamp) -> Entry<'static> {
+    Entry::Park { at, why, has_slot: why != Parked::BreakerOpen && at < now.plus(HORIZON) }
 }
 
 impl Health {
@@ -116,7 +145,7 @@ impl Gatekeeper {
     ) -> Self {
         let (known, health) = (Mutex::default(), Mutex::new(LruCache::new(REMEMBERED)));
         // A quarter: four such endpoints at once leave nothing to spare, and no single one takes half.
-        Self { gates, clock, metrics, cap_most: fast_permits / 4, open_for, known, health }
+        Self { gates, clock, metrics, cap_most: fast_permits / 4, open_for, known, away_until: Mutex::default(), health }
     }
 
     /// Reads the gates each second, until `stop`.
@@ -138,33 +167,41 @@ impl Gatekeeper {
         let endpoint = delivery.endpoint;
         let now = self.clock.now();
         let gate = self.known().get(&endpoint).copied().unwrap_or_default();
-        let shut = gate.shut_until(now).is_some();
-        if lane == Lane::Fast && gate.is_slow(now) && !shut {
+        if lane == Lane::Fast && gate.is_slow(now) && gate.shut_until(now).is_none() {
             return Entry::Divert;
         }
         // Whoever asks for one more attempt wants to know, whatever the breaker says.
-        let asks = (gate.breaker(now) != BreakerState::Closed || shut) && delivery.trigger != Trigger::Resend;
-        if asks || limit.is_some() {
-            let step = Step::Admit { limit, spacing: self.spacing(endpoint, now), has_slot: delivery.has_slot };
-            if let Pass::Later(at) = self.step(endpoint, step, now).await {
-                return Entry::Park(at, if asks { Parked::BreakerOpen } else { Parked::RateLimited });
+        let asks = if is_shut(&gate, now) { delivery.trigger != Trigger::Resend } else { limit.is_some() };
+        if asks {
+            let has_slot = delivery.has_slot && delivery.not_before.is_some_and(|slot| now.since(slot) <= SLOT_KEEPS);
+            let step = Step::Admit { limit, spacing: self.spacing(endpoint, now), has_slot };
+            match self.step(endpoint, step, now).await {
+                (Pass::Later(at), gate) => {
+                    return parked(at, if is_shut(&gate, now) { Parked::BreakerOpen } else { Parked::RateLimited }, now);
+                }
+                // The one that finds out does not wait for those that hang.
+                (Pass::Probe, _) => {
+                    self.change(endpoint, |health| health.taken += 1);
+                    return Entry::In(Inside { keeper: self, endpoint, since: None });
+                }
+                (Pass::Go, _) => {}
             }
         }
         let mut released = None;
         loop {
             let now = self.clock.now();
             match self.place(endpoint, now) {
-                Place::Free(since) => return Entry::In(Inside { keeper: self, endpoint, since }),
+                Place::Free => return Entry::In(Inside { keeper: self, endpoint, since: None }),
                 Place::Soon => {
                     let released = released.get_or_insert_with(|| self.released(endpoint));
                     self.wait(endpoint, released).await;
                 }
                 Place::TooLate(spacing) => {
-                    let at = match self.step(endpoint, Step::Reserve { spacing }, now).await {
+                    let at = match self.step(endpoint, Step::Reserve { spacing }, now).await.0 {
                         Pass::Later(at) => at,
                         Pass::Go | Pass::Probe => now.plus(spacing),
                     };
-                    return Entry::Park(at, Parked::Busy);
+                    return parked(at, Parked::Busy, now);
                 }
             }
         }
@@ -183,15 +220,26 @@ impl Gatekeeper {
         }
     }
 
-    /// Does a step for everybody, or, while the store is away, for this process.
-    async fn step(&self, endpoint: EndpointId, step: Step, now: Timestamp) -> Pass {
+    /// Does a step for everybody, or, while the store is away, for this process; what came of it, and the gate after it.
+    async fn step(&self, endpoint: EndpointId, step: Step, now: Timestamp) -> (Pass, Gate) {
+        let turn = Arc::clone(&self.health().get_or_insert_mut(endpoint, Health::default).turn);
+        let _turn = turn.lock().await;
         let before = self.known().get(&endpoint).copied().unwrap_or_default();
-        let (pass, gate) = match self.gates.step(endpoint, step, now).await {
-            Ok(done) => done,
-            Err(fault) => {
-                tracing::debug!(error = fault.chain(), "a gate is passed on what this process knows");
-                let mut gate = before;
-                (gate.step(step, now), gate)
+        let alone = || {
+            let mut gate = before;
+            (gate.step(step, now), gate)
+        };
+        let (pass, gate) = if self.is_away() {
+            alone()
+        } else {
+            match self.gates.step(endpoint, step, now).await {
+                Ok(done) => done,
+                Err(fault) => {
+                    tracing::debug!(error = fault.chain(), "a gate is passed on what this process knows");
+                    // Those whose turn comes next do not wait for the store as long as this one did.
+                    *self.away_until() = Some(Instant::now() + READ_EVERY);
+                    alone()
+                }
             }
         };
         let mut known = self.known();
@@ -206,7 +254,15 @@ impl Gatekeeper {
             self.metrics.endpoint_breaker_transitions_total.inc(BreakerMove::to(to));
             tracing::info!(%endpoint, state = to.as_str(), "breaker");
         }
-        pass
+        (pass, gate)
+    }
+
+    fn is_away(&self) -> bool {
+        self.away_until().is_some_and(|until| until > Instant::now())
+    }
+
+    fn away_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.away_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a place, if there is one, or says whether one comes soon enough.
@@ -214,13 +270,13 @@ impl Gatekeeper {
         let mut all = self.health();
         let health = all.get_or_insert_mut(endpoint, Health::default);
         let (cap, expected) = (health.cap(self.cap_most, now), health.expected(now));
-        if health.in_flight.len() < cap {
-            health.in_flight.push(now);
-            if health.waiting > 0 && health.in_flight.len() < cap {
+        if health.taken < cap {
+            health.taken += 1;
+            if health.waiting > 0 && health.taken < cap {
                 // It has earned more than it had.
                 health.released.notify_one();
             }
-            return Place::Free(now);
+            return Place::Free;
         }
         let (ahead, at_once) = (u32::try_from(health.waiting + 1).unwrap_or(u32::MAX), u32::try_from(cap).unwrap_or(1));
         if expected.saturating_mul(ahead) / at_once < WAIT_MOST {

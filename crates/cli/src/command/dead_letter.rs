@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::client::Server;
 use crate::command::resource::{Page, path, require_yes};
@@ -20,9 +20,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Args)]
 pub struct Selection {
     /// Their ids; without any, all that pass the filters.
+    #[arg(conflicts_with_all = ["endpoint", "event_type", "reason", "before", "after", "all"])]
     ids: Vec<String>,
     #[command(flatten)]
     filter: Filter,
+    /// All of them, where no filter is given.
+    #[arg(long)]
+    all: bool,
     /// Only say how many it would be.
     #[arg(long)]
     dry_run: bool,
@@ -161,12 +165,15 @@ impl Filter {
 }
 
 impl Selection {
-    fn body(&self) -> Value {
-        if self.ids.is_empty() {
-            json!({ "filter": self.filter.body(), "dryRun": self.dry_run })
-        } else {
-            json!({ "ids": self.ids, "dryRun": self.dry_run })
+    fn body(&self) -> anyhow::Result<Value> {
+        if !self.ids.is_empty() {
+            return Ok(json!({ "ids": self.ids, "dryRun": self.dry_run }));
         }
+        let filter = self.filter.body();
+        if filter.as_object().is_some_and(Map::is_empty) && !self.all && !self.dry_run {
+            bail!("which ones? Name them, give a filter, or say --all");
+        }
+        Ok(json!({ "filter": filter, "dryRun": self.dry_run }))
     }
 
     fn what(&self) -> String {
@@ -228,7 +235,7 @@ impl At {
 
     /// Replays or discards, and watches the task that does it.
     async fn handle(&self, verb: &str, selection: &Selection, format: Option<Format>) -> anyhow::Result<()> {
-        let answer = self.server.call(Method::POST, &self.path(&[verb]), Some(&selection.body())).await?;
+        let answer = self.server.call(Method::POST, &self.path(&[verb]), Some(&selection.body()?)).await?;
         let Some(task) = answer["task"].as_str() else {
             show(&answer, &[], format);
             return Ok(());
@@ -242,6 +249,9 @@ impl At {
             }
             if found["status"] != "running" {
                 show(&found, &[], format);
+                if found["status"] == "failed" {
+                    bail!("the task failed; what it had not begun with is as it was");
+                }
                 return Ok(());
             }
             tokio::time::sleep(LOOK_AGAIN).await;
