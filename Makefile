@@ -26,6 +26,8 @@ run-cluster: ## the same on RabbitMQ and Redis, private ones unless URLs are giv
 build: ## the program, optimised: target/release/hookyard
 	cargo build --release -p hookyard
 
+# A failing test says what it found; where that was made is noise.
+test: export RUST_LIB_BACKTRACE := 0
 test: tools clients ## the whole suite, on a real broker and store
 	cargo build --workspace --all-targets
 	$(TARGET)/debug/with-services cargo nextest run --workspace

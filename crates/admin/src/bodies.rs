@@ -19,7 +19,7 @@ pub struct AppIn {
     /// Your own name for it, unique.
     #[schema(pattern = "^[A-Za-z0-9._-]{1,256}$")]
     uid: Option<String>,
-    /// Most deliveries per second to its endpoints; stored, not yet enforced.
+    /// Most deliveries per second to all its endpoints together, over all processes; a second's worth at once.
     #[schema(minimum = 1)]
     throttle_rate: Option<u16>,
     /// Your own notes, at most 16 KiB.
@@ -38,7 +38,7 @@ pub struct AppPatch {
     /// Your own name for it, unique.
     #[schema(pattern = "^[A-Za-z0-9._-]{1,256}$")]
     uid: Option<String>,
-    /// Most deliveries per second to its endpoints; stored, not yet enforced.
+    /// Most deliveries per second to all its endpoints together, over all processes; a second's worth at once.
     #[schema(minimum = 1)]
     throttle_rate: Option<u16>,
     /// Your own notes, at most 16 KiB.
@@ -96,6 +96,9 @@ macro_rules! endpoint_bodies {
             /// An attempt's whole budget.
             #[schema(minimum = 1000, maximum = 30000)]
             timeout_ms: Option<u32>,
+            /// Most requests at once, shared evenly by the dispatchers; each has at least one.
+            #[schema(minimum = 1)]
+            max_in_flight: Option<u16>,
             /// Deliveries older than so many seconds are dead.
             #[schema(minimum = 1, maximum = 2592000)]
             max_age: Option<u32>,

@@ -47,6 +47,8 @@ pub struct EndpointOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     throttle_rate: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    max_in_flight: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     body_format: Option<BodyFormat>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +96,7 @@ pub fn read(endpoint: &mut Endpoint, mut fields: Fields, allow: &AllowList) -> R
         let [least, most] = [limits::ATTEMPT_TIMEOUT_LEAST, limits::ATTEMPT_TIMEOUT_MOST].map(|d| d.as_secs() * 1000);
         fields::number(least, most)(value).map(|ms| Some(Duration::from_millis(ms)))
     });
+    fields.read_if_present("maxInFlight", &mut endpoint.max_in_flight, rate);
     fields.read_if_present("maxAge", &mut endpoint.max_age, |value| {
         fields::number(1, MAX_AGE_MOST_S)(value).map(|seconds| Some(Duration::from_secs(seconds)))
     });
@@ -135,6 +138,7 @@ pub fn show(endpoint: Endpoint, breaker: BreakerState) -> EndpointOut {
         },
         breaker: breaker.as_str(),
         throttle_rate: endpoint.throttle_rate,
+        max_in_flight: endpoint.max_in_flight,
         body_format: endpoint.body_format,
         retry_schedule: endpoint.retry_schedule.map(|delays| delays.iter().map(Duration::as_secs).collect()),
         timeout_ms: endpoint.timeout.map(|timeout| timeout.as_millis()),

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use axum::Json;
 use axum::extract::{Path, Query};
 use bytes::Bytes;
+use hookyard_core::gate::Step;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::port::{EndpointRef, Expect, Written};
 use hookyard_core::signature::Secret;
-use hookyard_core::{AppId, BreakerState, Endpoint, EndpointId, EndpointSecret, Timestamp};
+use hookyard_core::{AppId, BreakerState, Endpoint, EndpointId, EndpointSecret, Gate, GateId, Timestamp};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, EndpointPath, Errors, OrderedPage};
 use http::StatusCode;
@@ -77,7 +78,8 @@ pub async fn get(
 ) -> Result<Json<EndpointOut>, Problem> {
     let app = api.app(&caller, &app).await?;
     let endpoint = api.endpoint(app, &endpoint).await?;
-    Ok(Json(api.breakers().await.show(endpoint)))
+    let breaker = api.breaker(endpoint.id).await;
+    Ok(Json(show(endpoint, breaker)))
 }
 
 /// Replaces an endpoint, or creates one under its uid. Fields beyond those of the compatible API keep their value when they are left out.
@@ -114,7 +116,8 @@ pub async fn put(
                 Ok(())
             });
             let changed = changed.await?;
-            Ok((StatusCode::OK, Json(api.breakers().await.show(changed))))
+            let breaker = api.breaker(changed.id).await;
+            Ok((StatusCode::OK, Json(show(changed, breaker))))
         }
         (None, EndpointRef::Uid(uid)) => api.create_endpoint(app, &body, Some(uid)).await,
         (None, EndpointRef::Id(_)) => Err(no_endpoint()),
@@ -143,7 +146,8 @@ pub async fn patch(
         endpoint_body::read(endpoint, Fields::new(object(&body)?, Mode::Partial), &api.seams.allow)
     });
     let changed = changed.await?;
-    Ok(Json(api.breakers().await.show(changed)))
+    let breaker = api.breaker(changed.id).await;
+    Ok(Json(show(changed, breaker)))
 }
 
 /// Deletes an endpoint. What is on its way to it is discarded.
@@ -160,16 +164,20 @@ pub async fn delete(api: State, caller: Caller, Path((app, endpoint)): Path<(Str
     let id = api.endpoint(app, &endpoint).await?.id;
     let now = api.seams.clock.now();
     let was_there = api.seams.directory.delete_endpoint(app, id, now).await.map_err(|fault| fail(&fault))?;
-    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(no_endpoint()) }
+    if !was_there {
+        return Err(no_endpoint());
+    }
+    api.reset_gate(id).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The breakers that are not closed.
-pub struct Breakers(HashMap<EndpointId, BreakerState>);
+pub struct Breakers(HashMap<GateId, BreakerState>);
 
 impl Breakers {
     /// Shows an endpoint with its own.
     pub fn show(&self, endpoint: Endpoint) -> EndpointOut {
-        let breaker = self.0.get(&endpoint.id).copied().unwrap_or(BreakerState::Closed);
+        let breaker = self.0.get(&endpoint.id.into()).copied().unwrap_or(BreakerState::Closed);
         show(endpoint, breaker)
     }
 }
@@ -182,7 +190,23 @@ impl Api {
             tracing::debug!(error = fault.chain(), "nobody can say how breakers stand");
             Vec::new()
         });
-        Breakers(gates.into_iter().map(|(endpoint, gate)| (endpoint, gate.breaker(now))).collect())
+        Breakers(gates.into_iter().map(|(id, gate)| (id, gate.breaker(now))).collect())
+    }
+
+    /// The breaker of one endpoint; while nobody can say, it is closed.
+    async fn breaker(&self, endpoint: EndpointId) -> BreakerState {
+        let gate = self.seams.gates.gate(endpoint.into()).await.unwrap_or_else(|fault| {
+            tracing::debug!(error = fault.chain(), "nobody can say how a breaker stands");
+            Gate::default()
+        });
+        gate.breaker(self.seams.clock.now())
+    }
+
+    /// Makes forgotten how an endpoint did that is another one now. If that fails, it is found out as it was before.
+    async fn reset_gate(&self, endpoint: EndpointId) {
+        if let Err(fault) = self.seams.gates.steps(endpoint.into(), &[Step::Reset], self.seams.clock.now()).await {
+            tracing::warn!(%endpoint, error = fault.chain(), "the breaker of an endpoint could not be reset");
+        }
     }
 
     async fn create_endpoint(
@@ -226,12 +250,17 @@ impl Api {
     ) -> Result<Endpoint, Problem> {
         for _ in 0..WRITE_TRIES {
             let found = self.seams.directory.endpoint(app, &EndpointRef::Id(id)).await.map_err(|fault| fail(&fault))?;
-            let mut endpoint = found.ok_or_else(no_endpoint)?;
-            let revision = endpoint.revision;
+            let before = found.ok_or_else(no_endpoint)?;
+            let (mut endpoint, revision) = (before.clone(), before.revision);
             change(&mut endpoint)?;
             endpoint.updated_at = self.seams.clock.now();
             match self.seams.directory.put_endpoint(&endpoint, Expect::Revision(revision)).await.map_err(|fault| fail(&fault))? {
-                Written::Done(revision) => return Ok(Endpoint { revision, ..endpoint }),
+                Written::Done(revision) => {
+                    if is_another(&before, &endpoint) {
+                        self.reset_gate(id).await;
+                    }
+                    return Ok(Endpoint { revision, ..endpoint });
+                }
                 Written::Conflict => {}
                 Written::UidTaken => return Err(uid_taken()),
                 Written::NoApp => return Err(no_app()),
@@ -239,6 +268,11 @@ impl Api {
         }
         Err(Problem::conflict("somebody else changed this at the same time; try again"))
     }
+}
+
+/// Whether what is known of how an endpoint did says nothing any more: it is elsewhere, its pace changed, or it is back.
+fn is_another(before: &Endpoint, after: &Endpoint) -> bool {
+    before.url != after.url || before.throttle_rate != after.throttle_rate || (before.disabled && !after.disabled)
 }
 
 fn uid_taken() -> Problem {
@@ -265,6 +299,7 @@ fn blank(id: EndpointId, app: AppId, secret: EndpointSecret, now: Timestamp) -> 
         timeout: None,
         max_age: None,
         throttle_rate: None,
+        max_in_flight: None,
         metadata: BTreeMap::new(),
         created_at: now,
         updated_at: now,

@@ -88,6 +88,8 @@ pub struct Delivery {
     pub not_before: Option<Timestamp>,
     /// Whether that moment is a slot of its own at the endpoint's gate.
     pub has_slot: bool,
+    /// Whether it is a slot of its own at its application's gate.
+    pub has_app_slot: bool,
     /// The delay first asked for, of which `not_before` is the end, in milliseconds.
     pub delay_ms: u64,
     /// Whether a step before this one may have been done twice, so that the journal must be asked before sending.
@@ -109,6 +111,7 @@ impl Delivery {
             due,
             not_before: None,
             has_slot: false,
+            has_app_slot: false,
             delay_ms: 0,
             maybe_repeat,
             history: Vec::new(),
@@ -140,7 +143,8 @@ impl Delivery {
     pub fn deferred(mut self, at: Timestamp, now: Timestamp) -> Self {
         if self.not_before != Some(at) {
             // A slot is a moment: the slack of a long delay would gather many of them.
-            self.delay_ms = if self.has_slot { 0 } else { u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX) };
+            self.delay_ms =
+                if self.has_slot || self.has_app_slot { 0 } else { u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX) };
             self.not_before = Some(at);
         }
         self
@@ -159,7 +163,7 @@ impl Delivery {
     /// The delivery that makes the next attempt at `at`.
     #[must_use]
     pub fn retried(self, at: Timestamp, now: Timestamp) -> Self {
-        let next = Self { has_slot: false, ..self }.deferred(at, now);
+        let next = Self { has_slot: false, has_app_slot: false, ..self }.deferred(at, now);
         Self { attempt: next.attempt + 1, due: at, maybe_repeat: false, ..next }
     }
 }

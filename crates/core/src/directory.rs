@@ -118,6 +118,8 @@ pub struct Endpoint {
     pub max_age: Option<Duration>,
     /// Most deliveries per second.
     pub throttle_rate: Option<u16>,
+    /// Most requests at once.
+    pub max_in_flight: Option<u16>,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,
     /// When it was created.
@@ -242,6 +244,7 @@ mod tests {
             timeout: None,
             max_age: None,
             throttle_rate: None,
+            max_in_flight: None,
             metadata: BTreeMap::new(),
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),

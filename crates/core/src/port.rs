@@ -15,9 +15,10 @@ use crate::clock::Timestamp;
 use crate::dead_letter::{DeadLetter, DeadLetterFilter};
 use crate::delivery::{Delivery, DeliveryKey, Lane};
 use crate::directory::{Application, Endpoint, Version};
-use crate::event::{Event, Intake, Message, Refusal};
+use crate::event::{Event, Intake, Refusal};
+use crate::fan_out::FanOut;
 use crate::fault::Fault;
-use crate::gate::{self, Gate, Pass};
+use crate::gate::{Gate, GateId, Passed, Step};
 use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId};
 use crate::journal::{
     AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
@@ -56,13 +57,7 @@ pub trait Events: Send + Sync {
     async fn claim(&self, max: usize) -> Result<Vec<Claim<Intake>>, Fault>;
 
     /// Makes one delivery per endpoint durable; the payload is shared. Repeating it repeats the same deliveries.
-    async fn fan_out(
-        &self,
-        claim: Claim<()>,
-        message: Arc<Message>,
-        endpoints: Arc<[EndpointId]>,
-        maybe_repeat: bool,
-    ) -> Result<FannedOut, Fault>;
+    async fn fan_out(&self, claim: Claim<()>, fan_out: FanOut) -> Result<FannedOut, Fault>;
 
     /// The event is a duplicate of one whose deliveries are all durable: nothing is made of it.
     async fn suppress(&self, claim: Claim<()>) -> Result<(), Fault>;
@@ -199,12 +194,14 @@ pub struct Validated {
 /// What a dispatcher finds when it looks an endpoint up.
 #[derive(Clone, Debug)]
 pub enum Looked {
-    /// The endpoint as it is now, and whether its application is switched off.
+    /// The endpoint as it is now, and what its application says of all of them.
     Found {
         /// The endpoint.
         endpoint: Arc<Endpoint>,
         /// Whether its application is switched off.
         app_disabled: bool,
+        /// Most deliveries per second to all endpoints of its application.
+        app_rate: Option<u16>,
     },
     /// A tombstone: it, or its application, was deleted.
     Deleted,
@@ -395,11 +392,14 @@ pub trait Log: Send + Sync {
 /// The gates of endpoints, shared by all processes. They may be lost: then everybody passes, and it is found out again.
 #[async_trait]
 pub trait Gates: Send + Sync {
-    /// The gates of the endpoints that are not ordinary at `now`.
-    async fn gates(&self, now: Timestamp) -> Result<Vec<(EndpointId, Gate)>, Fault>;
+    /// The gates that are not ordinary at `now`.
+    async fn gates(&self, now: Timestamp) -> Result<Vec<(GateId, Gate)>, Fault>;
 
-    /// Does a step at an endpoint's gate; what came of it, and the gate after it.
-    async fn step(&self, endpoint: EndpointId, step: gate::Step, now: Timestamp) -> Result<(Pass, Gate), Fault>;
+    /// One gate.
+    async fn gate(&self, id: GateId) -> Result<Gate, Fault>;
+
+    /// Does steps at a gate, one after another and nobody else's between them.
+    async fn steps(&self, id: GateId, steps: &[Step], now: Timestamp) -> Result<Passed, Fault>;
 }
 
 /// Where the journal's entries wait while the journal is away.

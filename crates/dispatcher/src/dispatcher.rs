@@ -8,20 +8,19 @@ use hookyard_core::step::Tripwire;
 use hookyard_core::{Claim, Clock, Delivery, Entropy, Fault, FaultKind, Lane, Policy};
 use hookyard_telemetry::Metrics;
 use hookyard_wire::request::SignatureHeaders;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gatekeeper::Gatekeeper;
 use crate::in_flight::InFlight;
+use crate::permits::Permits;
 use crate::view::View;
 
 /// Deliveries taken at once.
 const BATCH: usize = 256;
 /// Pause before asking again what could not be answered.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The slow lane's part of the permits, as a divisor.
-const SLOW_PART: usize = 4;
 
 /// A deployment's choices.
 #[derive(Clone, Debug)]
@@ -53,6 +52,8 @@ pub struct Seams {
     pub journal: Arc<dyn Journal>,
     /// The door outward.
     pub sender: Arc<dyn Sender>,
+    /// Dispatchers alive, this one included.
+    pub dispatchers: watch::Receiver<usize>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for jitter.
@@ -70,21 +71,17 @@ pub struct Dispatcher {
     pub(crate) view: View,
     pub(crate) in_flight: InFlight,
     pub(crate) gatekeeper: Gatekeeper,
-    fast: Semaphore,
-    slow: Semaphore,
+    pub(crate) permits: Arc<Permits>,
 }
 
 impl Dispatcher {
     /// A dispatcher that has not begun.
     pub fn new(seams: Seams, config: DispatcherConfig) -> Arc<Self> {
         let view = View::new(Arc::clone(&seams.directory), Arc::clone(&seams.clock), config.endpoint_memory);
-        let permits = usize::from(config.concurrency).max(SLOW_PART);
-        let (fast, slow) = (permits - permits / SLOW_PART, permits / SLOW_PART);
-        let (gates, clock, metrics) = (Arc::clone(&seams.gates), Arc::clone(&seams.clock), seams.metrics.clone());
-        let gatekeeper = Gatekeeper::new(gates, clock, metrics, fast, config.open_for);
-        let (fast, slow) = (Semaphore::new(fast), Semaphore::new(slow));
-        seams.metrics.delivery_inflight_limit.set(i64::try_from(permits).unwrap_or(i64::MAX));
-        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), gatekeeper, fast, slow })
+        let permits = Arc::new(Permits::new(usize::from(config.concurrency)));
+        let gatekeeper = Gatekeeper::new(&seams, Arc::clone(&permits), config.open_for);
+        seams.metrics.delivery_inflight_limit.set(i64::from(config.concurrency));
+        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), gatekeeper, permits })
     }
 
     /// Dispatches until `stop`, then finishes what is in flight.
@@ -145,14 +142,6 @@ impl Dispatcher {
                 }
                 looked => return looked.map(drop),
             }
-        }
-    }
-
-    /// The permits of a lane.
-    pub(crate) fn permits(&self, lane: Lane) -> &Semaphore {
-        match lane {
-            Lane::Fast => &self.fast,
-            Lane::Slow => &self.slow,
         }
     }
 

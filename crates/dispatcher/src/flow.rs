@@ -15,7 +15,7 @@ use hookyard_telemetry::label::{AttemptNumber, Completed, Parked, Success};
 use hookyard_wire::request::{build, shown_url};
 
 use crate::dispatcher::Dispatcher;
-use crate::gatekeeper::{Entry, Inside};
+use crate::gatekeeper::{Entry, Inside, Limits, Wait};
 use crate::view::Seen;
 
 /// The rest of a delay that is waited for in memory rather than in another tier.
@@ -37,7 +37,7 @@ enum Found {
     /// The fence: this attempt was already made.
     Recorded(Box<AttemptRecord>),
     /// Somebody who wants it.
-    Endpoint(Arc<Endpoint>, Policy),
+    Endpoint(Arc<Endpoint>, Policy, Limits),
 }
 
 /// A request that may leave.
@@ -65,25 +65,18 @@ impl Dispatcher {
                 seams.metrics.delivery_repeats_prevented_total.inc();
                 self.settle(claim, &record.result, record.outcome).await
             }
-            Found::Endpoint(endpoint, policy) => {
-                let limit = endpoint.throttle_rate.map(|rate| Duration::from_secs(1) / u32::from(rate.max(1)));
-                match self.gatekeeper.enter(&claim.item, lane, limit).await {
-                    Entry::Divert => {
-                        seams.metrics.deliveries_diverted_total.inc();
-                        seams.deliveries.defer(claim, seams.clock.now(), Lane::Slow).await
-                    }
-                    Entry::Park { at, why, has_slot } => {
-                        let claim = claim.map(|delivery| Delivery { has_slot, ..delivery });
-                        self.wait_at_the_gate(claim, at, lane, why).await
-                    }
-                    Entry::In(mut inside) => {
-                        // The semaphore is never closed.
-                        let Ok(_permit) = self.permits(lane).acquire().await else { return Ok(()) };
-                        inside.leaves();
-                        self.attempt(claim, &endpoint, &policy, inside).await
-                    }
+            Found::Endpoint(endpoint, policy, limits) => match self.gatekeeper.enter(&claim.item, lane, limits).await {
+                Entry::Divert => {
+                    seams.metrics.deliveries_diverted_total.inc();
+                    seams.deliveries.defer(claim, seams.clock.now(), Lane::Slow).await
                 }
-            }
+                Entry::Park(wait) => {
+                    let Wait { at, why, has_slot, has_app_slot } = wait;
+                    let claim = claim.map(|delivery| Delivery { has_slot, has_app_slot, ..delivery });
+                    self.wait_at_the_gate(claim, at, lane, why).await
+                }
+                Entry::In(inside) => self.attempt(claim, lane, &endpoint, &policy, inside).await,
+            },
         }
     }
 
@@ -91,22 +84,26 @@ impl Dispatcher {
     async fn attempt(
         &self,
         claim: Claim<Delivery>,
+        lane: Lane,
         endpoint: &Endpoint,
         policy: &Policy,
-        inside: Inside<'_>,
+        mut inside: Inside<'_>,
     ) -> Result<(), Fault> {
         let seams = &self.seams;
+        let permit = self.permits.take(lane).await;
         let prepared = self.prepare(&claim.item, endpoint, policy)?;
+        inside.leaves();
         seams.metrics.delivery_inflight.inc();
         let result = seams.sender.send(prepared.request).await;
         seams.metrics.delivery_inflight.dec();
-        drop(inside);
+        drop(permit);
+        let is_probe = inside.ends();
         seams.tripwire.reached(Step::AttemptSent);
         // The request has left: from here on only `settle` may cause another.
         let now = seams.clock.now();
         // First of all: what a probe found out is not to be lost because something of ours fails.
         let hold_until = Some(asked_for(&result, now)).filter(|until| *until > now);
-        self.gatekeeper.observe(claim.item.endpoint, &result, hold_until).await;
+        self.gatekeeper.observe(claim.item.endpoint, &result, is_probe, hold_until).await;
         let judgement = judge(&claim.item, &result, policy, now, seams.entropy.fraction());
         self.count_attempt(&claim.item, &result);
         let record = AttemptRecord::new(&claim.item, prepared.url, result, judgement.outcome);
@@ -142,8 +139,8 @@ impl Dispatcher {
         let key = (delivery.message.app, delivery.endpoint);
         let seen = self.view.get(std::iter::once(key)).await?.remove(&key).unwrap_or(Seen::Unknown);
         let now = seams.clock.now();
-        let (endpoint, active) = match seen {
-            Seen::Known { endpoint, active } => (endpoint, active),
+        let (endpoint, active, app_rate) = match seen {
+            Seen::Known { endpoint, active, app_rate } => (endpoint, active, app_rate),
             Seen::Deleted => return Ok(Found::Over(Outcome::Discarded(DiscardReason::EndpointDeleted))),
             Seen::Unknown => return Ok(Found::NotBefore(now.plus(UNKNOWN_WAIT), Parked::EndpointUnknown)),
         };
@@ -154,7 +151,13 @@ impl Dispatcher {
         if expired_before_sending(delivery, &policy, now) {
             return Ok(Found::Over(Outcome::Dead(DeadReason::Expired)));
         }
-        Ok(Found::Endpoint(endpoint, policy))
+        let interval = |rate: u16| Duration::from_secs(1) / u32::from(rate.max(1));
+        let limits = Limits {
+            interval: endpoint.throttle_rate.map(interval),
+            app_interval: app_rate.map(interval),
+            in_flight: endpoint.max_in_flight,
+        };
+        Ok(Found::Endpoint(endpoint, policy, limits))
     }
 
     fn prepare(&self, delivery: &Delivery, endpoint: &Endpoint, policy: &Policy) -> Result<Prepared, Fault> {

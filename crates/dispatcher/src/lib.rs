@@ -5,7 +5,10 @@
 mod dispatcher;
 mod flow;
 mod gatekeeper;
+mod health;
 mod in_flight;
+mod permits;
+mod turns;
 mod view;
 
 pub use dispatcher::{Dispatcher, DispatcherConfig, Seams};

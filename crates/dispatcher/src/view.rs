@@ -25,6 +25,8 @@ pub enum Seen {
         endpoint: Arc<Endpoint>,
         /// Whether it, and its application, want deliveries.
         active: bool,
+        /// Most deliveries per second to all endpoints of its application.
+        app_rate: Option<u16>,
     },
     /// It was deleted.
     Deleted,
@@ -93,9 +95,9 @@ impl View {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, looked) in found {
             let fresh = match looked {
-                Looked::Found { endpoint, app_disabled } => {
+                Looked::Found { endpoint, app_disabled, app_rate } => {
                     let active = !endpoint.disabled && !app_disabled;
-                    Seen::Known { endpoint, active }
+                    Seen::Known { endpoint, active, app_rate }
                 }
                 Looked::Deleted => Seen::Deleted,
                 Looked::Absent => {

@@ -132,7 +132,7 @@ impl Store {
 fn insert(connection: &Connection, delivery: &Delivery) -> rusqlite::Result<()> {
     let message = &delivery.message;
     keep_message(connection, message, DeliveryWriter::new(message).message())?;
-    insert_delivery(connection, delivery)
+    insert_delivery(connection, delivery, Lane::Fast)
 }
 
 async fn put_aside(

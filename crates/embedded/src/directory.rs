@@ -209,7 +209,9 @@ impl Store {
         let read = self.endpoint_of(&endpoint).and_then(|endpoint| Ok((endpoint, parse("read an application", &app)?)));
         match read {
             Ok((None, _)) => Looked::Deleted,
-            Ok((Some(endpoint), app)) => Looked::Found { endpoint: Arc::new(endpoint), app_disabled: app.disabled },
+            Ok((Some(endpoint), app)) => {
+                Looked::Found { endpoint: Arc::new(endpoint), app_disabled: app.disabled, app_rate: app.throttle_rate }
+            }
             // One that cannot be read stops its own deliveries alone.
             Err(fault) => {
                 tracing::error!(endpoint = %id, error = fault.chain(), "an endpoint cannot be read");

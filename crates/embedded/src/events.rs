@@ -1,5 +1,6 @@
 //! Events on SQLite.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use hookyard_core::event::admit;
 use hookyard_core::port::{Events, FannedOut};
 use hookyard_core::step::Step;
-use hookyard_core::{Claim, Delivery, EndpointId, Event, Fault, Intake, Lane, Message, Refusal, RefusalReason};
+use hookyard_core::{Claim, Delivery, Event, FanOut, Fault, Intake, Lane, Message, Refusal, RefusalReason};
 use hookyard_wire::queue::{DeliveryWriter, read_accepted, write_accepted, write_progress};
 use rusqlite::Connection;
 
@@ -59,24 +60,17 @@ impl Events for Store {
         }
     }
 
-    async fn fan_out(
-        &self,
-        claim: Claim<()>,
-        message: Arc<Message>,
-        endpoints: Arc<[EndpointId]>,
-        maybe_repeat: bool,
-    ) -> Result<FannedOut, Fault> {
+    async fn fan_out(&self, claim: Claim<()>, fan_out: FanOut) -> Result<FannedOut, Fault> {
         const OPERATION: &str = "fan out";
         let redelivered = claim.redelivered;
         let ((), receipt) = receipt_of(&self.0, claim, OPERATION)?;
-        let body = DeliveryWriter::new(&message).message().clone();
-        let mut from = 0;
-        while from < endpoints.len() {
-            let to = endpoints.len().min(from + CHUNK);
-            let is_part = to < endpoints.len();
-            let (message, chunk, body) = (Arc::clone(&message), Arc::clone(&endpoints), body.clone());
-            let insert =
-                move |connection: &Connection| insert_deliveries(connection, &message, &body, &chunk[from..to], maybe_repeat);
+        let body = DeliveryWriter::new(&fan_out.message).message().clone();
+        let (mut from, all) = (0, fan_out.endpoints.len());
+        while from < all {
+            let to = all.min(from + CHUNK);
+            let is_part = to < all;
+            let (fan_out, body) = (fan_out.clone(), body.clone());
+            let insert = move |connection: &Connection| insert_deliveries(connection, &fan_out, &body, from..to);
             if let Err(fault) = self.0.write(OPERATION, insert).await {
                 receipt.release();
                 return Err(fault);
@@ -151,23 +145,19 @@ fn lease(inner: &Arc<Inner>, connection: &Connection, max: usize) -> rusqlite::R
     Ok(rows)
 }
 
-fn insert_deliveries(
-    connection: &Connection,
-    message: &Arc<Message>,
-    body: &[u8],
-    endpoints: &[EndpointId],
-    maybe_repeat: bool,
-) -> rusqlite::Result<()> {
-    keep_message(connection, message, body)?;
-    let routed = |endpoint: &EndpointId| Delivery::routed(Arc::clone(message), *endpoint, maybe_repeat);
-    endpoints.iter().try_for_each(|endpoint| insert_delivery(connection, &routed(endpoint)))
+fn insert_deliveries(connection: &Connection, fan_out: &FanOut, body: &[u8], part: Range<usize>) -> rusqlite::Result<()> {
+    keep_message(connection, &fan_out.message, body)?;
+    fan_out.endpoints[part].iter().try_for_each(|endpoint| {
+        let (delivery, lane) = fan_out.delivery(*endpoint);
+        insert_delivery(connection, &delivery, lane)
+    })
 }
 
 /// Puts a delivery of a kept message into its queue.
-pub fn insert_delivery(connection: &Connection, delivery: &Delivery) -> rusqlite::Result<()> {
+pub fn insert_delivery(connection: &Connection, delivery: &Delivery, lane: Lane) -> rusqlite::Result<()> {
     let insert = "INSERT INTO deliveries (message, endpoint, lane, due_at, progress) VALUES (?1, ?2, ?3, ?4, ?5)";
     let (message, endpoint) = (&delivery.message.id.as_bytes()[..], &delivery.endpoint.as_bytes()[..]);
-    let (lane, due_at) = (lane_number(Lane::Fast), delivery.due.as_millis());
+    let (lane, due_at) = (lane_number(lane), delivery.not_before.unwrap_or(delivery.due).as_millis());
     connection.prepare_cached(insert)?.execute((message, endpoint, lane, due_at, write_progress(delivery, None))).map(drop)
 }
 

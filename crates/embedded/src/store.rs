@@ -12,7 +12,7 @@ use hookyard_core::event::Admission;
 use hookyard_core::port::Heard;
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::Tripwire;
-use hookyard_core::{Clock, EndpointId, Entropy, Fault, FaultKind, Gate, limits};
+use hookyard_core::{Clock, Entropy, Fault, FaultKind, Gate, GateId, limits};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 
@@ -105,7 +105,7 @@ pub struct Store(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub seams: Seams,
     pub activity: broadcast::Sender<Heard>,
-    pub gates: Mutex<HashMap<EndpointId, Gate>>,
+    pub gates: Mutex<HashMap<GateId, Gate>>,
     pub events: Leases,
     pub deliveries: Leases,
     path: PathBuf,

@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+/// What the part of a dispatcher is called.
+pub const DISPATCHER: &str = "dispatcher";
+
 /// One part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -24,7 +27,7 @@ impl FromStr for Role {
             "ingest" => Ok(Self::Ingest),
             "admin" => Ok(Self::Admin),
             "router" => Ok(Self::Router),
-            "dispatcher" => Ok(Self::Dispatcher),
+            DISPATCHER => Ok(Self::Dispatcher),
             "all" => Ok(Self::All),
             _ => Err("a role is all, ingest, admin, router or dispatcher".to_owned()),
         }
@@ -66,7 +69,7 @@ impl Roles {
 
     /// The names of those in the set.
     pub fn names(self) -> Vec<&'static str> {
-        let all = [("ingest", self.ingest), ("admin", self.admin), ("router", self.router), ("dispatcher", self.dispatcher)];
+        let all = [("ingest", self.ingest), ("admin", self.admin), ("router", self.router), (DISPATCHER, self.dispatcher)];
         all.into_iter().filter(|(_, is_in)| *is_in).map(|(name, _)| name).collect()
     }
 

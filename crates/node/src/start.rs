@@ -16,6 +16,7 @@ use hookyard_ingest::Intake;
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::Phase;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -77,10 +78,12 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
         Style { signature_headers: settings.signature_headers, user_agent: format!("Hookyard/{}", env!("CARGO_PKG_VERSION")) };
     let egress = Egress::new(settings.allow.clone(), Arc::clone(&seams.look_up), Arc::clone(&seams.clock));
     let sender: Arc<dyn Sender> = Arc::new(egress.context("the HTTP client cannot be built")?);
-    if roles.dispatcher {
-        services.spawn(dispatcher(settings, &ports, &style, Arc::clone(&sender), &metrics, &seams).run(stop.clone()));
-    }
     let installation = Installation::new(backend.clone(), roles, Arc::clone(&seams.clock), &*seams.entropy);
+    if roles.dispatcher {
+        let dispatchers = installation.dispatchers();
+        let dispatcher = dispatcher(settings, &ports, &style, Arc::clone(&sender), dispatchers, &metrics, &seams);
+        services.spawn(dispatcher.run(stop.clone()));
+    }
     background.spawn(Arc::clone(&installation).beat(close.clone()));
     let state = Arc::new(Ops { metrics: metrics.clone(), backend: backend.clone(), draining: AtomicBool::new(false) });
     let silence = settings.config.api.timeout * SILENCE;
@@ -172,6 +175,7 @@ fn router(ports: &Ports, metrics: &Metrics, seams: &Seams) -> hookyard_router::R
         events: Arc::clone(&ports.events),
         directory: Arc::clone(&ports.directory),
         catalog: Arc::clone(&ports.catalog),
+        gates: Arc::clone(&ports.gates),
         journal: Arc::clone(&ports.journal),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
@@ -185,6 +189,7 @@ fn dispatcher(
     ports: &Ports,
     style: &Style,
     sender: Arc<dyn Sender>,
+    dispatchers: watch::Receiver<usize>,
     metrics: &Metrics,
     seams: &Seams,
 ) -> Arc<Dispatcher> {
@@ -202,6 +207,7 @@ fn dispatcher(
         directory: Arc::clone(&ports.directory),
         journal: Arc::clone(&ports.journal),
         sender,
+        dispatchers,
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),

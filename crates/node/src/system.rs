@@ -6,16 +6,18 @@ use async_trait::async_trait;
 use hookyard_admin::{Mode, System};
 use hookyard_core::fleet::BEAT_EVERY;
 use hookyard_core::{Clock, Entropy, Fault, Member, QueueDepth};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
-use crate::roles::Roles;
+use crate::roles::{self, Roles};
 
 /// The installation as this process sees it.
 pub struct Installation {
     backend: Backend,
     this: Member,
     clock: Arc<dyn Clock>,
+    dispatchers: watch::Sender<usize>,
 }
 
 impl Installation {
@@ -32,10 +34,15 @@ impl Installation {
             started_at: now,
             seen_at: now,
         };
-        Arc::new(Self { backend, this, clock })
+        Arc::new(Self { backend, this, clock, dispatchers: watch::Sender::new(1) })
     }
 
-    /// Tells the others every few seconds, until `stop`.
+    /// Dispatchers alive, as last heard.
+    pub fn dispatchers(&self) -> watch::Receiver<usize> {
+        self.dispatchers.subscribe()
+    }
+
+    /// Tells the others every few seconds, and hears of them, until `stop`.
     pub async fn beat(self: Arc<Self>, stop: CancellationToken) {
         let Backend::Cluster(cluster) = &self.backend else { return };
         let mut beats = tokio::time::interval(BEAT_EVERY);
@@ -47,6 +54,13 @@ impl Installation {
             let now = Member { seen_at: self.clock.now(), ..self.this.clone() };
             if let Err(fault) = cluster.store.beat(&now).await {
                 tracing::debug!(error = fault.chain(), "the others were not told that this process is there");
+            }
+            match cluster.store.members().await {
+                Ok(members) => {
+                    let dispatches = |member: &&Member| member.roles.iter().any(|role| role == roles::DISPATCHER);
+                    self.dispatchers.send_replace(members.iter().filter(dispatches).count().max(1));
+                }
+                Err(fault) => tracing::debug!(error = fault.chain(), "nobody can say how many dispatchers there are"),
             }
         }
         if let Err(fault) = cluster.store.leave(&self.this.id).await {

@@ -89,7 +89,7 @@ impl Deliveries for Rabbit {
 }
 
 /// The delivery in the tier of its next hop. The key is its lane's and stays on the message through every tier.
-fn delayed(session: &Session, delivery: &Delivery, lane: Lane, now: Timestamp) -> Outgoing {
+pub(crate) fn delayed(session: &Session, delivery: &Delivery, lane: Lane, now: Timestamp) -> Outgoing {
     let rest = delivery.not_before.map_or(Duration::ZERO, |at| at.since(now));
     let tier = next_hop(rest, Duration::from_millis(delivery.delay_ms)).unwrap_or(Tier::SHORTEST);
     Outgoing {

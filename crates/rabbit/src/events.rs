@@ -6,10 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hookyard_core::port::{Events, FannedOut};
 use hookyard_core::step::Step;
-use hookyard_core::{Claim, Delivery, EndpointId, Event, Fault, FaultKind, Intake, Lane, Message, Refusal};
+use hookyard_core::{Claim, Delivery, Event, FanOut, Fault, FaultKind, Intake, Lane, Refusal};
 use hookyard_telemetry::label::Exchange;
 use hookyard_wire::queue::{ACCEPTED_CONTENT_TYPE, DELIVERY_CONTENT_TYPE, DeliveryWriter, write_accepted};
 
+use crate::deliveries::delayed;
 use crate::intake;
 use crate::message;
 use crate::names::endpoint_key;
@@ -47,20 +48,18 @@ impl Events for Rabbit {
         Ok(taken.into_iter().map(claim).collect())
     }
 
-    async fn fan_out(
-        &self,
-        claim: Claim<()>,
-        message: Arc<Message>,
-        endpoints: Arc<[EndpointId]>,
-        maybe_repeat: bool,
-    ) -> Result<FannedOut, Fault> {
+    async fn fan_out(&self, claim: Claim<()>, fan_out: FanOut) -> Result<FannedOut, Fault> {
         let session = Arc::clone(receipt_of(&claim)?.live_session("fan out")?);
-        let writer = DeliveryWriter::new(&message);
+        let writer = DeliveryWriter::new(&fan_out.message);
         let mut pending: VecDeque<Pending> = VecDeque::new();
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            let delivery = Delivery::routed(Arc::clone(&message), *endpoint, maybe_repeat);
-            pending.push_back(session.events.begin(to_lane(&session, &writer, &delivery, Lane::Fast)).await?);
-            if index == 0 && endpoints.len() > 1 {
+        for (index, endpoint) in fan_out.endpoints.iter().enumerate() {
+            let (delivery, lane) = fan_out.delivery(*endpoint);
+            let outgoing = match delivery.not_before {
+                Some(_) => delayed(&session, &delivery, lane, fan_out.now),
+                None => to_lane(&session, &writer, &delivery, lane),
+            };
+            pending.push_back(session.events.begin(outgoing).await?);
+            if index == 0 && fan_out.endpoints.len() > 1 {
                 self.tripwire.reached(Step::FanOutBegun);
             }
             if pending.len() >= CHUNK {

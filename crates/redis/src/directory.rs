@@ -98,9 +98,9 @@ impl Directory for RedisStore {
             let records: Vec<Option<Vec<u8>>> = next(&mut answers, OPERATION)?;
             let (head, records) = records.split_at(2);
             let app_deleted = head[1].is_some();
-            let app_disabled = match &head[0] {
-                Some(app) => read_app(app)?.disabled,
-                None => false,
+            let (app_disabled, app_rate) = match &head[0] {
+                Some(app) => read_app(app).map(|app| (app.disabled, app.throttle_rate))?,
+                None => (false, None),
             };
             for (index, record) in indexes.iter().zip(records) {
                 found[*index] = match record {
@@ -108,7 +108,9 @@ impl Directory for RedisStore {
                     None => Looked::Absent,
                     Some(record) => match self.read_endpoint(record) {
                         Ok(StoredEndpoint::Deleted(_)) => Looked::Deleted,
-                        Ok(StoredEndpoint::Present(endpoint)) => Looked::Found { endpoint: Arc::from(endpoint), app_disabled },
+                        Ok(StoredEndpoint::Present(endpoint)) => {
+                            Looked::Found { endpoint: Arc::from(endpoint), app_disabled, app_rate }
+                        }
                         // One that cannot be read stops its own deliveries alone.
                         Err(fault) => {
                             tracing::error!(endpoint = %endpoints[*index].1, error = fault.chain(), "an endpoint cannot be read");

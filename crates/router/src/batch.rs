@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use hookyard_core::journal::{Entry, MessageRecord};
 use hookyard_core::port::{FannedOut, MarkerClaim, MarkerState};
 use hookyard_core::step::Step;
-use hookyard_core::{Claim, EndpointId, Fault, FaultKind, Message};
+use hookyard_core::{Claim, FanOut, Fault, FaultKind};
 use hookyard_telemetry::label::Routed;
 
 use crate::router::Seams;
@@ -20,9 +20,7 @@ const HELD_MOST: Duration = Duration::from_secs(5 * 60);
 /// One event, routed.
 pub struct RoutedEvent {
     pub claim: Claim<()>,
-    pub message: Arc<Message>,
-    pub endpoints: Arc<[EndpointId]>,
-    pub maybe_repeat: bool,
+    pub fan_out: FanOut,
     pub marker: Option<MarkerClaim>,
     pub claimed_at: Instant,
 }
@@ -31,8 +29,8 @@ pub struct RoutedEvent {
 /// comes again, and repeats the same ids.
 pub async fn complete(seams: &Seams, events: Vec<RoutedEvent>) {
     let entries = events.iter().map(|event| {
-        let routed_to = Some(Arc::clone(&event.endpoints));
-        Entry::Message(MessageRecord { message: Arc::clone(&event.message), routed_to })
+        let routed_to = Some(Arc::clone(&event.fan_out.endpoints));
+        Entry::Message(MessageRecord { message: Arc::clone(&event.fan_out.message), routed_to })
     });
     let entries: Arc<[Entry]> = entries.collect();
     let record = persistently("record messages", || seams.journal.record(Arc::clone(&entries)));
@@ -66,8 +64,8 @@ struct Finished {
 }
 
 async fn fan_out(seams: &Seams, event: RoutedEvent) -> Option<(FannedOut, Finished)> {
-    let finished = Finished { marker: event.marker, endpoints: event.endpoints.len(), claimed_at: event.claimed_at };
-    match seams.events.fan_out(event.claim, event.message, event.endpoints, event.maybe_repeat).await {
+    let finished = Finished { marker: event.marker, endpoints: event.fan_out.endpoints.len(), claimed_at: event.claimed_at };
+    match seams.events.fan_out(event.claim, event.fan_out).await {
         Ok(fanned_out) => Some((fanned_out, finished)),
         Err(fault) => {
             tracing::debug!(error = fault.chain(), "a fan-out was cut short; the event comes again");

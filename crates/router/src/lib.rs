@@ -7,6 +7,7 @@ mod identify;
 mod resolve;
 mod router;
 mod snapshots;
+mod trouble;
 mod types;
 
 pub use router::{Router, Seams};

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hookyard_core::event::EventId;
-use hookyard_core::port::{Catalog, Directory, Events, Journal, Marker, MarkerClaim, MarkerState, Remembered, Validated};
+use hookyard_core::port::{Catalog, Directory, Events, Gates, Journal, Marker, MarkerClaim, MarkerState, Remembered, Validated};
 use hookyard_core::rules::Rules;
 use hookyard_core::step::{Step, Tripwire};
-use hookyard_core::{AppId, Claim, Clock, Entropy, Event, Fault, Intake, Message, MessageId, Refusal, RefusalReason};
+use hookyard_core::{AppId, Claim, Clock, Entropy, Event, FanOut, Fault, Intake, Message, MessageId, Refusal, RefusalReason};
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::{Routed, Source};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -19,6 +19,7 @@ use crate::batch::{self, Patience, RoutedEvent, persistently};
 use crate::identify::{Identity, identify};
 use crate::resolve::Names;
 use crate::snapshots::{Snapshots, Standing};
+use crate::trouble::Trouble;
 use crate::types::Types;
 
 /// Events taken at once.
@@ -40,6 +41,8 @@ pub struct Seams {
     pub directory: Arc<dyn Directory>,
     /// The event catalog.
     pub catalog: Arc<dyn Catalog>,
+    /// The gates of endpoints.
+    pub gates: Arc<dyn Gates>,
     /// The record of messages.
     pub journal: Arc<dyn Journal>,
     /// Time.
@@ -58,6 +61,7 @@ pub struct Router {
     snapshots: Snapshots,
     names: Names,
     types: Types,
+    trouble: Arc<Trouble>,
     in_flight: Arc<InFlight>,
     batches: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -101,13 +105,15 @@ impl Router {
     pub fn new(seams: Seams) -> Self {
         let snapshots = Snapshots::new(seams.metrics.clone());
         let (types, batches) = (Types::new(seams.metrics.clone()), Arc::new(Semaphore::new(BATCHES_IN_FLIGHT)));
-        let (names, in_flight, tasks) = (Names::default(), Arc::default(), TaskTracker::new());
-        Self { seams, snapshots, names, types, in_flight, batches, tasks }
+        let (names, trouble, in_flight, tasks) = (Names::default(), Arc::default(), Arc::default(), TaskTracker::new());
+        Self { seams, snapshots, names, types, trouble, in_flight, batches, tasks }
     }
 
     /// Routes until `stop`, then finishes what it holds.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut held: Vec<Claim<Event>> = Vec::new();
+        let (gates, clock) = (Arc::clone(&self.seams.gates), Arc::clone(&self.seams.clock));
+        self.tasks.spawn(Arc::clone(&self.trouble).follow(gates, clock, stop.clone()));
         while !stop.is_cancelled() {
             let permit = tokio::select! {
                 () = stop.cancelled() => break,
@@ -277,10 +283,10 @@ impl Router {
             }
             let routed = self.route(candidate, found.as_ref());
             if let Some(event) = &routed {
-                self.discover(&event.message.event);
+                self.discover(&event.fan_out.message.event);
             }
             match routed {
-                Some(event) if event.endpoints.len() > LARGE_FAN_OUT => self.complete(vec![event], None),
+                Some(event) if event.fan_out.endpoints.len() > LARGE_FAN_OUT => self.complete(vec![event], None),
                 Some(event) => batch.push(event),
                 None => self.in_flight.release(&ids),
             }
@@ -333,7 +339,9 @@ impl Router {
         let message = Arc::new(Message { id, app, event });
         let proposed = Marker { message: id, ..marker.as_ref().map_or(EMPTY_MARKER, |marker| marker.proposed) };
         let marker = marker.map(|marker| MarkerClaim { proposed, ..marker });
-        Some(RoutedEvent { claim, message, endpoints: Arc::from(endpoints), maybe_repeat: again, marker, claimed_at })
+        let (gates, now) = (self.trouble.gates(), self.seams.clock.now());
+        let fan_out = FanOut { message, endpoints: Arc::from(endpoints), maybe_repeat: again, gates, now };
+        Some(RoutedEvent { claim, fan_out, marker, claimed_at })
     }
 
     /// Tells the catalog of the event's type, if it is the first of it here.
@@ -345,7 +353,8 @@ impl Router {
 
     fn complete(&self, events: Vec<RoutedEvent>, permit: Option<OwnedSemaphorePermit>) {
         let (seams, in_flight) = (self.seams.clone(), Arc::clone(&self.in_flight));
-        let ids: Vec<_> = events.iter().filter_map(|event| Some((event.message.app, event.message.event.id.clone()?))).collect();
+        let messages = events.iter().map(|event| &event.fan_out.message);
+        let ids: Vec<_> = messages.filter_map(|message| Some((message.app, message.event.id.clone()?))).collect();
         self.tasks.spawn(async move {
             batch::complete(&seams, events).await;
             in_flight.release(&ids);

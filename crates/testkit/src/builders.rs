@@ -138,6 +138,7 @@ impl Builders {
             timeout: None,
             max_age: None,
             throttle_rate: None,
+            max_in_flight: None,
             metadata: BTreeMap::new(),
             created_at: now,
             updated_at: now,

@@ -94,6 +94,7 @@ pub(crate) fn delivery_without_message(delivery: &Delivery) -> v1::Delivery {
         history: delivery.history.iter().map(past_to_proto).collect(),
         dead_reason: String::new(),
         has_slot: delivery.has_slot,
+        has_app_slot: delivery.has_app_slot,
     }
 }
 
@@ -113,6 +114,7 @@ pub(crate) fn delivery_of(message: Arc<Message>, delivery: v1::Delivery) -> Resu
         due: Timestamp::from_millis(delivery.due_ms),
         not_before: delivery.not_before_ms.map(Timestamp::from_millis),
         has_slot: delivery.has_slot,
+        has_app_slot: delivery.has_app_slot,
         delay_ms: delivery.delay_ms,
         maybe_repeat: delivery.maybe_repeat,
         history: delivery.history.into_iter().map(|past| past_from_proto(&past)).collect::<Result<_, _>>()?,

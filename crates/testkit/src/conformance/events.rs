@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use futures_util::poll;
+use hookyard_core::gate::{News, OPEN_FOR, Step};
 use hookyard_core::journal::{Cursor, PageRequest};
-use hookyard_core::{AttemptId, EndpointId, Event, EventId, MessageId, Refusal, RefusalReason, RejectionId, limits};
+use hookyard_core::{
+    AttemptId, EndpointId, Event, EventId, FanOut, Gate, Lane, MessageId, Refusal, RefusalReason, RejectionId, limits,
+};
 
 use super::queues::{
     admitted, assert_lost, claim_deliveries, claim_event, claim_events, endpoints, finish, make, no_delivery_is_left,
@@ -32,6 +36,7 @@ const PROMISES: &[Promise<dyn QueueBackend>] = promises![
     an_event_for_nobody_can_be_finished,
     a_fan_out_repeated_repeats_the_same_deliveries,
     a_fan_out_to_5000_is_whole_and_lets_others_pass,
+    what_goes_to_endpoints_in_trouble_takes_the_slow_lane_and_what_is_shut_waits,
 ];
 
 /// Checks every promise, each on a backend of its own from `fresh`.
@@ -206,7 +211,7 @@ async fn a_claim_of_the_past_settles_nothing(backend: &dyn QueueBackend) {
     let message = Arc::new(make.message(make.app().id));
     let nobody: Arc<[EndpointId]> = Arc::from([]);
     let to_finish = claims.remove(0).map(drop);
-    let fanned_out = before.fan_out(to_finish, Arc::clone(&message), nobody, false).await.expect("fanned out");
+    let fanned_out = before.fan_out(to_finish, FanOut::untroubled(Arc::clone(&message), nobody)).await.expect("fanned out");
     let (to_reject, to_fan_out) = (claims.remove(0).map(drop), claims.remove(0).map(drop));
 
     backend.restart().await;
@@ -214,7 +219,7 @@ async fn a_claim_of_the_past_settles_nothing(backend: &dyn QueueBackend) {
     let ids: Arc<[EndpointId]> = (0..3).map(|_| make.endpoint_id()).collect();
     assert_lost(before.finish(fanned_out).await, "finishing");
     assert_lost(before.reject(to_reject, &refusal).await, "rejecting");
-    assert_lost(before.fan_out(to_fan_out, message, ids, false).await, "fanning out");
+    assert_lost(before.fan_out(to_fan_out, FanOut::untroubled(message, ids)).await, "fanning out");
     for claim in claim_events(backend, 3).await {
         assert!(claim.redelivered, "somebody had it before");
         finish(backend, claim).await;
@@ -328,10 +333,12 @@ async fn a_fan_out_repeated_repeats_the_same_deliveries(backend: &dyn QueueBacke
     let message = Arc::new(make.message_of(make.app().id, event));
     let ids: Arc<[EndpointId]> = (0..5).map(|_| make.endpoint_id()).collect();
     // Everything is durable, and then it is not finished: as after a crash.
-    drop(events.fan_out(claim, Arc::clone(&message), Arc::clone(&ids), false).await.expect("fanned out"));
+    let fan_out = FanOut::untroubled(message, Arc::clone(&ids));
+    drop(events.fan_out(claim, fan_out.clone()).await.expect("fanned out"));
     let again = claim_event(backend).await;
     assert!(again.redelivered, "somebody had it before");
-    let fanned_out = events.fan_out(again.map(drop), message, Arc::clone(&ids), true).await.expect("fanned out");
+    let repeated = FanOut { maybe_repeat: true, ..fan_out };
+    let fanned_out = events.fan_out(again.map(drop), repeated).await.expect("fanned out");
     events.finish(fanned_out).await.expect("finished");
 
     let claims = claim_deliveries(backend, 2 * ids.len()).await;
@@ -350,6 +357,34 @@ async fn a_fan_out_repeated_repeats_the_same_deliveries(backend: &dyn QueueBacke
     no_delivery_is_left(backend).await;
 }
 
+async fn what_goes_to_endpoints_in_trouble_takes_the_slow_lane_and_what_is_shut_waits(backend: &dyn QueueBackend) {
+    let (make, events, deliveries) = (make(backend), backend.events(), backend.deliveries());
+    events.accept(&make.event()).await.expect("accepted");
+    let (event, claim) = claim_event(backend).await.detach();
+    let message = Arc::new(make.message_of(make.app().id, event));
+    let [well, slow, shut] = [(); 3].map(|()| make.endpoint_id());
+    let now = backend.clock().now();
+    let until = now.plus(Duration::from_secs(1));
+    let gate = |slow, hold_until| {
+        let step = Step::Observe { news: News::Success, is_probe: false, slow, hold_until, open_for: OPEN_FOR };
+        Gate::default().steps(&[step], now).after
+    };
+    let gates = Arc::new([(slow.into(), gate(true, None)), (shut.into(), gate(false, Some(until)))].into());
+    let endpoints = Arc::from([slow, shut, well]);
+    let fan_out = FanOut { message, endpoints, maybe_repeat: false, gates, now };
+    events.finish(events.fan_out(claim, fan_out).await.expect("fanned out")).await.expect("finished");
+
+    let claim_one = async |lane| within("claim", deliveries.claim(lane, 5)).await.expect("claimed").remove(0);
+    let (of_well, of_slow) = (claim_one(Lane::Fast).await, claim_one(Lane::Slow).await);
+    assert_eq!((of_well.item.endpoint, of_slow.item.endpoint), (well, slow));
+    backend.pass(Duration::from_secs(1)).await;
+    let of_shut = claim_one(Lane::Slow).await;
+    assert_eq!((of_shut.item.endpoint, of_shut.item.not_before), (shut, Some(until)));
+    assert!(backend.clock().now() >= until && of_shut.item.attempt == 1);
+    settle_all(backend, vec![of_well, of_slow, of_shut]).await;
+    no_delivery_is_left(backend).await;
+}
+
 async fn a_fan_out_to_5000_is_whole_and_lets_others_pass(backend: &dyn QueueBackend) {
     let (make, events) = (make(backend), backend.events());
     for _ in 0..2 {
@@ -359,9 +394,9 @@ async fn a_fan_out_to_5000_is_whole_and_lets_others_pass(backend: &dyn QueueBack
     let message = Arc::new(make.message(make.app().id));
     let many: Arc<[EndpointId]> = (0..5_000).map(|_| make.endpoint_id()).collect();
     let one: Arc<[EndpointId]> = Arc::from([make.endpoint_id()]);
-    let mut large = events.fan_out(claims.remove(0).map(drop), Arc::clone(&message), Arc::clone(&many), false);
+    let mut large = events.fan_out(claims.remove(0).map(drop), FanOut::untroubled(Arc::clone(&message), Arc::clone(&many)));
     assert!(poll!(&mut large).is_pending(), "it has begun, and it is not one step");
-    let mut small = events.fan_out(claims.remove(0).map(drop), message, Arc::clone(&one), false);
+    let mut small = events.fan_out(claims.remove(0).map(drop), FanOut::untroubled(message, Arc::clone(&one)));
     let mut unfinished = None;
     let small = within("the small fan-out", async {
         tokio::select! {

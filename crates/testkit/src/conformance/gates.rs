@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hookyard_core::gate::{FAILURES_TO_OPEN, OPEN_FOR, Pass, Step};
+use hookyard_core::gate::{FAILURES_TO_OPEN, News, OPEN_FOR, Pass, Step};
 use hookyard_core::port::Gates;
-use hookyard_core::{BreakerState, EndpointId, Timestamp};
+use hookyard_core::{BreakerState, EndpointId, GateId, Timestamp};
 
 use super::{Promise, keep_all, promises};
 
@@ -33,41 +33,44 @@ pub async fn run_all<F: Future<Output = Box<dyn GatesBackend>>>(fresh: impl Fn()
     keep_all(PROMISES, fresh).await;
 }
 
-fn endpoint(number: u8) -> EndpointId {
-    EndpointId::from_bytes([number; 20])
+fn endpoint(number: u8) -> GateId {
+    EndpointId::from_bytes([number; 20]).into()
 }
 
-async fn observe(gates: &dyn Gates, endpoint: EndpointId, success: bool, now: Timestamp) {
-    let step = Step::Observe { success, slow: false, hold_until: None, open_for: OPEN_FOR };
-    gates.step(endpoint, step, now).await.expect("observed");
+async fn observe(gates: &dyn Gates, endpoint: GateId, news: News, now: Timestamp) {
+    let step = Step::Observe { news, is_probe: false, slow: false, hold_until: None, open_for: OPEN_FOR };
+    gates.steps(endpoint, &[step], now).await.expect("observed");
 }
 
 async fn a_gate_is_everybodys_and_only_what_is_not_ordinary_is_listed(backend: &dyn GatesBackend) {
     let (one, other) = (backend.gates(), backend.gates());
     assert_eq!(one.gates(NOW).await.expect("answered"), []);
-    observe(&*one, endpoint(1), true, NOW).await;
+    observe(&*one, endpoint(1), News::Success, NOW).await;
     assert_eq!(one.gates(NOW).await.expect("answered"), [], "a success is ordinary");
     for turn in 0..FAILURES_TO_OPEN {
-        observe(if turn % 2 == 0 { &*one } else { &*other }, endpoint(1), false, NOW).await;
+        observe(if turn % 2 == 0 { &*one } else { &*other }, endpoint(1), News::Failure, NOW).await;
     }
     for gates in [&one, &other] {
         let found = gates.gates(NOW).await.expect("answered");
         assert!(matches!(&found[..], [(id, gate)] if *id == endpoint(1) && gate.breaker(NOW) == BreakerState::Open), "{found:?}");
     }
-    let (pass, _) = other.step(endpoint(2), ADMIT, NOW).await.expect("answered");
-    assert_eq!(pass, Pass::Go, "another endpoint has its own");
-    observe(&*other, endpoint(1), true, NOW.plus(OPEN_FOR[0])).await;
+    let passed = other.steps(endpoint(2), &[ADMIT], NOW).await.expect("answered");
+    assert_eq!(passed.passes, [Pass::Go], "another endpoint has its own");
+    for (gate, breaker) in [(1, BreakerState::Open), (2, BreakerState::Closed)] {
+        assert_eq!(one.gate(endpoint(gate)).await.expect("answered").breaker(NOW), breaker);
+    }
+    observe(&*other, endpoint(1), News::Success, NOW.plus(OPEN_FOR[0])).await;
     assert_eq!(one.gates(NOW.plus(OPEN_FOR[0])).await.expect("answered"), []);
 }
 
 async fn of_many_who_ask_at_once_one_probes_and_each_other_has_a_slot_of_its_own(backend: &dyn GatesBackend) {
     let gates = [backend.gates(), backend.gates()];
     for _ in 0..FAILURES_TO_OPEN {
-        observe(&*gates[0], endpoint(1), false, NOW).await;
+        observe(&*gates[0], endpoint(1), News::Failure, NOW).await;
     }
     let now = NOW.plus(OPEN_FOR[0]);
-    let passes = join_all((0..20).map(|turn| gates[turn % 2].step(endpoint(1), ADMIT, now))).await;
-    let passes: Vec<Pass> = passes.into_iter().map(|answer| answer.expect("answered").0).collect();
+    let answers = join_all((0..10).map(|turn| gates[turn % 2].steps(endpoint(1), &[ADMIT; 2], now))).await;
+    let passes: Vec<Pass> = answers.into_iter().flat_map(|answer| answer.expect("answered").passes).collect();
     assert_eq!(passes.iter().filter(|pass| **pass == Pass::Probe).count(), 1, "{passes:?}");
     let mut slots: Vec<Timestamp> =
         passes.iter().filter_map(|pass| if let Pass::Later(at) = pass { Some(*at) } else { None }).collect();

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::poll;
 use hookyard_core::port::{Deliveries, Events, Rejections};
-use hookyard_core::{Claim, Clock, Delivery, EndpointId, Event, FaultKind, Intake, Lane, Message, Timestamp};
+use hookyard_core::{Claim, Clock, Delivery, EndpointId, Event, FanOut, FaultKind, Intake, Lane, Message, Timestamp};
 
 use super::{DeadLetter, Rejected, within};
 use crate::builders::Builders;
@@ -118,7 +118,8 @@ pub(super) async fn finish(backend: &dyn QueueBackend, claim: Claim<Event>) {
     let make = make_more(backend);
     let message = Arc::new(make.message_of(make.app().id, event));
     let events = backend.events();
-    let fanned_out = within("fan out", events.fan_out(claim, message, Arc::from([]), false)).await.expect("fanned out");
+    let fanned_out =
+        within("fan out", events.fan_out(claim, FanOut::untroubled(message, Arc::from([])))).await.expect("fanned out");
     within("finish", events.finish(fanned_out)).await.expect("finished");
 }
 
@@ -131,7 +132,7 @@ pub(super) async fn route(backend: &dyn QueueBackend, make: &Builders, count: us
     let mut ids: Vec<EndpointId> = (0..count).map(|_| make.endpoint_id()).collect();
     ids.sort_unstable();
     let ids: Arc<[EndpointId]> = Arc::from(ids);
-    let fan_out = events.fan_out(claim, Arc::clone(&message), Arc::clone(&ids), false);
+    let fan_out = events.fan_out(claim, FanOut::untroubled(Arc::clone(&message), Arc::clone(&ids)));
     let fanned_out = within("fan out", fan_out).await.expect("fanned out");
     within("finish", events.finish(fanned_out)).await.expect("finished");
     (message, ids)

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hookyard_core::journal::{Cursor, Page, PageRequest};
 use hookyard_core::port::{Deliveries, Events, FannedOut, Rejections};
 use hookyard_core::{
-    Claim, Clock, DeadReason, Delivery, EndpointId, Event, Fault, FaultKind, Intake, Lane, Message, Outcome, Refusal,
-    RefusalReason, Rejection, RejectionId, Timestamp, limits,
+    Claim, Clock, DeadReason, Delivery, Event, FanOut, Fault, FaultKind, Intake, Lane, Outcome, Refusal, RefusalReason,
+    Rejection, RejectionId, Timestamp, limits,
 };
 use tokio::sync::watch;
 
@@ -311,18 +311,14 @@ impl Events for MemoryBroker {
         Ok(taken.into_iter().map(|taken| self.claimed(Place::Events, taken).map(|submitted| submitted.intake)).collect())
     }
 
-    async fn fan_out(
-        &self,
-        claim: Claim<()>,
-        message: Arc<Message>,
-        endpoints: Arc<[EndpointId]>,
-        maybe_repeat: bool,
-    ) -> Result<FannedOut, Fault> {
+    async fn fan_out(&self, claim: Claim<()>, fan_out: FanOut) -> Result<FannedOut, Fault> {
         self.check(&claim, "fan out")?;
-        for chunk in endpoints.chunks(CHUNK) {
+        for chunk in fan_out.endpoints.chunks(CHUNK) {
             self.put(|state, now| {
                 for endpoint in chunk {
-                    state.fast.put(Delivery::routed(Arc::clone(&message), *endpoint, maybe_repeat), now);
+                    let (delivery, lane) = fan_out.delivery(*endpoint);
+                    let due = delivery.not_before.unwrap_or(now);
+                    state.lane(lane).put(delivery, due);
                 }
             });
             tokio::task::yield_now().await;

@@ -59,7 +59,10 @@ impl State {
             None => Looked::Absent,
             Some(slot) => match &slot.endpoint {
                 None => Looked::Deleted,
-                Some(endpoint) => Looked::Found { endpoint: endpoint.clone(), app_disabled: record.disabled },
+                Some(endpoint) => {
+                    let (app_disabled, app_rate) = (record.disabled, record.throttle_rate);
+                    Looked::Found { endpoint: endpoint.clone(), app_disabled, app_rate }
+                }
             },
         }
     }

@@ -4,25 +4,31 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use hookyard_core::gate::{Gate, Pass, Step};
+use hookyard_core::gate::{Gate, Passed, Step};
 use hookyard_core::port::Gates;
-use hookyard_core::{EndpointId, Fault, Timestamp};
+use hookyard_core::{Fault, GateId, Timestamp};
 
 /// The gates.
 #[derive(Default)]
-pub struct MemoryGates(Mutex<HashMap<EndpointId, Gate>>);
+pub struct MemoryGates(Mutex<HashMap<GateId, Gate>>);
 
 #[async_trait]
 impl Gates for MemoryGates {
-    async fn gates(&self, now: Timestamp) -> Result<Vec<(EndpointId, Gate)>, Fault> {
+    async fn gates(&self, now: Timestamp) -> Result<Vec<(GateId, Gate)>, Fault> {
         let gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(gates.iter().filter(|(_, gate)| !gate.is_ordinary(now)).map(|(endpoint, gate)| (*endpoint, *gate)).collect())
+        Ok(gates.iter().filter(|(_, gate)| !gate.is_ordinary(now)).map(|(id, gate)| (*id, *gate)).collect())
     }
 
-    async fn step(&self, endpoint: EndpointId, step: Step, now: Timestamp) -> Result<(Pass, Gate), Fault> {
+    async fn gate(&self, id: GateId) -> Result<Gate, Fault> {
+        let gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(gates.get(&id).copied().unwrap_or_default())
+    }
+
+    async fn steps(&self, id: GateId, steps: &[Step], now: Timestamp) -> Result<Passed, Fault> {
         let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let gate = gates.entry(endpoint).or_default();
-        let pass = gate.step(step, now);
-        Ok((pass, *gate))
+        let gate = gates.entry(id).or_default();
+        let passed = gate.steps(steps, now);
+        *gate = passed.after;
+        Ok(passed)
     }
 }

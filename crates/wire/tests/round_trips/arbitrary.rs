@@ -94,12 +94,25 @@ pub fn message() -> impl Strategy<Value = Message> {
 
 pub fn delivery() -> impl Strategy<Value = Delivery> {
     let place = (message(), endpoint_id(), any::<u32>(), trigger(), 1..=u32::MAX);
-    let times = (timestamp(), option::of(timestamp()), any::<u64>(), any::<bool>(), any::<bool>());
+    let times = (timestamp(), option::of(timestamp()), any::<u64>(), any::<bool>(), any::<(bool, bool)>());
     (place, times, vec(past_attempt(), 0..=limits::HISTORY_KEPT)).prop_map(|(place, times, history)| {
         let (message, endpoint, run, trigger, attempt) = place;
-        let (due, not_before, delay_ms, maybe_repeat, has_slot) = times;
+        let (due, not_before, delay_ms, maybe_repeat, (has_slot, has_app_slot)) = times;
         let message = Arc::new(message);
-        Delivery { message, endpoint, run, trigger, attempt, due, not_before, has_slot, delay_ms, maybe_repeat, history }
+        Delivery {
+            message,
+            endpoint,
+            run,
+            trigger,
+            attempt,
+            due,
+            not_before,
+            has_slot,
+            has_app_slot,
+            delay_ms,
+            maybe_repeat,
+            history,
+        }
     })
 }
 

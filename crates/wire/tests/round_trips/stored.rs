@@ -59,13 +59,13 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     let duration = || option::of(any::<u64>().prop_map(Duration::from_millis));
     let formats = [BodyFormat::Payload, BodyFormat::Envelope, BodyFormat::Standard, BodyFormat::CloudEvents];
     let schedule = option::of(vec(any::<u64>().prop_map(Duration::from_millis), 0..4));
-    let wishes = (option::of(select(formats.to_vec())), schedule, duration(), duration(), option::of(any::<u16>()));
+    let wishes = (option::of(select(formats.to_vec())), schedule, duration(), duration(), any::<(Option<u16>, Option<u16>)>());
     let notes = btree_map(any::<String>(), any::<String>(), 0..3);
     let story = (notes, timestamp(), timestamp(), any::<u64>());
     (base, sealed, wishes, story).prop_map(|(base, sealed, wishes, story)| {
         let (id, app, uid, name, description, event_types, channels, disabled) = base;
         let (host, headers, api_key, secrets) = sealed;
-        let (body_format, retry_schedule, timeout, max_age, throttle_rate) = wishes;
+        let (body_format, retry_schedule, timeout, max_age, (throttle_rate, max_in_flight)) = wishes;
         let (metadata, created_at, updated_at, revision) = story;
         let url = format!("https://user:{host}@example.com/{host}");
         Endpoint {
@@ -86,6 +86,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
             timeout,
             max_age,
             throttle_rate,
+            max_in_flight,
             metadata,
             created_at,
             updated_at,

@@ -55,6 +55,7 @@ fn full(make: &Builders, app: AppId) -> Endpoint {
         timeout: Some(Duration::from_millis(2_500)),
         max_age: Some(Duration::from_secs(3_600)),
         throttle_rate: Some(7),
+        max_in_flight: Some(3),
         metadata: BTreeMap::from([("k".into(), String::new())]),
         ..base
     }
@@ -206,11 +207,13 @@ pub async fn endpoints_are_found_in_the_order_asked_as_they_are_now(backend: &dy
     let switched_off = "found, and switched off with its application";
     assert_eq!(look_up(backend, &asked).await, [switched_off, "found", "absent", "found", "found"]);
     let a = replace_endpoint(&*directory, Endpoint { disabled: false, url: "http://example.com".into(), ..a }).await;
-    replace_app(&*directory, Application { disabled: false, ..off }).await;
+    replace_app(&*directory, Application { disabled: false, throttle_rate: Some(9), ..off }).await;
     let looked = directory.look_up(&[(on.id, a.id)]).await.expect("answered").remove(0);
-    let Looked::Found { endpoint, app_disabled: false } = looked else { panic!("{}", standing(&looked)) };
+    let Looked::Found { endpoint, app_disabled: false, app_rate: None } = looked else { panic!("{}", standing(&looked)) };
     assert!(*endpoint == a, "whole, and as it is now");
     assert_eq!(look_up(backend, &asked[..1]).await, ["found"]);
+    let looked = directory.look_up(&asked[..1]).await.expect("answered").remove(0);
+    assert!(matches!(looked, Looked::Found { app_rate: Some(9), .. }));
 }
 
 pub async fn applications_page_in_both_directions_without_gaps(backend: &dyn DirectoryBackend) {

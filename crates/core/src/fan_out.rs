@@ -1,0 +1,46 @@
+//! A fan-out: one event on its way to many endpoints, each by the way that is its own now.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::delivery::{Delivery, Lane};
+use crate::event::Message;
+use crate::gate::{Gate, GateId};
+use crate::id::EndpointId;
+
+/// The gates that are not ordinary, as they were read.
+pub type KnownGates = HashMap<GateId, Gate>;
+
+/// One event's deliveries, decided.
+#[derive(Clone, Debug)]
+pub struct FanOut {
+    /// The event.
+    pub message: Arc<Message>,
+    /// Who receives it.
+    pub endpoints: Arc<[EndpointId]>,
+    /// Whether a step before this one may have been done twice.
+    pub maybe_repeat: bool,
+    /// What is known of those in trouble, at `now`: what nobody can send now does not stand in the way of what somebody can.
+    pub gates: Arc<KnownGates>,
+    /// When it was decided.
+    pub now: Timestamp,
+}
+
+impl FanOut {
+    /// A fan-out while no endpoint is in trouble.
+    pub fn untroubled(message: Arc<Message>, endpoints: Arc<[EndpointId]>) -> Self {
+        Self { message, endpoints, maybe_repeat: false, gates: Arc::default(), now: Timestamp::default() }
+    }
+
+    /// The delivery to one of its endpoints, and its lane.
+    pub fn delivery(&self, endpoint: EndpointId) -> (Delivery, Lane) {
+        let delivery = Delivery::routed(Arc::clone(&self.message), endpoint, self.maybe_repeat);
+        let Some(gate) = self.gates.get(&endpoint.into()) else { return (delivery, Lane::Fast) };
+        let lane = if gate.is_slow(self.now) { Lane::Slow } else { Lane::Fast };
+        match gate.shut_until(self.now) {
+            Some(until) => (delivery.deferred(until, self.now), lane),
+            None => (delivery, lane),
+        }
+    }
+}

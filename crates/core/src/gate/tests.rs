@@ -1,0 +1,247 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::breaker::FORGOTTEN_AFTER;
+use super::*;
+
+const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const SPACING: Duration = Duration::from_millis(500);
+const ADMIT: Step = Step::Admit { limit: None, spacing: SPACING, has_slot: false };
+
+fn observe(success: bool) -> Step {
+    let news = if success { News::Success } else { News::Failure };
+    Step::Observe { news, is_probe: false, slow: false, hold_until: None, open_for: OPEN_FOR }
+}
+
+fn probed(news: News) -> Step {
+    Step::Observe { news, is_probe: true, slow: false, hold_until: None, open_for: OPEN_FOR }
+}
+
+fn opened() -> Gate {
+    let mut gate = Gate::default();
+    (0..FAILURES_TO_OPEN).for_each(|_| assert_eq!(gate.step(observe(false), START), Pass::Go));
+    gate
+}
+
+#[test]
+fn five_failures_in_a_row_open_it_and_one_probe_at_a_time_finds_out() {
+    let mut gate = Gate::default();
+    for _ in 0..3 {
+        (1..FAILURES_TO_OPEN).for_each(|_| assert_eq!(gate.step(observe(false), START), Pass::Go));
+        assert_eq!((gate.step(ADMIT, START), gate.breaker(START)), (Pass::Go, BreakerState::Closed));
+        gate.step(observe(true), START);
+    }
+    assert!(gate.is_ordinary(START));
+    let mut gate = opened();
+    let mut now = START;
+    for length in OPEN_FOR.into_iter().chain([OPEN_FOR[3]]) {
+        assert_eq!(gate.breaker(now), BreakerState::Open);
+        assert!(matches!(gate.step(ADMIT, now), Pass::Later(slot) if slot > now.plus(length.min(HORIZON / 2))));
+        now = now.plus(length);
+        assert_eq!((gate.step(ADMIT, now), gate.breaker(now)), (Pass::Probe, BreakerState::HalfOpen));
+        assert!(matches!(gate.step(ADMIT, now), Pass::Later(_)), "only one probes");
+        let before = gate;
+        gate.step(observe(false), now);
+        assert_eq!(gate, before, "what left before it opened says nothing new");
+        gate.step(probed(News::Failure), now);
+    }
+    now = now.plus(OPEN_FOR[3]);
+    assert_eq!(gate.step(ADMIT, now), Pass::Probe);
+    gate.step(observe(true), now);
+    assert_eq!((gate.breaker(now), gate.step(ADMIT, now)), (BreakerState::Closed, Pass::Go));
+}
+
+#[test]
+fn a_probe_whose_process_died_is_followed_by_another() {
+    let (mut gate, now) = (opened(), START.plus(OPEN_FOR[0]));
+    assert_eq!(gate.step(ADMIT, now), Pass::Probe);
+    let later = now.plus(PROBE_LEASE);
+    assert_eq!(gate.step(ADMIT, later), Pass::Probe);
+}
+
+#[test]
+fn a_probe_that_could_not_ask_makes_way_for_another() {
+    let (mut gate, now) = (opened(), START.plus(OPEN_FOR[0]));
+    assert_eq!(gate.step(ADMIT, now), Pass::Probe);
+    gate.step(probed(News::Nothing), now);
+    assert_eq!(gate.step(ADMIT, now), Pass::Probe);
+}
+
+#[test]
+fn moves_of_the_breaker_are_told_once() {
+    let now = START.plus(OPEN_FOR[0]);
+    let moves = |gate: Gate, step: Step, now: Timestamp| {
+        let passed = gate.steps(&[step, Step::Reserve { spacing: SPACING }], now);
+        (passed.breaker_moved_to(), passed.after)
+    };
+    let almost = Gate::default().steps(&[observe(false); FAILURES_TO_OPEN as usize - 1], START).after;
+    let (to, open) = moves(almost, observe(false), START);
+    assert_eq!((to, moves(open, ADMIT, START).0), (Some(BreakerState::Open), None));
+    let (to, half_open) = moves(open, ADMIT, now);
+    assert_eq!((to, moves(half_open, ADMIT, now).0), (Some(BreakerState::HalfOpen), None));
+    assert_eq!(moves(half_open, probed(News::Failure), now).0, Some(BreakerState::Open));
+    assert_eq!(moves(half_open, probed(News::Success), now).0, Some(BreakerState::Closed));
+}
+
+#[test]
+fn what_was_on_its_way_when_it_opened_does_not_keep_it_open_longer() {
+    let mut gate = opened();
+    let before = gate;
+    gate.step(observe(false), START.plus(Duration::from_secs(10)));
+    assert_eq!(gate, before);
+}
+
+#[test]
+fn what_waits_takes_slots_of_its_own_after_the_probe() {
+    let mut gate = opened();
+    let probe = START.plus(OPEN_FOR[0]);
+    let slots: Vec<Pass> = (0..4).map(|_| gate.step(ADMIT, START)).collect();
+    let expected: Vec<Pass> = (1..5).map(|n| Pass::Later(probe.plus(SPACING * n))).collect();
+    assert_eq!(slots, expected);
+    let hold_until = Some(START.plus(Duration::from_secs(120)));
+    let mut gate = Gate::default();
+    gate.step(Step::Observe { news: News::Failure, is_probe: false, slow: false, hold_until, open_for: OPEN_FOR }, START);
+    assert_eq!(gate.step(ADMIT, START), Pass::Later(START.plus(Duration::from_secs(120))));
+    assert!(gate.is_slow(START) && gate.shut_until(START) == hold_until);
+}
+
+#[test]
+fn what_comes_after_it_closed_does_not_queue_behind_the_slots_of_what_waited() {
+    let mut gate = opened();
+    (0..1000).for_each(|_| assert!(matches!(gate.step(ADMIT, START), Pass::Later(_))));
+    let now = START.plus(OPEN_FOR[0]);
+    gate.step(observe(true), now);
+    assert_eq!(gate.step(Step::Reserve { spacing: SPACING }, now), Pass::Later(now));
+}
+
+#[test]
+fn a_breaker_that_nobody_asks_for_a_day_is_forgotten() {
+    let gate = opened();
+    let until = START.plus(OPEN_FOR[0]);
+    assert!(!gate.is_ordinary(until.plus(HORIZON)) && gate.is_ordinary(until.plus(FORGOTTEN_AFTER)));
+}
+
+#[test]
+fn nothing_is_given_out_beyond_the_horizon() {
+    let mut gate = opened();
+    let far = Step::Admit { limit: None, spacing: Duration::from_secs(1800), has_slot: false };
+    assert!(matches!(gate.step(far, START), Pass::Later(_)));
+    for _ in 0..3 {
+        let before = gate;
+        let pass = gate.step(far, START);
+        if pass == Pass::Later(START.plus(HORIZON)) {
+            assert_eq!(gate, before, "nothing is taken");
+        }
+    }
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let ms = (0_u64..5_000).prop_map(Duration::from_millis);
+    prop_oneof![
+        (prop::option::of(ms.clone()), ms.clone(), any::<bool>()).prop_map(|(limit, spacing, has_slot)| Step::Admit {
+            limit,
+            spacing,
+            has_slot
+        }),
+        ms.prop_map(|spacing| Step::Reserve { spacing }),
+        (0..3_usize, any::<bool>(), any::<bool>(), prop::option::of(0_u64..100_000)).prop_map(|(news, is_probe, slow, hold)| {
+            Step::Observe {
+                news: [News::Success, News::Failure, News::Nothing][news],
+                is_probe,
+                slow,
+                hold_until: hold.map(|ms| START.plus(Duration::from_millis(ms))),
+                open_for: OPEN_FOR,
+            }
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_gate_is_read_back_as_it_was_written_and_passes_only_what_may(steps in prop::collection::vec((any_step(), 0_u64..20_000), 1..80)) {
+        let (mut gate, mut now) = (Gate::default(), START);
+        for (step, pause) in steps {
+            now = now.plus(Duration::from_millis(pause));
+            let before = gate;
+            let pass = gate.step(step, now);
+            prop_assert_eq!(gate.to_string().parse::<Gate>(), Ok(gate));
+            match pass {
+                Pass::Later(at) => prop_assert!(at >= now && at <= now.plus(HORIZON)),
+                Pass::GoAt(at) => prop_assert!(at > now && at <= now.plus(SOON) && before.breaker(now) == BreakerState::Closed),
+                Pass::Probe => {
+                    prop_assert_eq!(before.shut_until(now), None);
+                    // One probe at a time: no other is out.
+                    prop_assert!(before.breaker(now) == BreakerState::HalfOpen);
+                    let other_is_out = matches!(before.breaker, Breaker::Open { probed_until: Some(until), .. } if until > now);
+                    prop_assert!(!other_is_out);
+                }
+                Pass::Go => {
+                    if matches!(step, Step::Admit { .. }) {
+                        prop_assert_eq!(before.breaker(now), BreakerState::Closed);
+                        prop_assert!(before.hold_until <= now);
+                    }
+                }
+            }
+        }
+        prop_assert!(gate.step(observe(true), now.plus(HORIZON * 2)) == Pass::Go && gate.is_ordinary(now.plus(HORIZON * 4)));
+    }
+
+    #[test]
+    fn no_window_holds_more_than_a_burst_above_the_rate(
+        asks in prop::collection::vec((0_u64..300, 0_u64..8_000), 1..400),
+        rate in 1_u32..3_000,
+        asked_at_once in 1..20_usize,
+    ) {
+        let interval = Duration::from_secs(1) / rate;
+        let (mut gate, mut now, mut leaving) = (Gate::default(), START, Vec::new());
+        // Who comes when, and whether for a slot of its own; whoever waited comes late, but in the order of the slots.
+        let mut coming = BTreeMap::new();
+        for (pause, _) in &asks {
+            now = now.plus(Duration::from_millis(*pause));
+            *coming.entry((now, false)).or_insert(0) += asked_at_once;
+        }
+        let mut late = asks.iter().map(|(_, late)| Duration::from_millis(*late)).cycle();
+        let mut moves = 0;
+        while let Some(((at, has_slot), count)) = coming.pop_first() {
+            now = at;
+            for _ in 0..count {
+                moves += 1;
+                match gate.step(Step::Admit { limit: Some(interval), spacing: SPACING, has_slot }, now) {
+                    Pass::Go => leaving.push(now),
+                    Pass::GoAt(at) => leaving.push(at),
+                    Pass::Later(at) if at < now.plus(HORIZON) => {
+                        let comes = at.max(now.plus(late.next().unwrap_or_default()));
+                        *coming.entry((comes, true)).or_insert(0) += 1;
+                    }
+                    _ => {}
+                }
+            }
+            prop_assert!(moves < 100_000, "it ends");
+        }
+        leaving.sort_unstable();
+        for (index, first) in leaving.iter().enumerate() {
+            for seconds in [1, 5] {
+                let end = first.plus(Duration::from_secs(seconds));
+                let within = leaving[index..].partition_point(|at| *at < end);
+                let most = u64::from(rate) * (seconds + 1) + u64::from(rate / 100) + 2;
+                prop_assert!(within as u64 <= most, "{} in {} s at {}/s", within, seconds, rate);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rate_is_reached_also_when_many_ask_at_once(rate in 1_u32..20_000) {
+        let interval = Duration::from_secs(1) / rate;
+        let (mut gate, asks) = (Gate::default(), rate * 3);
+        let mut last = START;
+        for _ in 0..asks {
+            if let Pass::Later(at) = gate.step(Step::Admit { limit: Some(interval), spacing: SPACING, has_slot: false }, START) {
+                last = last.max(at);
+            }
+        }
+        // The first second's are the burst.
+        let took = last.since(START);
+        prop_assert!(took <= Duration::from_millis(2_002) && took >= Duration::from_millis(1_900), "{:?}", took);
+    }
+}

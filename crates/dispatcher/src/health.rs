@@ -1,0 +1,219 @@
+//! How an endpoint does, as this process sees it, and how many requests at once that earns it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookyard_core::Timestamp;
+use tokio::sync::Notify;
+
+/// Requests to one endpoint at once while nobody knows how fast it is, or it is not.
+const CAP: usize = 8;
+/// An endpoint that answers within this earns more.
+const QUICK: Duration = Duration::from_millis(100);
+/// An endpoint whose oldest request is out for this long has stopped answering, whatever it earned before.
+const STALLED: Duration = Duration::from_secs(1);
+/// The longest a delivery waits in memory for its endpoint: what must wait longer is put aside, and gives its place to others.
+pub const WAIT_MOST: Duration = Duration::from_millis(250);
+/// Least time between two slots of what waits for an endpoint: so much a second is drained when it recovers.
+pub const SPACING_LEAST: Duration = Duration::from_millis(5);
+/// Part of the latest sample in the average.
+const LATEST: f64 = 0.2;
+/// Part of what was earned that one late answer costs.
+const LATE_COSTS: usize = 16;
+
+/// What an endpoint may have of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// However quick it is.
+    pub most: usize,
+    /// Its own wish.
+    pub in_flight: Option<usize>,
+}
+
+/// How an endpoint does.
+pub struct Health {
+    /// Places taken, by requests in flight and those that wait for a permit.
+    taken: usize,
+    /// When each request in flight left.
+    in_flight: Vec<Timestamp>,
+    waiting: usize,
+    average: Option<Duration>,
+    /// Requests at once that quick answers earned it.
+    earned: usize,
+    released: Arc<Notify>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { taken: 0, in_flight: Vec::new(), waiting: 0, average: None, earned: CAP, released: Arc::default() }
+    }
+}
+
+/// Whether a claim may go in now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It has its place.
+    Free,
+    /// One will be free soon enough to wait for it.
+    Soon,
+    /// None will; what waits leaves so far apart.
+    TooLate(Duration),
+}
+
+impl Health {
+    /// What the next request may take: the average, or what the oldest one out there has taken already.
+    fn expected(&self, now: Timestamp) -> Duration {
+        let oldest = self.oldest(now);
+        self.average.filter(|_| oldest < STALLED).unwrap_or_else(|| self.average.unwrap_or_default().max(oldest))
+    }
+
+    fn oldest(&self, now: Timestamp) -> Duration {
+        self.in_flight.iter().min().map_or(Duration::ZERO, |since| now.since(*since))
+    }
+
+    /// Requests at once, now; and as many as it may come to have while it is quick.
+    fn caps(&self, share: Share, now: Timestamp) -> (usize, usize) {
+        let bound = share.in_flight.unwrap_or(usize::MAX);
+        let most = share.most.max(CAP);
+        let is_quick = self.expected(now) <= QUICK;
+        let cap = if self.oldest(now) >= STALLED { CAP } else { self.earned.min(most) };
+        (cap.min(bound), if is_quick { most } else { cap }.min(bound))
+    }
+
+    /// Takes a place, if there is one, or says whether one comes soon enough.
+    pub fn place(&mut self, share: Share, now: Timestamp) -> Place {
+        let (cap, hoped) = self.caps(share, now);
+        if self.taken < cap {
+            self.taken += 1;
+            if self.waiting > 0 && self.taken < cap {
+                // It has earned more than it had.
+                self.released.notify_one();
+            }
+            return Place::Free;
+        }
+        let parts = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        let expected = self.expected(now);
+        if expected.saturating_mul(parts(self.waiting + 1)) / parts(hoped) < WAIT_MOST {
+            return Place::Soon;
+        }
+        Place::TooLate((expected / parts(cap)).max(SPACING_LEAST))
+    }
+
+    /// Takes a place, whoever else has one.
+    pub fn take(&mut self) {
+        self.taken += 1;
+    }
+
+    /// A request leaves.
+    pub fn leaves(&mut self, now: Timestamp) {
+        self.in_flight.push(now);
+    }
+
+    /// A place is free again, of a request that left `since`, or did not.
+    pub fn release(&mut self, since: Option<Timestamp>) {
+        self.taken = self.taken.saturating_sub(1);
+        if let Some(place) = self.in_flight.iter().position(|left| Some(*left) == since) {
+            self.in_flight.swap_remove(place);
+        }
+        self.released.notify_one();
+    }
+
+    /// Somebody begins to wait; told when a place is free.
+    pub fn wait(&mut self) -> Arc<Notify> {
+        self.waiting += 1;
+        Arc::clone(&self.released)
+    }
+
+    /// Somebody waits no longer.
+    pub fn waited(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    /// An answer came after so long; the average with it. While the permits are `scarce`, nobody earns more.
+    pub fn sample(&mut self, took: Duration, share: Share, scarce: bool) -> Duration {
+        let average = self.average.map_or(took, |known| known.mul_f64(1.0 - LATEST) + took.mul_f64(LATEST));
+        self.average = Some(average);
+        self.earned = match (took <= QUICK, scarce) {
+            (true, false) => self.earned + 1,
+            (true, true) => self.earned - 1,
+            (false, _) => self.earned - self.earned / LATE_COSTS,
+        };
+        self.earned = self.earned.clamp(CAP, share.most.max(CAP));
+        average
+    }
+
+    /// Time between two slots of what waits while nothing may leave.
+    pub fn spacing(&self, now: Timestamp) -> Duration {
+        (self.expected(now) / u32::try_from(CAP).unwrap_or(1)).max(SPACING_LEAST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const SHARE: Share = Share { most: 96, in_flight: None };
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// So many places are free.
+    fn free(health: &mut Health, share: Share, now: Timestamp) -> usize {
+        (0..1_000).take_while(|_| health.place(share, now) == Place::Free).count()
+    }
+
+    fn answered(took: Duration, times: usize, scarce: bool) -> Health {
+        let mut health = Health::default();
+        (0..times).for_each(|_| {
+            health.sample(took, SHARE, scarce);
+        });
+        health
+    }
+
+    #[test]
+    fn quick_answers_earn_places_and_late_ones_cost_some_of_them() {
+        assert_eq!(free(&mut Health::default(), SHARE, START), CAP);
+        assert_eq!(free(&mut answered(ms(5), 20, false), SHARE, START), CAP + 20);
+        assert_eq!(free(&mut answered(ms(5), 500, false), SHARE, START), 96);
+        assert_eq!(free(&mut answered(ms(5), 500, true), SHARE, START), CAP, "nobody earns what is not there");
+        assert_eq!(free(&mut answered(ms(150), 500, false), SHARE, START), CAP);
+        let mut health = answered(ms(5), 500, false);
+        health.sample(ms(300), SHARE, false);
+        assert_eq!(free(&mut health, SHARE, START), 90);
+    }
+
+    #[test]
+    fn a_backlog_waits_for_an_endpoint_that_is_quick_and_is_put_aside_for_one_that_is_not() {
+        let mut quick = answered(ms(20), 1, false);
+        assert_eq!(free(&mut quick, SHARE, START), CAP + 1);
+        (0..500).for_each(|_| drop(quick.wait()));
+        assert_eq!(quick.place(SHARE, START), Place::Soon);
+        let mut slow = answered(ms(400), 1, false);
+        assert_eq!(free(&mut slow, SHARE, START), CAP);
+        (0..4).for_each(|_| drop(slow.wait()));
+        assert_eq!(slow.place(SHARE, START), Place::TooLate(ms(50)));
+    }
+
+    #[test]
+    fn one_that_stops_answering_has_no_more_than_one_nobody_knows() {
+        let mut health = answered(ms(5), 500, false);
+        for _ in 0..20 {
+            health.take();
+            health.leaves(START);
+        }
+        let later = START.plus(ms(1_500));
+        assert!(matches!(health.place(SHARE, later), Place::Soon | Place::TooLate(_)));
+        drop(health.wait());
+        assert!(matches!(health.place(SHARE, later), Place::TooLate(_)));
+        (0..20).for_each(|_| health.release(Some(START)));
+        assert_eq!(free(&mut health, SHARE, later), 96);
+    }
+
+    #[test]
+    fn a_wish_of_its_own_binds() {
+        let share = Share { in_flight: Some(2), ..SHARE };
+        assert_eq!(free(&mut answered(ms(5), 500, false), share, START), 2);
+    }
+}

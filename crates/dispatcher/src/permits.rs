@@ -1,0 +1,48 @@
+//! Requests in flight: a bounded number, in two pools, so that endpoints that hang hold none of those for endpoints that answer.
+
+use hookyard_core::Lane;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// The slow lane's part of the permits, as a divisor.
+const SLOW_PART: usize = 4;
+/// No single endpoint has more than this part of the fast permits, as a divisor: four such at once leave nothing to spare.
+const ONE_PART: usize = 4;
+/// When less than this part is free, as a divisor, nobody earns more of them.
+const SCARCE_PART: usize = 5;
+
+/// The permits.
+pub struct Permits {
+    fast: Semaphore,
+    slow: Semaphore,
+    fast_total: usize,
+}
+
+impl Permits {
+    /// So many in all.
+    pub fn new(all: usize) -> Self {
+        let all = all.max(SLOW_PART);
+        let slow = all / SLOW_PART;
+        let fast_total = all - slow;
+        Self { fast: Semaphore::new(fast_total), slow: Semaphore::new(slow), fast_total }
+    }
+
+    /// Waits for one.
+    pub async fn take(&self, lane: Lane) -> Option<SemaphorePermit<'_>> {
+        let pool = match lane {
+            Lane::Fast => &self.fast,
+            Lane::Slow => &self.slow,
+        };
+        // Neither is ever closed.
+        pool.acquire().await.ok()
+    }
+
+    /// Most that one endpoint may come to have.
+    pub fn most_of_one(&self) -> usize {
+        self.fast_total / ONE_PART
+    }
+
+    /// Whether the fast ones are nearly all taken.
+    pub fn are_scarce(&self) -> bool {
+        self.fast.available_permits() < self.fast_total / SCARCE_PART
+    }
+}
