@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Crate, and the workspace's crates it may name. Anything absent is forbidden.
-const MAY_NAME: [(&str, &[&str]); 14] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("hookyard-core", &[]),
     ("hookyard-wire", &["core"]),
     ("hookyard-telemetry", &["core"]),
@@ -16,11 +16,25 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ("hookyard-embedded", &["core", "wire", "telemetry"]),
     ("hookyard-ingest", &["core", "wire", "telemetry"]),
     ("hookyard-router", &["core", "wire", "telemetry"]),
-    ("hookyard-dispatcher", &["core", "wire", "telemetry"]),
-    ("hookyard-admin", &["core", "wire", "telemetry"]),
+    ("hookyard-operations", &["core"]),
+    ("hookyard-dispatcher", &["core", "wire", "telemetry", "operations"]),
+    ("hookyard-admin", &["core", "wire", "telemetry", "operations"]),
     (
         "hookyard-node",
-        &["core", "wire", "telemetry", "egress", "rabbit", "redis", "embedded", "ingest", "router", "dispatcher", "admin"],
+        &[
+            "core",
+            "wire",
+            "telemetry",
+            "egress",
+            "rabbit",
+            "redis",
+            "embedded",
+            "ingest",
+            "router",
+            "operations",
+            "dispatcher",
+            "admin",
+        ],
     ),
     ("hookyard", &["node", "telemetry"]),
     ("hookyard-testkit", &["core"]),

@@ -44,3 +44,4 @@ mod tokens_open_what_their_scope_says;
 mod what_did_not_arrive_is_handled_from_the_command_line;
 mod what_happened_is_counted_over_time;
 mod what_happened_is_shown_and_done_again;
+mod what_happens_here_is_told;

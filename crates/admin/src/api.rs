@@ -12,6 +12,7 @@ use hookyard_core::port::{
     Activity, Catalog, Deliveries, Directory, EndpointRef, Gates, Journal, Log, Rejections, Revocations, Sender, Tasks,
 };
 use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind, Policy};
+use hookyard_operations::Operations;
 use hookyard_telemetry::Metrics;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::request::SignatureHeaders;
@@ -47,6 +48,8 @@ pub struct Seams {
     pub tasks: Arc<dyn Tasks>,
     /// The gates of endpoints.
     pub gates: Arc<dyn Gates>,
+    /// Where what happens here is told.
+    pub operations: Arc<Operations>,
     /// Attempts as they happen.
     pub activity: Arc<dyn Activity>,
     /// What was set aside.

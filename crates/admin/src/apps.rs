@@ -9,6 +9,7 @@ use hookyard_core::grant::Grant;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::port::{Expect, Written};
 use hookyard_core::{AppId, AppRef, Application, Timestamp, Uid};
+use hookyard_operations::OPERATIONS_UID;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, Errors, OrderedPage};
 use http::StatusCode;
@@ -170,8 +171,8 @@ pub async fn patch(api: State, caller: Caller, Path(app): Path<String>, body: By
 pub async fn delete(api: State, caller: Caller, Path(app): Path<String>) -> Result<StatusCode, Problem> {
     require_admin(&caller)?;
     let id = api.app(&caller, &app).await?;
-    if api.existing_app(id).await?.uid.is_some_and(|uid| uid.as_str() == AppRef::DEFAULT_UID) {
-        return Err(Problem::conflict("the application `default` always exists; disable it instead"));
+    if api.existing_app(id).await?.uid.as_ref().is_some_and(always_exists) {
+        return Err(Problem::conflict("this application always exists; disable it instead"));
     }
     let now = api.seams.clock.now();
     let was_there = api.seams.directory.delete_app(id, now).await.map_err(|fault| fail(&fault))?;
@@ -199,8 +200,8 @@ impl Api {
             let (revision, uid) = (app.revision, app.uid.clone());
             read(&mut app, Fields::new(object(body)?, mode))?;
             app.uid = app.uid.or_else(|| named.clone());
-            if uid.as_ref().is_some_and(|uid| uid.as_str() == AppRef::DEFAULT_UID) && app.uid != uid {
-                return Err(Problem::invalid("uid", "the application `default` keeps its uid"));
+            if uid.as_ref().is_some_and(always_exists) && app.uid != uid {
+                return Err(Problem::invalid("uid", "an application that always exists keeps its uid"));
             }
             app.updated_at = self.seams.clock.now();
             match self.seams.directory.put_app(&app, Expect::Revision(revision)).await.map_err(|fault| fail(&fault))? {
@@ -212,6 +213,11 @@ impl Api {
         }
         Err(Problem::conflict("somebody else changed this at the same time; try again"))
     }
+}
+
+/// Whether this is an application of ours, which events are sent to without anybody having created it.
+fn always_exists(uid: &Uid) -> bool {
+    [AppRef::DEFAULT_UID, OPERATIONS_UID].contains(&uid.as_str())
 }
 
 /// Reads a body into `app`.

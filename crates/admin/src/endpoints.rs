@@ -10,6 +10,7 @@ use hookyard_core::id::ID_BYTES;
 use hookyard_core::port::{EndpointRef, Expect, Written};
 use hookyard_core::signature::Secret;
 use hookyard_core::{AppId, BreakerState, Endpoint, EndpointId, EndpointSecret, Gate, GateId, Timestamp};
+use hookyard_operations::Notice;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, EndpointPath, Errors, OrderedPage};
 use http::StatusCode;
@@ -161,13 +162,14 @@ pub async fn patch(
 )]
 pub async fn delete(api: State, caller: Caller, Path((app, endpoint)): Path<(String, String)>) -> Result<StatusCode, Problem> {
     let app = api.app(&caller, &app).await?;
-    let id = api.endpoint(app, &endpoint).await?.id;
-    let now = api.seams.clock.now();
+    let endpoint = api.endpoint(app, &endpoint).await?;
+    let (id, now) = (endpoint.id, api.seams.clock.now());
     let was_there = api.seams.directory.delete_endpoint(app, id, now).await.map_err(|fault| fail(&fault))?;
     if !was_there {
         return Err(no_endpoint());
     }
     api.reset_gate(id).await;
+    api.seams.operations.mention(Notice::WebhookDeleted(&endpoint)).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -218,6 +220,7 @@ impl Api {
         let endpoint = self.read_new_endpoint(app, Fields::new(object(body)?, Mode::Whole), uid)?;
         match self.seams.directory.put_endpoint(&endpoint, Expect::New).await.map_err(|fault| fail(&fault))? {
             Written::Done(revision) => {
+                self.seams.operations.mention(Notice::WebhookCreated(&endpoint)).await;
                 Ok((StatusCode::CREATED, Json(show(Endpoint { revision, ..endpoint }, BreakerState::Closed))))
             }
             Written::UidTaken | Written::Conflict => Err(uid_taken()),
@@ -259,6 +262,7 @@ impl Api {
                     if is_another(&before, &endpoint) {
                         self.reset_gate(id).await;
                     }
+                    self.seams.operations.mention(Notice::WebhookUpdated(&endpoint)).await;
                     return Ok(Endpoint { revision, ..endpoint });
                 }
                 Written::Conflict => {}

@@ -7,6 +7,7 @@
 //! their slots.
 
 mod breaker;
+mod streak;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,8 +17,10 @@ use crate::clock::Timestamp;
 use crate::id::{AppId, EndpointId, ID_BYTES};
 use crate::limits;
 use breaker::Breaker;
+use streak::Streak;
 
 pub use breaker::{BreakerState, FAILURES_TO_OPEN, News, OPEN_FOR};
+pub use streak::{Alarm, DISABLE_AFTER};
 
 /// Whoever probes has this long before another may: the longest attempt, and time to write it down.
 pub const PROBE_LEASE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MOST.as_secs() + 15);
@@ -71,6 +74,8 @@ pub struct Gate {
     hold_until: Timestamp,
     /// It counts as slow until then.
     slow_until: Timestamp,
+    /// Its failures, if it took nothing since.
+    streak: Option<Streak>,
 }
 
 /// A moment in microseconds since the Unix epoch: a millisecond holds several slots of a high rate.
@@ -126,6 +131,11 @@ pub enum Step {
         /// How long the breaker opens; see [`OPEN_FOR`]. Without length, it does not.
         open_for: [Duration; 4],
     },
+    /// A delivery was given up.
+    Lose {
+        /// How long the endpoint may take nothing before it is disabled, if it ever is.
+        disable_after: Option<Duration>,
+    },
     /// The endpoint is another one now: nothing known of it counts.
     Reset,
 }
@@ -141,24 +151,26 @@ pub enum Pass {
     Probe,
     /// Not before then, which is a slot of its own unless it lies at the horizon.
     Later(Timestamp),
+    /// It was learned.
+    Learned(Learned),
+}
+
+/// What something said of an endpoint led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// Where its breaker moved, if it did.
+    pub breaker: Option<BreakerState>,
+    /// What people want to know.
+    pub alarm: Option<Alarm>,
 }
 
 /// Steps done together: nobody else's came between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
-    /// The gate before the first of them.
-    pub before: Gate,
     /// What came of each.
     pub passes: Vec<Pass>,
     /// The gate after the last.
     pub after: Gate,
-}
-
-impl Passed {
-    /// Where the breaker went, if it moved.
-    pub fn breaker_moved_to(&self) -> Option<BreakerState> {
-        self.before.breaker.moved_to(self.after.breaker, self.passes.contains(&Pass::Probe))
-    }
 }
 
 impl Gate {
@@ -166,7 +178,7 @@ impl Gate {
     pub fn steps(self, steps: &[Step], now: Timestamp) -> Passed {
         let mut after = self;
         let passes = steps.iter().map(|step| after.step(*step, now)).collect();
-        Passed { before: self, passes, after }
+        Passed { passes, after }
     }
 
     /// Does a step at `now`.
@@ -175,22 +187,42 @@ impl Gate {
             Step::Admit { limit, spacing, has_slot } => self.admit(limit, spacing, has_slot, now),
             Step::Reserve { spacing } => self.slot(now, spacing, now),
             Step::Observe { news, is_probe, slow, hold_until, open_for } => {
-                if news == News::Success && matches!(self.breaker, Breaker::Open { .. }) {
-                    // What waited has its slots; what comes now is not to queue behind them.
-                    self.next_slot = Micros::of(now);
-                }
-                self.breaker = self.breaker.after(news, is_probe, open_for, now);
                 if slow {
                     self.slow_until = self.slow_until.max(now.plus(SLOW_FOR));
                 }
                 self.hold_until = self.hold_until.max(hold_until.unwrap_or_default());
-                Pass::Go
+                let before = self.breaker;
+                self.breaker = before.after(news, is_probe, open_for, now);
+                self.learn(before, news, now)
+            }
+            Step::Lose { disable_after } => {
+                let alarm = self.streak.get_or_insert_with(|| Streak::begun(now)).lose(disable_after, now);
+                Pass::Learned(Learned { breaker: None, alarm })
             }
             Step::Reset => {
                 *self = Self::default();
                 Pass::Go
             }
         }
+    }
+
+    fn learn(&mut self, before: Breaker, news: News, now: Timestamp) -> Pass {
+        match news {
+            News::Success => self.streak = None,
+            News::Failure => self.streak.get_or_insert_with(|| Streak::begun(now)).last = now,
+            News::Nothing => {}
+        }
+        let breaker = before.moved_to(self.breaker);
+        let alarm = match (before, breaker) {
+            (Breaker::Closed { .. }, Some(BreakerState::Open)) => Some(Alarm::Failing),
+            (_, Some(BreakerState::Closed)) => {
+                // What waited has its slots; what comes now is not to queue behind them.
+                self.next_slot = Micros::of(now);
+                Some(Alarm::Recovered)
+            }
+            _ => None,
+        };
+        Pass::Learned(Learned { breaker, alarm })
     }
 
     fn admit(&mut self, limit: Option<Duration>, spacing: Duration, has_slot: bool, now: Timestamp) -> Pass {
@@ -266,10 +298,22 @@ impl Gate {
         self.slow_until > now || self.hold_until > now || self.breaker(now) != BreakerState::Closed
     }
 
+    /// Whether a success would change what is known.
+    pub fn awaits_success(&self) -> bool {
+        self.breaker != Breaker::default() || self.streak.is_some()
+    }
+
+    /// What of it is to outlive a process that keeps it alone: all that was learned, and no slots.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        Self { next_slot: Micros::default(), departures: Micros::default(), ..*self }
+    }
+
     /// Whether nothing is left to remember.
     pub fn is_ordinary(&self, now: Timestamp) -> bool {
         let has_left = self.next_slot.max(self.departures) <= Micros::of(now);
-        self.breaker.is_quiet(now) && has_left && self.slow_until <= now && self.hold_until <= now
+        let is_over = self.streak.is_none_or(|streak| streak.is_over(now));
+        is_over && has_left && self.slow_until <= now && self.hold_until <= now
     }
 }
 
@@ -283,7 +327,13 @@ impl fmt::Display for Gate {
             }
         }
         let Self { next_slot, departures, hold_until, slow_until, .. } = self;
-        write!(f, "|{}|{}|{}|{}", next_slot.0, departures.0, hold_until.as_millis(), slow_until.as_millis())
+        write!(f, "|{}|{}|{}|{}|", next_slot.0, departures.0, hold_until.as_millis(), slow_until.as_millis())?;
+        match self.streak {
+            Some(Streak { since, last, lost, warned }) => {
+                write!(f, "{}:{}:{lost}:{warned}", since.as_millis(), last.as_millis())
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -297,7 +347,7 @@ impl FromStr for Gate {
     fn from_str(text: &str) -> Result<Self, BadGate> {
         let moment = |text: &str| text.parse().map(Timestamp::from_millis).map_err(|_| BadGate);
         let micros = |text: &str| text.parse().map(Micros).map_err(|_| BadGate);
-        let [breaker, next_slot, departures, hold_until, slow_until] = text.split('|').collect::<Vec<_>>()[..] else {
+        let [breaker, next_slot, departures, hold_until, slow_until, streak] = text.split('|').collect::<Vec<_>>()[..] else {
             return Err(BadGate);
         };
         let breaker = match breaker.split(':').collect::<Vec<_>>()[..] {
@@ -310,8 +360,17 @@ impl FromStr for Gate {
             }
             _ => return Err(BadGate),
         };
+        let streak = match streak.split(':').collect::<Vec<_>>()[..] {
+            [""] => None,
+            [since, until, lost, warned] => {
+                let (lost, warned) = (lost.parse().map_err(|_| BadGate)?, warned.parse().map_err(|_| BadGate)?);
+                Some(Streak { since: moment(since)?, last: moment(until)?, lost, warned })
+            }
+            _ => return Err(BadGate),
+        };
         let (next_slot, departures) = (micros(next_slot)?, micros(departures)?);
-        Ok(Self { breaker, next_slot, departures, hold_until: moment(hold_until)?, slow_until: moment(slow_until)? })
+        let (hold_until, slow_until) = (moment(hold_until)?, moment(slow_until)?);
+        Ok(Self { breaker, next_slot, departures, hold_until, slow_until, streak })
     }
 }
 

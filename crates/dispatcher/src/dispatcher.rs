@@ -6,6 +6,7 @@ use std::time::Duration;
 use hookyard_core::port::{Deliveries, Directory, Gates, Journal, Sender};
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Claim, Clock, Delivery, Entropy, Fault, FaultKind, Lane, Policy};
+use hookyard_operations::Operations;
 use hookyard_telemetry::Metrics;
 use hookyard_wire::request::SignatureHeaders;
 use tokio::sync::watch;
@@ -37,6 +38,8 @@ pub struct DispatcherConfig {
     pub endpoint_memory: Duration,
     /// How long an endpoint's breaker opens, the first time and after; without length, it does not.
     pub open_for: [Duration; 4],
+    /// How long an endpoint may take nothing before it is disabled, if it ever is.
+    pub disable_after: Option<Duration>,
 }
 
 /// What the dispatcher works with.
@@ -50,6 +53,8 @@ pub struct Seams {
     pub directory: Arc<dyn Directory>,
     /// The record of attempts, and the fence.
     pub journal: Arc<dyn Journal>,
+    /// Where what happens here is told.
+    pub operations: Arc<Operations>,
     /// The door outward.
     pub sender: Arc<dyn Sender>,
     /// Dispatchers alive, this one included.
@@ -79,7 +84,7 @@ impl Dispatcher {
     pub fn new(seams: Seams, config: DispatcherConfig) -> Arc<Self> {
         let view = View::new(Arc::clone(&seams.directory), Arc::clone(&seams.clock), config.endpoint_memory);
         let permits = Arc::new(Permits::new(usize::from(config.concurrency)));
-        let gatekeeper = Gatekeeper::new(&seams, Arc::clone(&permits), config.open_for);
+        let gatekeeper = Gatekeeper::new(&seams, Arc::clone(&permits), &config);
         seams.metrics.delivery_inflight_limit.set(i64::from(config.concurrency));
         Arc::new(Self { seams, config, view, in_flight: InFlight::default(), gatekeeper, permits })
     }

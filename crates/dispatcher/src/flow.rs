@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use hookyard_core::journal::{AttemptRecord, EndRecord, Entry as Recorded};
 use hookyard_core::outcome::{asked_for, expired_before_sending, judge};
-use hookyard_core::port::{EndpointRef, Expect, Request, Written};
+use hookyard_core::port::Request;
 use hookyard_core::step::Step;
 use hookyard_core::{
     AttemptClass, AttemptResult, Claim, DeadReason, Delivery, DiscardReason, Endpoint, Fault, Lane, Outcome, PastAttempt, Policy,
     Timestamp,
 };
+use hookyard_operations::DisabledBecause;
 use hookyard_telemetry::label::{AttemptNumber, Completed, Parked, Success};
 use hookyard_wire::request::{build, shown_url};
 
@@ -22,8 +23,6 @@ use crate::view::Seen;
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// How long a delivery waits whose endpoint nobody can name now.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(4);
-/// Tries to write an endpoint that somebody else changes at the same time.
-const DISABLE_TRIES: usize = 5;
 
 /// The longest a delivery waits for an endpoint that receives nothing, from the moment this attempt first became due.
 const UNAVAILABLE_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -70,11 +69,7 @@ impl Dispatcher {
                     seams.metrics.deliveries_diverted_total.inc();
                     seams.deliveries.defer(claim, seams.clock.now(), Lane::Slow).await
                 }
-                Entry::Park(wait) => {
-                    let Wait { at, why, has_slot, has_app_slot } = wait;
-                    let claim = claim.map(|delivery| Delivery { has_slot, has_app_slot, ..delivery });
-                    self.wait_at_the_gate(claim, at, lane, why).await
-                }
+                Entry::Park(wait) => self.wait_at_the_gate(claim, &endpoint, lane, wait).await,
                 Entry::In(inside) => self.attempt(claim, lane, &endpoint, &policy, inside).await,
             },
         }
@@ -103,7 +98,8 @@ impl Dispatcher {
         let now = seams.clock.now();
         // First of all: what a probe found out is not to be lost because something of ours fails.
         let hold_until = Some(asked_for(&result, now)).filter(|until| *until > now);
-        self.gatekeeper.observe(claim.item.endpoint, &result, is_probe, hold_until).await;
+        let alarm = self.gatekeeper.observe(claim.item.endpoint, &result, is_probe, hold_until).await;
+        self.heed(endpoint, alarm).await;
         let judgement = judge(&claim.item, &result, policy, now, seams.entropy.fraction());
         self.count_attempt(&claim.item, &result);
         let record = AttemptRecord::new(&claim.item, prepared.url, result, judgement.outcome);
@@ -111,19 +107,33 @@ impl Dispatcher {
         seams.journal.record(Arc::from([Recorded::Attempt(record)])).await?;
         seams.tripwire.reached(Step::AttemptRecorded);
         self.settle(claim, &result, judgement.outcome).await?;
+        if judgement.outcome == Outcome::Dead(DeadReason::AttemptsExhausted) {
+            self.lose(endpoint).await;
+        }
         if judgement.disable_endpoint {
-            self.disable(endpoint).await;
+            let is_gone = result.class == AttemptClass::Http410;
+            self.disable(endpoint, if is_gone { DisabledBecause::Gone } else { DisabledBecause::Asked }).await;
         }
         Ok(())
     }
 
     /// Puts a delivery aside that its endpoint's gate does not let pass; for ever it does not wait for one that receives nothing.
-    async fn wait_at_the_gate(&self, claim: Claim<Delivery>, at: Timestamp, lane: Lane, why: Parked) -> Result<(), Fault> {
+    async fn wait_at_the_gate(&self, claim: Claim<Delivery>, endpoint: &Endpoint, lane: Lane, wait: Wait) -> Result<(), Fault> {
+        let Wait { at, why, has_slot, has_app_slot } = wait;
+        let claim = claim.map(|delivery| Delivery { has_slot, has_app_slot, ..delivery });
         if why == Parked::BreakerOpen && self.seams.clock.now().since(claim.item.due) >= UNAVAILABLE_AFTER {
-            return self.end(claim, Outcome::Dead(DeadReason::EndpointUnavailable)).await;
+            self.end(claim, Outcome::Dead(DeadReason::EndpointUnavailable)).await?;
+            self.lose(endpoint).await;
+            return Ok(());
         }
         let lane = if why == Parked::BreakerOpen { Lane::Slow } else { lane };
         self.park(claim, at, lane, why).await
+    }
+
+    /// A delivery was given up because its endpoint did not take it.
+    async fn lose(&self, endpoint: &Endpoint) {
+        let alarm = self.gatekeeper.lose(endpoint.id).await;
+        self.heed(endpoint, alarm).await;
     }
 
     async fn find(&self, claim: &Claim<Delivery>, repeated: bool) -> Result<Found, Fault> {
@@ -181,6 +191,9 @@ impl Dispatcher {
         let (event_type, number) = (delivery.message.event.event_type.clone(), delivery.attempt);
         let record = EndRecord { delivery: delivery.key(), run: delivery.run, number, event_type, outcome, at };
         self.seams.journal.record(Arc::from([Recorded::End(record)])).await?;
+        if let Outcome::Dead(reason) = outcome {
+            self.tell_of_the_dead(delivery, at, reason).await?;
+        }
         let delivery = claim.item.clone();
         self.seams.deliveries.settle(claim, outcome).await?;
         self.count_outcome(&delivery, outcome);
@@ -188,6 +201,9 @@ impl Dispatcher {
     }
 
     async fn settle(&self, claim: Claim<Delivery>, result: &AttemptResult, outcome: Outcome) -> Result<(), Fault> {
+        if let Outcome::Dead(reason) = outcome {
+            self.tell_of_the_dead(&claim.item, result.started_at.plus(result.duration), reason).await?;
+        }
         let made = PastAttempt { class: result.class, status: result.status, at: result.started_at };
         let delivery = claim.item.clone();
         self.seams.deliveries.settle(claim.map(|delivery| delivery.after(made)), outcome).await?;
@@ -222,32 +238,5 @@ impl Dispatcher {
         let age = self.seams.clock.now().since(delivery.message.event.accepted_at);
         metrics.delivery_end_to_end_seconds.observe(completed, age);
         tracing::debug!(message = %delivery.message.id, endpoint = %delivery.endpoint, ?outcome, "delivery ended");
-    }
-
-    /// Switches an endpoint off because its receiver asked for it. If that fails, the next answer asks again.
-    async fn disable(&self, endpoint: &Endpoint) {
-        let directory = &self.seams.directory;
-        for _ in 0..DISABLE_TRIES {
-            let current = directory.endpoint(endpoint.app, &EndpointRef::Id(endpoint.id)).await;
-            let written = match current {
-                Ok(Some(current)) if !current.disabled => {
-                    let changed = Endpoint { disabled: true, updated_at: self.seams.clock.now(), ..current.clone() };
-                    directory.put_endpoint(&changed, Expect::Revision(current.revision)).await
-                }
-                Ok(_) => return,
-                Err(fault) => Err(fault),
-            };
-            match written {
-                Ok(Written::Conflict) => {}
-                Ok(_) => {
-                    tracing::info!(endpoint = %endpoint.id, "endpoint disabled at its receiver's request");
-                    return;
-                }
-                Err(fault) => {
-                    tracing::warn!(endpoint = %endpoint.id, error = fault.chain(), "an endpoint could not be disabled");
-                    return;
-                }
-            }
-        }
     }
 }

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hookyard_core::gate::{HORIZON, News, Pass, Passed, Step};
+use hookyard_core::gate::{Alarm, HORIZON, News, Pass, Passed, Step};
 use hookyard_core::port::Gates;
 use hookyard_core::{
     AttemptClass, AttemptResult, BreakerState, Clock, Delivery, EndpointId, Gate, GateId, Lane, Timestamp, Trigger,
@@ -20,7 +20,7 @@ use lru::LruCache;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatcher::Seams;
+use crate::dispatcher::{DispatcherConfig, Seams};
 use crate::health::{Health, Place, Share, WAIT_MOST};
 use crate::permits::Permits;
 use crate::turns::Turns;
@@ -44,6 +44,7 @@ pub struct Gatekeeper {
     /// Dispatchers alive, this one included: each has its share of what an endpoint allows.
     dispatchers: watch::Receiver<usize>,
     open_for: [Duration; 4],
+    disable_after: Option<Duration>,
     /// The gates that are not ordinary, as last read or passed.
     known: Mutex<HashMap<GateId, Gate>>,
     /// The store did not answer: until then it is not asked again.
@@ -126,14 +127,15 @@ fn is_on_time(delivery: &Delivery, now: Timestamp) -> bool {
 }
 
 impl Gatekeeper {
-    pub fn new(seams: &Seams, permits: Arc<Permits>, open_for: [Duration; 4]) -> Self {
+    pub fn new(seams: &Seams, permits: Arc<Permits>, config: &DispatcherConfig) -> Self {
         Self {
             gates: Arc::clone(&seams.gates),
             clock: Arc::clone(&seams.clock),
             metrics: seams.metrics.clone(),
             permits,
             dispatchers: seams.dispatchers.clone(),
-            open_for,
+            open_for: config.open_for,
+            disable_after: config.disable_after,
             known: Mutex::default(),
             away_until: Mutex::default(),
             health: Mutex::new(LruCache::new(REMEMBERED)),
@@ -184,11 +186,12 @@ impl Gatekeeper {
                 }
                 // The one that finds out does not wait for those that hang.
                 (Pass::Probe, _) => {
+                    self.breaker_moved(endpoint, BreakerState::HalfOpen);
                     self.change(endpoint, Health::take);
                     return Entry::In(Inside { keeper: self, endpoint, since: None, is_probe: true });
                 }
                 (Pass::GoAt(at), _) => leaves_at = at,
-                (Pass::Go, _) => {}
+                (Pass::Go | Pass::Learned(_), _) => {}
             }
             wait.has_slot = limits.interval.is_some();
         }
@@ -197,7 +200,7 @@ impl Gatekeeper {
             match self.step(delivery.message.app.into(), step).await.0 {
                 Pass::Later(at) => return Entry::Park(Wait { at, has_app_slot: at < now.plus(HORIZON), ..wait }),
                 Pass::GoAt(at) => leaves_at = leaves_at.max(at),
-                Pass::Go | Pass::Probe => {}
+                Pass::Go | Pass::Probe | Pass::Learned(_) => {}
             }
             wait.has_app_slot = true;
         }
@@ -220,10 +223,7 @@ impl Gatekeeper {
                     self.change(endpoint, Health::waited);
                 }
                 Place::TooLate(spacing) => {
-                    let at = match self.step(endpoint.into(), Step::Reserve { spacing }).await.0 {
-                        Pass::Later(at) | Pass::GoAt(at) => at,
-                        Pass::Go | Pass::Probe => now.plus(spacing),
-                    };
+                    let Pass::Later(at) = self.step(endpoint.into(), Step::Reserve { spacing }).await.0 else { continue };
                     let is_slot = at < now.plus(HORIZON);
                     let (has_slot, has_app_slot) = (is_slot, is_slot && wait.has_app_slot);
                     return Entry::Park(Wait { at, why: Parked::Busy, has_slot, has_app_slot });
@@ -238,8 +238,14 @@ impl Gatekeeper {
         Share { most: self.permits.most_of_one(), in_flight }
     }
 
-    /// Learns from an attempt.
-    pub async fn observe(&self, endpoint: EndpointId, result: &AttemptResult, is_probe: bool, hold_until: Option<Timestamp>) {
+    /// Learns from an attempt; what people want to know of what came of it.
+    pub async fn observe(
+        &self,
+        endpoint: EndpointId,
+        result: &AttemptResult,
+        is_probe: bool,
+        hold_until: Option<Timestamp>,
+    ) -> Option<Alarm> {
         let news = match result.class {
             AttemptClass::Success => News::Success,
             // That outbound safety refused an address, or we stopped, says nothing of the receiver.
@@ -252,16 +258,40 @@ impl Gatekeeper {
             self.change(endpoint, |health| average = health.sample(result.duration, share, scarce));
             result.class == AttemptClass::Timeout || average > SLOW
         };
-        let is_known = self.known().contains_key(&endpoint.into());
         let tells = match news {
-            News::Success => slow || is_known,
+            News::Success => slow || self.gate(endpoint.into()).awaits_success(),
             News::Failure => true,
             News::Nothing => false,
         };
-        if tells || is_probe {
-            let step = Step::Observe { news, is_probe, slow, hold_until, open_for: self.open_for };
-            self.step(endpoint.into(), step).await;
+        if !tells && !is_probe {
+            return None;
         }
+        let step = Step::Observe { news, is_probe, slow, hold_until, open_for: self.open_for };
+        self.learn(endpoint, step).await
+    }
+
+    /// A delivery was given up because its endpoint did not take it.
+    pub async fn lose(&self, endpoint: EndpointId) -> Option<Alarm> {
+        self.learn(endpoint, Step::Lose { disable_after: self.disable_after }).await
+    }
+
+    /// Nothing known of an endpoint counts any more.
+    pub async fn forget(&self, endpoint: EndpointId) {
+        self.step(endpoint.into(), Step::Reset).await;
+    }
+
+    /// Does a step, and returns what people want to know of what came of it.
+    async fn learn(&self, endpoint: EndpointId, step: Step) -> Option<Alarm> {
+        let Pass::Learned(learned) = self.step(endpoint.into(), step).await.0 else { return None };
+        if let Some(to) = learned.breaker {
+            self.breaker_moved(endpoint, to);
+        }
+        learned.alarm
+    }
+
+    fn breaker_moved(&self, endpoint: EndpointId, to: BreakerState) {
+        self.metrics.endpoint_breaker_transitions_total.inc(BreakerMove::to(to));
+        tracing::info!(%endpoint, state = to.as_str(), "breaker");
     }
 
     /// Does a step; what came of it, and the gate after it.
@@ -290,11 +320,6 @@ impl Gatekeeper {
             known.insert(id, passed.after);
         }
         drop(known);
-        if let Some(to) = passed.breaker_moved_to() {
-            self.metrics.endpoint_breaker_transitions_total.inc(BreakerMove::to(to));
-            let endpoint = EndpointId::from_bytes(*id.as_bytes());
-            tracing::info!(%endpoint, state = to.as_str(), "breaker");
-        }
         passed
     }
 

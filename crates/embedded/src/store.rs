@@ -18,6 +18,7 @@ use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 
 use crate::activity::BEHIND_MOST;
 use crate::fault::{closed, fault};
+use crate::gates::kept;
 use crate::journal::forget;
 use crate::lease::Leases;
 use crate::writer::Writer;
@@ -27,7 +28,8 @@ const FILE: &str = "hookyard.db";
 /// Held as long as a process uses the folder.
 const LOCK: &str = "hookyard.lock";
 /// What made the schema, in order: a file's `user_version` says how many of them it has seen.
-const MIGRATIONS: [&str; 3] = [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: [&str; 4] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql"), include_str!("schema/4.sql")];
 /// Of a file that has seen all of them; one with a higher version is a newer program's.
 const SCHEMA_VERSION: usize = MIGRATIONS.len();
 /// Readers and the writer never wait for one another in WAL mode; a checkpoint may, for a moment.
@@ -147,12 +149,13 @@ impl Store {
             return Err(OpenError::Newer { folder: folder.to_owned(), found });
         }
         let (events, deliveries) = (last_id(&connection, "events"), last_id(&connection, "deliveries"));
+        let gates = kept(&connection, seams.clock.now()).map_err(broken)?;
         let (writer, thread) = Writer::start(connection).map_err(unusable)?;
         // A quarter more than can be in flight, so that the next claim is at hand when a request ends.
         let deliveries_held = usize::from(seams.concurrency) * 5 / 4;
         Ok(Self(Arc::new(Inner {
             activity: broadcast::Sender::new(BEHIND_MOST),
-            gates: Mutex::default(),
+            gates: Mutex::new(gates),
             seams,
             events: Leases::new(events.map_err(broken)?, EVENTS_HELD),
             deliveries: Leases::new(deliveries.map_err(broken)?, deliveries_held),

@@ -15,8 +15,8 @@ use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
 use hookyard_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
+use crate::built_in_apps;
 use crate::config::{BackendSettings, ClusterSettings, Settings};
-use crate::default_app;
 use crate::roles::Roles;
 use crate::seams::Seams;
 use crate::spill::SpillingJournal;
@@ -148,7 +148,7 @@ impl Embedded {
 
     /// Makes what must be there, and keeps the file in order until `stop`.
     pub async fn keep_house(self, seams: Seams, stop: CancellationToken) -> Result<(), Fault> {
-        default_app::ensure(&self.store, &*seams.clock, &*seams.entropy).await?;
+        built_in_apps::ensure(&self.store, &*seams.clock, &*seams.entropy).await?;
         loop {
             if let Err(fault) = self.store.sweep(self.retention).await {
                 tracing::warn!(error = fault.chain(), "the file was not swept");

@@ -13,7 +13,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
 use hookyard_core::address::AllowList;
 use hookyard_core::event::Admission;
-use hookyard_core::gate::OPEN_FOR;
+use hookyard_core::gate::{DISABLE_AFTER, OPEN_FOR};
 use hookyard_core::limits::RETRY_DELAY_MOST;
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::{BodyFormat, Policy, limits};
@@ -125,6 +125,10 @@ pub struct DeliveryConfig {
     /// means that it does not.
     #[serde(deserialize_with = "units::durations")]
     pub breaker: Vec<Duration>,
+    /// How long an endpoint may take nothing, with at least 20 deliveries given up meanwhile, before it is disabled; 0s means that it
+    /// never is.
+    #[serde(deserialize_with = "units::duration")]
+    pub disable_after: Duration,
     /// How long the last known copy of an endpoint serves while the directory is away.
     #[serde(deserialize_with = "units::duration")]
     pub endpoint_memory: Duration,
@@ -201,6 +205,7 @@ impl Default for DeliveryConfig {
             signature_headers: "standard".to_owned(),
             body_format: BodyFormat::Payload,
             breaker: OPEN_FOR.to_vec(),
+            disable_after: DISABLE_AFTER,
             endpoint_memory: Duration::from_secs(15 * 60),
         }
     }

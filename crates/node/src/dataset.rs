@@ -7,7 +7,7 @@ use hookyard_rabbit::{Anchor, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{Meta, RedisStore, ShardCounts};
 use tokio_util::sync::CancellationToken;
 
-use crate::default_app;
+use crate::built_in_apps;
 
 /// How often the sentinel is looked at, beside every read that looks at it anyway.
 const WATCH: Duration = Duration::from_secs(2);
@@ -92,7 +92,7 @@ impl Guard {
                 self.store.check_seal().await?;
                 tracing::info!(dataset = meta.dataset, epoch = meta.epoch, "dataset verified");
                 self.store.adopt(Some(meta));
-                default_app::ensure(&self.store, &*self.clock, &*self.entropy).await?;
+                built_in_apps::ensure(&self.store, &*self.clock, &*self.entropy).await?;
                 self.refresh_shards().await
             }
             standing => {

@@ -9,7 +9,7 @@ pub mod token;
 pub mod tools;
 
 mod backend;
-mod default_app;
+mod built_in_apps;
 mod docs;
 mod http;
 mod idempotency;

@@ -13,6 +13,7 @@ use hookyard_core::{Fault, limits};
 use hookyard_dispatcher::{Dispatcher, DispatcherConfig};
 use hookyard_egress::{Egress, install_crypto};
 use hookyard_ingest::Intake;
+use hookyard_operations::Operations;
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::Phase;
 use tokio::net::TcpListener;
@@ -200,12 +201,14 @@ fn dispatcher(
         user_agent: style.user_agent.clone(),
         endpoint_memory: settings.config.delivery.endpoint_memory,
         open_for: settings.open_for,
+        disable_after: Some(settings.config.delivery.disable_after).filter(|after| !after.is_zero()),
     };
     let seams = hookyard_dispatcher::Seams {
         deliveries: Arc::clone(&ports.deliveries),
         gates: Arc::clone(&ports.gates),
         directory: Arc::clone(&ports.directory),
         journal: Arc::clone(&ports.journal),
+        operations: operations(ports, seams),
         sender,
         dispatchers,
         clock: Arc::clone(&seams.clock),
@@ -214,6 +217,10 @@ fn dispatcher(
         tripwire: Arc::clone(&seams.tripwire),
     };
     Dispatcher::new(seams, config)
+}
+
+fn operations(ports: &Ports, seams: &Seams) -> Arc<Operations> {
+    Arc::new(Operations::new(Arc::clone(&ports.events), Arc::clone(&ports.directory), Arc::clone(&seams.clock)))
 }
 
 /// What the API knows of the process around it.
@@ -250,6 +257,7 @@ fn admin(
             activity: Arc::clone(&ports.activity),
             rejections: Arc::clone(&ports.rejections),
             system: around.system,
+            operations: operations(ports, seams),
             revocations: Arc::clone(&ports.revocations),
             tokens: Arc::new(issuer),
             metrics: around.metrics.clone(),

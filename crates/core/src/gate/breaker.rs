@@ -9,9 +9,6 @@ pub const FAILURES_TO_OPEN: u32 = 5;
 /// How long it stays open: the first time, the second, and so on; every further time as the last.
 pub const OPEN_FOR: [Duration; 4] =
     [Duration::from_secs(30), Duration::from_secs(2 * 60), Duration::from_secs(10 * 60), Duration::from_secs(3600)];
-/// An open breaker that nobody probed for so long is forgotten: its endpoint receives nothing, or is there no longer. Nothing waits
-/// longer than this.
-pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Failures farther apart than this are not in a row: nobody is protected from so few.
 const ROW_ENDS_AFTER: Duration = Duration::from_secs(3600);
 
@@ -50,22 +47,13 @@ impl Breaker {
         }
     }
 
-    /// Where it moved, if it did, with a probe let out on the way or not.
-    pub(super) fn moved_to(self, after: Self, probe_left: bool) -> Option<BreakerState> {
+    /// Where an attempt moved it, if it did.
+    pub(super) fn moved_to(self, after: Self) -> Option<BreakerState> {
         match (self, after) {
-            (_, Self::Open { .. }) if probe_left => Some(BreakerState::HalfOpen),
             (Self::Closed { .. }, Self::Open { .. }) => Some(BreakerState::Open),
             (Self::Open { until: before, .. }, Self::Open { until, .. }) if before != until => Some(BreakerState::Open),
             (Self::Open { .. }, Self::Closed { .. }) => Some(BreakerState::Closed),
             _ => None,
-        }
-    }
-
-    /// Whether nothing is left to remember.
-    pub(super) fn is_quiet(self, now: Timestamp) -> bool {
-        match self {
-            Self::Closed { failures, last } => failures == 0 || last.plus(ROW_ENDS_AFTER) <= now,
-            Self::Open { until, probed_until, .. } => probed_until.unwrap_or(until).max(until).plus(FORGOTTEN_AFTER) <= now,
         }
     }
 

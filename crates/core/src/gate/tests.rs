@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::breaker::FORGOTTEN_AFTER;
+use super::streak::OVER_AFTER;
 use super::*;
 
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -20,7 +20,7 @@ fn probed(news: News) -> Step {
 
 fn opened() -> Gate {
     let mut gate = Gate::default();
-    (0..FAILURES_TO_OPEN).for_each(|_| assert_eq!(gate.step(observe(false), START), Pass::Go));
+    (0..FAILURES_TO_OPEN).for_each(|_| assert!(matches!(gate.step(observe(false), START), Pass::Learned(_))));
     gate
 }
 
@@ -28,7 +28,7 @@ fn opened() -> Gate {
 fn five_failures_in_a_row_open_it_and_one_probe_at_a_time_finds_out() {
     let mut gate = Gate::default();
     for _ in 0..3 {
-        (1..FAILURES_TO_OPEN).for_each(|_| assert_eq!(gate.step(observe(false), START), Pass::Go));
+        (1..FAILURES_TO_OPEN).for_each(|_| assert!(matches!(gate.step(observe(false), START), Pass::Learned(_))));
         assert_eq!((gate.step(ADMIT, START), gate.breaker(START)), (Pass::Go, BreakerState::Closed));
         gate.step(observe(true), START);
     }
@@ -43,7 +43,7 @@ fn five_failures_in_a_row_open_it_and_one_probe_at_a_time_finds_out() {
         assert!(matches!(gate.step(ADMIT, now), Pass::Later(_)), "only one probes");
         let before = gate;
         gate.step(observe(false), now);
-        assert_eq!(gate, before, "what left before it opened says nothing new");
+        assert_eq!(gate.breaker, before.breaker, "what left before it opened says nothing new");
         gate.step(probed(News::Failure), now);
     }
     now = now.plus(OPEN_FOR[3]);
@@ -68,20 +68,52 @@ fn a_probe_that_could_not_ask_makes_way_for_another() {
     assert_eq!(gate.step(ADMIT, now), Pass::Probe);
 }
 
+fn learned(pass: Pass) -> (Option<BreakerState>, Option<Alarm>) {
+    match pass {
+        Pass::Learned(Learned { breaker, alarm }) => (breaker, alarm),
+        pass => panic!("{pass:?}"),
+    }
+}
+
 #[test]
 fn moves_of_the_breaker_are_told_once() {
     let now = START.plus(OPEN_FOR[0]);
-    let moves = |gate: Gate, step: Step, now: Timestamp| {
-        let passed = gate.steps(&[step, Step::Reserve { spacing: SPACING }], now);
-        (passed.breaker_moved_to(), passed.after)
-    };
-    let almost = Gate::default().steps(&[observe(false); FAILURES_TO_OPEN as usize - 1], START).after;
-    let (to, open) = moves(almost, observe(false), START);
-    assert_eq!((to, moves(open, ADMIT, START).0), (Some(BreakerState::Open), None));
-    let (to, half_open) = moves(open, ADMIT, now);
-    assert_eq!((to, moves(half_open, ADMIT, now).0), (Some(BreakerState::HalfOpen), None));
-    assert_eq!(moves(half_open, probed(News::Failure), now).0, Some(BreakerState::Open));
-    assert_eq!(moves(half_open, probed(News::Success), now).0, Some(BreakerState::Closed));
+    let mut gate = Gate::default();
+    for failure in 1..=FAILURES_TO_OPEN + 2 {
+        let opens = failure == FAILURES_TO_OPEN;
+        let expected = (opens.then_some(BreakerState::Open), opens.then_some(Alarm::Failing));
+        assert_eq!(learned(gate.step(observe(false), START)), expected);
+    }
+    assert_eq!(gate.step(ADMIT, now), Pass::Probe);
+    let mut mended = gate;
+    assert_eq!(learned(gate.step(probed(News::Failure), now)), (Some(BreakerState::Open), None));
+    assert_eq!(learned(mended.step(probed(News::Success), now)), (Some(BreakerState::Closed), Some(Alarm::Recovered)));
+    assert_eq!(learned(mended.step(observe(true), now)), (None, None));
+}
+
+#[test]
+fn one_that_takes_nothing_for_long_is_warned_of_and_disabled() {
+    let hour = Duration::from_secs(3600);
+    let lose = Step::Lose { disable_after: Some(DISABLE_AFTER) };
+    let mut gate = Gate::default();
+    gate.step(observe(false), START);
+    let mut told = Vec::new();
+    for hours in 1..=120 {
+        let now = START.plus(hour * hours);
+        if let (_, Some(alarm)) = learned(gate.step(lose, now)) {
+            told.push((hours, alarm));
+        }
+        assert!(!gate.is_ordinary(now) && gate.awaits_success());
+    }
+    let warning = Alarm::Warning { since: START, disabled_at: START.plus(DISABLE_AFTER) };
+    assert_eq!(told, [(24, warning), (72, warning), (120, Alarm::Disable { since: START })]);
+    let (mut never, mut few, mut mended) = (gate, Gate::default(), gate);
+    assert_eq!(learned(never.step(Step::Lose { disable_after: None }, START.plus(hour * 200))), (None, None));
+    few.step(observe(false), START);
+    assert!(matches!(learned(few.step(lose, START.plus(hour * 200))), (_, Some(Alarm::Warning { .. }))), "a single one");
+    mended.step(observe(true), START.plus(hour * 121));
+    assert_eq!(learned(mended.step(lose, START.plus(hour * 122))), (None, None));
+    assert!(gate.is_ordinary(START.plus(hour * 120).plus(OVER_AFTER)), "nothing is remembered for ever");
 }
 
 #[test]
@@ -89,7 +121,7 @@ fn what_was_on_its_way_when_it_opened_does_not_keep_it_open_longer() {
     let mut gate = opened();
     let before = gate;
     gate.step(observe(false), START.plus(Duration::from_secs(10)));
-    assert_eq!(gate, before);
+    assert_eq!(gate.breaker, before.breaker);
 }
 
 #[test]
@@ -116,10 +148,9 @@ fn what_comes_after_it_closed_does_not_queue_behind_the_slots_of_what_waited() {
 }
 
 #[test]
-fn a_breaker_that_nobody_asks_for_a_day_is_forgotten() {
+fn a_breaker_that_nobody_asks_for_days_is_forgotten() {
     let gate = opened();
-    let until = START.plus(OPEN_FOR[0]);
-    assert!(!gate.is_ordinary(until.plus(HORIZON)) && gate.is_ordinary(until.plus(FORGOTTEN_AFTER)));
+    assert!(!gate.is_ordinary(START.plus(OVER_AFTER / 2)) && gate.is_ordinary(START.plus(OVER_AFTER)));
 }
 
 #[test]
@@ -145,6 +176,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             has_slot
         }),
         ms.prop_map(|spacing| Step::Reserve { spacing }),
+        (0_u64..100_000).prop_map(|ms| Step::Lose { disable_after: Some(Duration::from_millis(ms)) }),
         (0..3_usize, any::<bool>(), any::<bool>(), prop::option::of(0_u64..100_000)).prop_map(|(news, is_probe, slow, hold)| {
             Step::Observe {
                 news: [News::Success, News::Failure, News::Nothing][news],
@@ -176,6 +208,10 @@ proptest! {
                     let other_is_out = matches!(before.breaker, Breaker::Open { probed_until: Some(until), .. } if until > now);
                     prop_assert!(!other_is_out);
                 }
+                Pass::Learned(Learned { breaker, .. }) => {
+                    let is_moved = before.breaker(now) != gate.breaker(now);
+                    prop_assert!(breaker.is_none() || is_moved || breaker == Some(BreakerState::Open), "{:?}", breaker);
+                }
                 Pass::Go => {
                     if matches!(step, Step::Admit { .. }) {
                         prop_assert_eq!(before.breaker(now), BreakerState::Closed);
@@ -184,7 +220,8 @@ proptest! {
                 }
             }
         }
-        prop_assert!(gate.step(observe(true), now.plus(HORIZON * 2)) == Pass::Go && gate.is_ordinary(now.plus(HORIZON * 4)));
+        gate.step(observe(true), now.plus(HORIZON * 2));
+        prop_assert!(!gate.awaits_success() && gate.is_ordinary(now.plus(HORIZON * 4)));
     }
 
     #[test]

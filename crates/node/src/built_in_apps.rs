@@ -1,14 +1,30 @@
-//! The application that always exists, for events that name none.
+//! The applications that always exist: one for events that name none, and one whose events tell of the installation itself.
 
 use std::collections::BTreeMap;
 
 use hookyard_core::port::{Directory, Expect, Written};
 use hookyard_core::{AppId, AppRef, Application, Clock, Entropy, Fault, FaultKind};
+use hookyard_operations::OPERATIONS_UID;
 
-/// Creates it unless it is there.
+const NAMES: [(&str, &str); 2] = [(AppRef::DEFAULT_UID, "Default"), (OPERATIONS_UID, "Hookyard operations")];
+
+/// Creates those that are not there.
 pub async fn ensure(directory: &dyn Directory, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<(), Fault> {
-    const OPERATION: &str = "create the default application";
-    let named: AppRef = AppRef::DEFAULT_UID.parse().map_err(|error| Fault::caused(FaultKind::Refused, OPERATION, error))?;
+    for (uid, name) in NAMES {
+        ensure_one(directory, clock, entropy, uid, name).await?;
+    }
+    Ok(())
+}
+
+async fn ensure_one(
+    directory: &dyn Directory,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+    uid: &str,
+    name: &str,
+) -> Result<(), Fault> {
+    const OPERATION: &str = "create an application that always exists";
+    let named: AppRef = uid.parse().map_err(|error| Fault::caused(FaultKind::Refused, OPERATION, error))?;
     if directory.resolve(std::slice::from_ref(&named)).await?.apps.first().copied().flatten().is_some() {
         return Ok(());
     }
@@ -16,7 +32,7 @@ pub async fn ensure(directory: &dyn Directory, clock: &dyn Clock, entropy: &dyn 
     let app = Application {
         id: AppId::new(now, entropy),
         uid: named.into_uid(),
-        name: "Default".to_owned(),
+        name: name.to_owned(),
         disabled: false,
         throttle_rate: None,
         metadata: BTreeMap::new(),
