@@ -10,7 +10,7 @@ NEXTEST_VERSION := 0.9
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run run-cluster test lint fmt reference bench bench-lists chaos build clients python node tools
+.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos build clients python node tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,10 +53,16 @@ bench-lists: ## measure lists of journals with a million messages, and the memor
 	cargo build --release -p hookyard -p hookyard-e2e --bins
 	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard --lists 1000000
 
-chaos: tools ## the fault tests, ten times over, and 200 crashes
+bench-isolation: ## measure what neighbours that misbehave cost the others
+	cargo build --release -p hookyard -p hookyard-e2e --bins
+	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard --isolation
+	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard --backlog 1000000
+
+chaos: tools ## the fault tests, ten times over, 200 crashes, and the long forms of others
 	cargo build -p hookyard-e2e --all-targets
 	for round in $$(seq 10); do $(TARGET)/debug/with-services cargo nextest run -p hookyard-e2e -E 'test(/faults|dataset|journal/)' || exit 1; done
 	HOOKYARD_TEST_CRASHES=200 cargo nextest run -p hookyard-e2e -E 'test(/survives_crashes/)'
+	HOOKYARD_TEST_REPLAYED=100000 HOOKYARD_TEST_QUEUED=2000 $(TARGET)/debug/with-services cargo nextest run --profile long -p hookyard-e2e -E 'test(/replayed_once|long_queue/)'
 
 # Programs that play through the API with the official client libraries.
 clients: python node

@@ -1,13 +1,12 @@
 //! Whatever is killed, whenever: every event reaches every endpoint it was routed to, and what comes twice is recognisable.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use hookyard_core::step::Step;
 use hookyard_e2e::amqp::{Amqp, raw_properties};
-use hookyard_e2e::process::RoleProcess;
+use hookyard_e2e::process::{RoleProcess, free_address};
 use hookyard_e2e::receiver::Answer;
 use hookyard_e2e::{Api, World, eventually};
 use hookyard_node::{Role, Roles};
@@ -277,10 +276,6 @@ async fn retry_over_http(world: &World) -> Result<()> {
         answered.is_ok_and(|(status, _)| status == 202 || status == 409)
     })
     .await
-}
-
-fn free_address() -> Result<std::net::SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 #[tokio::test(flavor = "multi_thread")]

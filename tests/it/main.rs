@@ -19,11 +19,13 @@ macro_rules! on_both_backends {
 }
 
 mod a_bad_neighbour_does_not_matter;
+mod a_change_takes_effect_at_once;
 mod a_repeated_request_is_done_once;
 mod answers_fit_the_published_description;
 mod bad_input_is_answered_and_nothing_is_lost;
 mod conformance_rabbit;
 mod conformance_redis;
+mod dead_letters_are_replayed_once;
 mod events_reach_exactly_the_endpoints_the_rule_names;
 mod faults_lose_nothing;
 mod management;
@@ -31,6 +33,7 @@ mod official_clients_work_unchanged;
 mod one_process_is_a_whole_service;
 mod one_process_survives_crashes;
 mod requests_have_limits;
+mod requests_leave_by_the_operators_door;
 mod retries_end_in_delivery_or_dead_letter;
 mod the_activity_is_streamed;
 mod the_catalog_describes_event_types;

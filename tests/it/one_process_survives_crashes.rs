@@ -1,7 +1,6 @@
 //! A kill at any moment of the one process that is everything: no accepted event is missing afterwards.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,16 +8,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hookyard_core::step::Step;
-use hookyard_e2e::process::RoleProcess;
+use hookyard_e2e::process::{RoleProcess, free_address};
 use hookyard_e2e::receiver::{Answer, Receiver};
 use hookyard_e2e::world::JWT_SECRET;
-use hookyard_e2e::{Api, eventually};
+use hookyard_e2e::{Api, eventually, or_more};
 use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
 
 /// Rounds of publish and kill unless `HOOKYARD_TEST_CRASHES` asks for more.
-const ROUNDS: u32 = 25;
+const ROUNDS: usize = 25;
 const PUBLISHERS: usize = 8;
 /// Most requests in flight, so that the number of repeated ones is bounded.
 const CONCURRENCY: usize = 32;
@@ -34,7 +33,7 @@ impl Site {
     fn new() -> Result<Self> {
         hookyard_node::install_crypto();
         let folder = tempfile::tempdir()?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = free_address()?;
         let api = Api::at(&format!("http://{address}"), "admin")?;
         Ok(Self { environment: environment(folder.path(), &address.to_string()), api, _folder: folder })
     }
@@ -79,11 +78,6 @@ fn environment(folder: &Path, address: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn rounds() -> u32 {
-    #[expect(clippy::disallowed_methods, reason = "how the longer form is asked for")]
-    std::env::var("HOOKYARD_TEST_CRASHES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS)
-}
-
 /// Publishes until told to stop; what was accepted goes into the ledger.
 async fn publish_on(site: &Site, stop: &AtomicBool, numbers: &AtomicUsize, accepted: &Mutex<BTreeSet<String>>) {
     while !stop.load(Ordering::Relaxed) {
@@ -101,10 +95,10 @@ async fn kills_at_random_moments_lose_no_accepted_event() -> Result<()> {
     site.set_up(&receiver).await?;
     let (stop, numbers, accepted) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(BTreeSet::new()));
     let killing = async {
-        for round in 0..rounds() {
+        for round in 0..or_more("HOOKYARD_TEST_CRASHES", ROUNDS) {
             let mut process = site.start(None).await?;
             // Spread over everything that goes on in the first quarter of a second.
-            tokio::time::sleep(Duration::from_millis(u64::from(round * 37 % 250))).await;
+            tokio::time::sleep(Duration::from_millis(round as u64 * 37 % 250)).await;
             process.kill9();
         }
         stop.store(true, Ordering::Relaxed);
@@ -124,7 +118,7 @@ async fn kills_at_random_moments_lose_no_accepted_event() -> Result<()> {
     }
     let calls: usize = receiver.counts().values().sum();
     let repeated = calls - receiver.counts().len();
-    let most = usize::try_from(rounds())? * CONCURRENCY;
+    let most = or_more("HOOKYARD_TEST_CRASHES", ROUNDS) * CONCURRENCY;
     ensure!(repeated <= most, "{repeated} requests were repeated, more than the {most} that can have been in flight");
     Ok(())
 }

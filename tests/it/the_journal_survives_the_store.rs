@@ -21,6 +21,20 @@ async fn deliveries_go_on_without_the_store_and_no_attempt_goes_unrecorded() -> 
         amqp.raw("a", &format!("event-{number}"), &[], b"{}").await?;
     }
     eventually("the first attempts", async || world.receiver.hits().len() == EVENTS).await?;
+    let recorded = async || {
+        let mut count = 0;
+        let mut iterator = String::new();
+        loop {
+            let page = api.get(&format!("/app/default/attempt/endpoint/{endpoint}?limit=100{iterator}")).await.ok()?;
+            count += page["data"].as_array()?.len();
+            if page["done"] == true {
+                return Some(count);
+            }
+            iterator = format!("&iterator={}", page["iterator"].as_str()?);
+        }
+    };
+    // Written down, too: what is not yet would be spilled with the others.
+    eventually("they are in the journal", async || recorded().await == Some(EVENTS)).await?;
     let begun = Instant::now();
     world.redis.as_mut().context("a store")?.kill9();
     eventually("the second attempts", async || world.receiver.hits().len() == 2 * EVENTS).await?;
@@ -35,18 +49,6 @@ async fn deliveries_go_on_without_the_store_and_no_attempt_goes_unrecorded() -> 
     ensure!(world.receiver.hits().len() == 2 * EVENTS, "an event was routed without the store");
     world.redis.as_mut().context("a store")?.restart()?;
     eventually("the event that waited", async || world.receiver.counts().len() == EVENTS + 1).await?;
-    let recorded = async || {
-        let mut count = 0;
-        let mut iterator = String::new();
-        loop {
-            let page = api.get(&format!("/app/default/attempt/endpoint/{endpoint}?limit=100{iterator}")).await.ok()?;
-            count += page["data"].as_array()?.len();
-            if page["done"] == true {
-                return Some(count);
-            }
-            iterator = format!("&iterator={}", page["iterator"].as_str()?);
-        }
-    };
     // Two for each event, and two for the one that waited.
     eventually("every attempt is in the journal", async || recorded().await == Some(2 * EVENTS + 2)).await?;
     ensure!(amqp.depth("journal").await? == 0, "the spill is drained");

@@ -26,7 +26,7 @@ enum Open {
 }
 
 /// Every operation there is. `{app}` is the application the token with that scope is for.
-const OPERATIONS: [(&str, &str, Open); 62] = [
+const OPERATIONS: [(&str, &str, Open); 63] = [
     ("GET", "/app", Open::Admin),
     ("POST", "/app", Open::Admin),
     ("GET", "/app/{app}", Open::App),
@@ -68,6 +68,7 @@ const OPERATIONS: [(&str, &str, Open); 62] = [
     ("GET", "/app/{app}/dead-letter", Open::App),
     ("POST", "/app/{app}/dead-letter/replay", Open::App),
     ("POST", "/app/{app}/dead-letter/discard", Open::App),
+    ("POST", "/dead-letter/sweep", Open::Admin),
     ("GET", "/event-type", Open::Readers),
     ("POST", "/event-type", Open::Admin),
     ("GET", "/event-type/x", Open::Readers),

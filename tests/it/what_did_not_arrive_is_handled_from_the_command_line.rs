@@ -1,6 +1,7 @@
 //! Dead letters and rejected messages, looked at, tried again and let go by `hookyard`'s own commands.
 
 use anyhow::{Context, Result, ensure};
+use hookyard_core::{DeadLetterId, MessageId};
 use hookyard_e2e::receiver::Answer;
 use hookyard_e2e::{Api, Backend, World, eventually};
 use serde_json::{Value, json};
@@ -56,6 +57,59 @@ async fn dead_letters_are_listed_shown_replayed_and_discarded(backend: Backend) 
     ensure!(api.command_line(&["dead-letter", "discard", letter, "--yes"]).await?.data()?["count"] == 1);
     ensure!(api.command_line(&["dead-letter", "discard", "--all", "--yes"]).await?.data()?["begun"] == 2);
     ensure!(list(&[]).await?.is_empty() && world.receiver.at("/two").len() == 3, "what was discarded is not sent");
+    running.drain().await;
+    Ok(())
+}
+
+/// Takes a dead letter, and all that is known of its message, out of the journal.
+async fn forget(world: &World, app: &str, letter: &Value) -> Result<()> {
+    let redis = redis::Client::open(world.redis.as_ref().context("the store")?.url())?;
+    let mut connection = redis.get_multiplexed_async_connection().await?;
+    let message: MessageId = text(&letter["msgId"])?.parse()?;
+    let key = [format!("hookyard:{{{app}}}:msg:").as_bytes(), message.as_bytes()].concat();
+    let removed: usize = redis::cmd("DEL").arg(key).query_async(&mut connection).await?;
+    let id: DeadLetterId = text(&letter["id"])?.parse()?;
+    let from = [b"[", &id.as_bytes()[..]].concat();
+    let to = [b"[", &id.as_bytes()[..], &[0xff]].concat();
+    let listed = format!("hookyard:{{{app}}}:dead");
+    let unlisted: usize = redis::cmd("ZREMRANGEBYLEX").arg(listed).arg(from).arg(to).query_async(&mut connection).await?;
+    ensure!((removed, unlisted) == (1, 1), "{removed} {unlisted}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_takes_out_what_is_no_longer_dead_and_restores_what_the_list_lost() -> Result<()> {
+    let world = World::with(|_, before| Answer::Status(if before < 1 { 500 } else { 204 })).await?;
+    let running = world.start().await?;
+    let (api, amqp) = (Api::of(&running)?, world.amqp().await?);
+    let app = api.get("/app/default").await?["id"].clone();
+    let endpoint = api.endpoint("default", &world.receiver.url("/hook"), json!({"retrySchedule": []})).await?;
+    for id in ["replayed", "discarded", "dead", "lost"] {
+        world.publish(&api, "user.created", id, "{}").await?;
+    }
+    let letters = async || -> Result<Vec<Value>> {
+        let page = api.get("/app/default/dead-letter").await?;
+        Ok(page["data"].as_array().context("a list")?.clone())
+    };
+    eventually("all die", async || letters().await.is_ok_and(|dead| dead.len() == 4)).await?;
+    eventually("all are in the queue", async || amqp.depth("dead").await.is_ok_and(|depth| depth == 4)).await?;
+    let first = letters().await?;
+    ensure!(api.command_line(&["dead-letter", "replay", text(&first[0]["id"])?]).await?.worked);
+    eventually("it arrives", async || world.receiver.hits().len() == 5).await?;
+    ensure!(api.command_line(&["dead-letter", "discard", text(&first[1]["id"])?, "--yes"]).await?.worked);
+    forget(&world, text(&app)?, &first[2]).await?;
+    eventually("one is left", async || letters().await.is_ok_and(|dead| dead.len() == 1)).await?;
+
+    let swept = api.command_line(&["dead-letter", "sweep"]).await?.data()?;
+    ensure!(swept == json!({"examined": 4, "removed": 2, "restored": 1}), "{swept}");
+    ensure!(amqp.depth("dead").await? == 2);
+    let restored = letters().await?;
+    let again = restored.iter().find(|letter| letter["msgId"] == first[2]["msgId"]).context("it is listed again")?;
+    ensure!(restored.len() == 2 && again["reason"] == "attempts_exhausted" && again["endpointId"] == endpoint.as_str());
+    ensure!(api.command_line(&["dead-letter", "replay", text(&again["id"])?]).await?.worked);
+    eventually("it arrives whole", async || world.receiver.hits().len() == 6).await?;
+    let swept = api.command_line(&["dead-letter", "sweep"]).await?.data()?;
+    ensure!(swept == json!({"examined": 2, "removed": 1, "restored": 0}), "{swept}");
     running.drain().await;
     Ok(())
 }

@@ -58,6 +58,14 @@ impl Api {
         Ok(())
     }
 
+    /// The sum of the counters whose lines begin so, of the process with this operators' listener.
+    pub async fn counter(&self, ops: &str, begins: &str) -> Result<f64> {
+        let response = self.0.get(format!("{ops}/metrics")).send().await.context("cannot read the metrics")?;
+        let text = response.text().await.context("cannot read the metrics")?;
+        let of_those = text.lines().filter(|line| line.starts_with(begins));
+        Ok(of_those.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
     /// Commands that the process with this operators' listener has sent to Redis, by operation.
     pub async fn redis_commands(&self, ops: &str) -> Result<BTreeMap<String, f64>> {
         let response = self.0.get(format!("{ops}/metrics")).send().await.context("cannot read the metrics")?;

@@ -22,6 +22,8 @@ pub struct Door {
     pub routing_key: String,
     /// Value of the header that names the application.
     pub app: Option<String>,
+    /// Type of the events.
+    pub event_type: String,
 }
 
 /// A connection with one channel in confirm mode.
@@ -83,7 +85,8 @@ impl Broker {
         confirmed(self.begin(door, round, number).await?).await
     }
 
-    async fn begin(&self, door: &Door, round: u32, number: usize) -> Result<PublisherConfirm> {
+    /// Publishes one event, and returns when it is sent.
+    pub async fn begin(&self, door: &Door, round: u32, number: usize) -> Result<PublisherConfirm> {
         let data = event::data(round, number);
         let mut headers = FieldTable::default();
         if let Some(app) = &door.app {
@@ -93,7 +96,7 @@ impl Broker {
             .with_delivery_mode(2)
             .with_content_type("application/json".into())
             .with_message_id(ShortString::from(format!("bench-{round}-{number}")))
-            .with_type(event::TYPE.into())
+            .with_type(door.event_type.as_str().into())
             .with_headers(headers);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let (exchange, key) = (door.exchange.as_str().into(), door.routing_key.as_str().into());
@@ -101,7 +104,8 @@ impl Broker {
     }
 }
 
-async fn confirmed(confirm: PublisherConfirm) -> Result<()> {
+/// Waits until an event is durable.
+pub async fn confirmed(confirm: PublisherConfirm) -> Result<()> {
     let confirmation = tokio::time::timeout(CONFIRM_WITHIN, confirm).await.context("the broker does not confirm")?;
     match confirmation.context("publishing failed")? {
         Confirmation::Ack(returned) => ensure!(returned.is_none(), "an event came back: no queue takes it"),

@@ -125,7 +125,19 @@ impl Hookyard {
 
     /// Where events for the application with this many endpoints are published.
     pub fn door(endpoints: usize) -> Door {
-        Door { exchange: format!("{PREFIX}.events"), routing_key: event::TYPE.to_owned(), app: Some(app_name(endpoints)) }
+        Self::door_of(app_name(endpoints), event::TYPE)
+    }
+
+    /// Where events of a type for an application are published.
+    pub fn door_of(app: String, event_type: &str) -> Door {
+        let exchange = format!("{PREFIX}.events");
+        Door { exchange, routing_key: event_type.to_owned(), app: Some(app), event_type: event_type.to_owned() }
+    }
+
+    /// Messages in each dispatch queue.
+    pub async fn dispatch_depths(broker: &Broker) -> Result<[u32; 2]> {
+        let [one, other] = ["dispatch.0", "dispatch.1"].map(|queue| format!("{PREFIX}.{queue}"));
+        Ok([broker.depth(&one).await?, broker.depth(&other).await?])
     }
 
     /// Messages in all queues that should be empty now, each with its name.

@@ -4,12 +4,14 @@
 
 mod accept;
 mod api;
+mod backlog;
 mod bare;
 mod board;
 mod broker;
 mod embedded;
 mod event;
 mod hookyard;
+mod isolation;
 mod latency;
 mod lists;
 mod machine;
@@ -21,6 +23,7 @@ mod relay;
 mod report;
 mod stage;
 mod throughput;
+mod yard;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -79,6 +82,12 @@ pub struct Plan {
     /// Measure only the embedded mode.
     #[arg(long, conflicts_with = "only")]
     embedded: bool,
+    /// Measure only what neighbours that misbehave cost the others.
+    #[arg(long, conflicts_with_all = ["only", "embedded"])]
+    isolation: bool,
+    /// Measure only how a backlog of so many deliveries for one dead endpoint leaves the queue, and what that costs the others.
+    #[arg(long, value_name = "DELIVERIES", conflicts_with_all = ["only", "embedded", "isolation"])]
+    backlog: Option<usize>,
     /// Measure only the lists of journals filled with so many messages, and what those take.
     #[arg(long, value_name = "MESSAGES", conflicts_with_all = ["only", "embedded"])]
     lists: Option<usize>,
@@ -126,7 +135,11 @@ fn serve(arguments: Arguments) -> Result<()> {
         None => {
             let folder = tempfile::Builder::new().prefix("hookyard-bench-").tempdir().context("no temporary folder")?;
             let plan = &arguments.plan;
-            let services = if plan.embedded { None } else { Some(Services::start(folder.path())?) };
+            let services = if plan.embedded || plan.isolation || plan.backlog.is_some() {
+                None
+            } else {
+                Some(Services::start(folder.path())?)
+            };
             // Dropped on any signal, and with it every process that was started.
             runtime.block_on(async {
                 tokio::select! {
@@ -149,6 +162,12 @@ async fn signalled() -> Result<()> {
 }
 
 async fn measure_all(services: Option<&Services>, folder: &Path, plan: &Plan) -> Result<()> {
+    if let Some(deliveries) = plan.backlog {
+        return backlog::measure(folder, &plan.hookyard, deliveries).await;
+    }
+    if plan.isolation {
+        return isolation::measure(folder, &plan.hookyard, plan.short).await;
+    }
     if let (Some(messages), Some(services)) = (plan.lists, services) {
         return lists::measure(services, folder, &plan.hookyard, messages).await;
     }

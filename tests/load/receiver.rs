@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::{Buf as _, BytesMut};
@@ -26,7 +27,24 @@ pub struct Receiver {
     state: Arc<State>,
 }
 
+/// How an endpoint behaves that does not just answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It takes the request and says nothing.
+    Hangs,
+    /// It answers 500 at once.
+    Fails,
+    /// It answers 204 after a while.
+    IsLate(Duration),
+    /// It resets the connection.
+    Resets,
+    /// It answers, a byte of the body each second.
+    Trickles,
+}
+
 struct State {
+    /// Endpoints below this number behave so; their requests are not noted.
+    bad: RwLock<Option<(usize, Manner)>>,
     board: RwLock<Arc<Board>>,
     connections: AtomicUsize,
     strays: AtomicUsize,
@@ -44,7 +62,8 @@ impl Receiver {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("the receiver cannot listen")?;
         let address = listener.local_addr().context("the receiver has no address")?;
         let board = RwLock::new(Arc::new(Board::new(0, 0, 1)));
-        let state = Arc::new(State { board, connections: AtomicUsize::new(0), strays: AtomicUsize::new(0) });
+        let bad = RwLock::default();
+        let state = Arc::new(State { bad, board, connections: AtomicUsize::new(0), strays: AtomicUsize::new(0) });
         tokio::spawn(accept(listener, Arc::clone(&state)));
         Ok(Self { address, state })
     }
@@ -59,6 +78,11 @@ impl Receiver {
         *self.state.board.write().unwrap_or_else(PoisonError::into_inner) = board;
         self.state.connections.store(0, Ordering::Relaxed);
         self.state.strays.store(0, Ordering::Relaxed);
+    }
+
+    /// From now on, endpoints below `count` behave so.
+    pub fn behave(&self, bad: Option<(usize, Manner)>) {
+        *self.state.bad.write().unwrap_or_else(PoisonError::into_inner) = bad;
     }
 
     /// Connections accepted since the board was hung up.
@@ -88,6 +112,10 @@ async fn serve(mut stream: TcpStream, state: &State) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(BUFFER);
     loop {
         while let Some(request) = take(&mut buffer)? {
+            if let Some(manner) = state.manner(&request) {
+                misbehave(&mut stream, manner).await?;
+                continue;
+            }
             state.note(&request);
             stream.write_all(ANSWER).await?;
         }
@@ -97,7 +125,35 @@ async fn serve(mut stream: TcpStream, state: &State) -> io::Result<()> {
     }
 }
 
+async fn misbehave(stream: &mut TcpStream, manner: Manner) -> io::Result<()> {
+    match manner {
+        // Until its client gives up.
+        Manner::Hangs => stream.readable().await,
+        Manner::Fails => stream.write_all(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n").await,
+        Manner::IsLate(late) => {
+            tokio::time::sleep(late).await;
+            stream.write_all(ANSWER).await
+        }
+        Manner::Resets => {
+            stream.set_zero_linger()?;
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+        Manner::Trickles => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await?;
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                stream.write_all(b"x").await?;
+            }
+        }
+    }
+}
+
 impl State {
+    fn manner(&self, request: &Request) -> Option<Manner> {
+        let (count, manner) = (*self.bad.read().unwrap_or_else(PoisonError::into_inner))?;
+        request.endpoint.filter(|endpoint| *endpoint < count).map(|_| manner)
+    }
+
     fn note(&self, request: &Request) {
         let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
         let noted = match (request.endpoint, request.event) {

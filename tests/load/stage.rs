@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 use crate::api::Api;
 use crate::broker::{Broker, Door};
+use crate::event;
 use crate::hookyard::{Hookyard, Places, Role};
 use crate::process::{Process, Stream};
 use crate::receiver::Receiver;
@@ -106,7 +107,12 @@ impl Stage {
                 for queue in RELAY_QUEUES {
                     self.broker.declare(queue).await?;
                 }
-                Ok(Door { exchange: String::new(), routing_key: RELAY_QUEUES[0].to_owned(), app: None })
+                Ok(Door {
+                    exchange: String::new(),
+                    routing_key: RELAY_QUEUES[0].to_owned(),
+                    app: None,
+                    event_type: event::TYPE.to_owned(),
+                })
             }
         }
     }

@@ -7,4 +7,4 @@ pub mod receiver;
 pub mod services;
 pub mod world;
 
-pub use world::{Api, Backend, World, eventually};
+pub use world::{Api, Backend, World, eventually, or_more};

@@ -1,5 +1,6 @@
 //! Roles as processes of their own, which can be killed, and which can kill themselves at a step of the flow.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +13,18 @@ use crate::world::{Api, World};
 
 /// The program that runs roles and trips over steps; built beside the tests.
 const PROGRAM: &str = "roles-under-test";
+
+/// An address for a process that will be started, killed, and started again there. The host part is this test's own: another test
+/// that asks at the same moment may be given the same port.
+///
+/// # Errors
+/// When there is none.
+pub fn free_address() -> Result<SocketAddr> {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    // 127.0.0.1 is everybody's, and 127.255.255.255 is nobody's.
+    let host = Ipv4Addr::new(127, 0x40 | (high & 3), middle, low.clamp(1, 254));
+    TcpListener::bind((host, 0)).and_then(|listener| listener.local_addr()).context("a free address")
+}
 
 /// A process with some roles. Killed when dropped.
 pub struct RoleProcess(Child);

@@ -167,6 +167,7 @@ impl World {
         let cluster = cluster.into_iter().filter_map(|(name, url)| Some((name, url?)));
         let rest = vec![
             ("HOOKYARD_LISTEN", self.listen.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string())),
+            ("HOOKYARD_DATA_DIR", config.data_dir.display().to_string()),
             ("HOOKYARD_DELIVERY__CONCURRENCY", self.concurrency.to_string()),
             ("HOOKYARD_OPS_LISTEN", "127.0.0.1:0".to_owned()),
             ("HOOKYARD_SECRET_KEY", SECRET_KEY.to_owned()),
@@ -175,6 +176,10 @@ impl World {
             ("HOOKYARD_DELIVERY__TIMEOUT", "2s".to_owned()),
             ("HOOKYARD_DELIVERY__BREAKER", String::new()),
             ("HOOKYARD_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8".to_owned()),
+            // Proxies of the environment are none of ours: nothing would arrive by this one.
+            ("HTTP_PROXY", "http://127.0.0.1:9".to_owned()),
+            ("http_proxy", "http://127.0.0.1:9".to_owned()),
+            ("ALL_PROXY", "http://127.0.0.1:9".to_owned()),
         ];
         cluster.chain(rest).collect()
     }
@@ -479,6 +484,12 @@ impl Api {
         let answer = self.get(&format!("/app/{app}/endpoint/{endpoint}/secret")).await?;
         answer["key"].as_str().map(str::to_owned).context("a key")
     }
+}
+
+/// How much of something a test does: `usual`, or what the environment's variable says, for a longer form.
+pub fn or_more(variable: &str, usual: usize) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "how the longer form is asked for")]
+    std::env::var(variable).ok().and_then(|count| count.parse().ok()).unwrap_or(usual)
 }
 
 /// Waits until a condition is true, and fails with its name when it does not become so.

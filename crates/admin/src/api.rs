@@ -9,7 +9,8 @@ use bytes::Bytes;
 use hookyard_core::address::AllowList;
 use hookyard_core::grant::{Grant, Scope};
 use hookyard_core::port::{
-    Activity, Catalog, Deliveries, Directory, EndpointRef, Gates, Journal, Log, Rejections, Revocations, Sender, Tasks,
+    Activity, Catalog, DeadLetterQueue, Deliveries, Directory, EndpointRef, Gates, Journal, Log, Rejections, Revocations, Sender,
+    Tasks,
 };
 use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind, Policy};
 use hookyard_operations::Operations;
@@ -28,7 +29,7 @@ use crate::fields::name_ignored;
 use crate::system::{self, System};
 use crate::{
     activity, apps, attempts, catalog_file, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets,
-    stats, tasks, trial,
+    stats, sweep, tasks, trial,
 };
 
 /// What the API works with.
@@ -54,6 +55,8 @@ pub struct Seams {
     pub activity: Arc<dyn Activity>,
     /// What was set aside.
     pub rejections: Arc<dyn Rejections>,
+    /// Dead letters as their queue keeps them.
+    pub dead_letters: Arc<dyn DeadLetterQueue>,
     /// The installation around it.
     pub system: Arc<dyn System>,
     /// Tokens that are good no longer.
@@ -121,6 +124,7 @@ pub fn operations() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::replay))
         .routes(routes!(dead_letters::discard))
+        .routes(routes!(sweep::sweep))
         .routes(routes!(catalog_file::export))
         .routes(import)
         .routes(routes!(event_types::list, event_types::create))

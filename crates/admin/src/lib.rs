@@ -20,11 +20,13 @@ mod query;
 mod runs;
 mod secrets;
 mod stats;
+mod sweep;
 mod system;
 mod tasks;
 mod trial;
 
 pub use api::{Api, Seams, Style, operations, routes};
 pub use auth::Tokens;
+pub use sweep::sweep_daily;
 pub use system::{Mode, System};
 pub use tasks::{forget, work};

@@ -161,7 +161,7 @@ impl Api {
         let request = request::build(&delivery, endpoint, &policy, style.signature_headers, &style.user_agent, now);
         let request = request.map_err(|fault| fail(&fault))?;
         let (request_headers, body) = (shown_headers(&request, endpoint), request.body.clone());
-        let result = self.seams.sender.send(request).await;
+        let result = self.seams.sender.send(request).await.map_err(|fault| fail(&fault))?;
         Ok(TestOut {
             outcome: result.class.as_str(),
             response_status_code: result.status,

@@ -51,6 +51,15 @@ pub fn next_hop(rest: Duration, asked: Duration) -> Option<Tier> {
     Tier::all().filter(|tier| tier.duration() <= rest).last()
 }
 
+/// The first hop of a delay that may end later than asked, for what waits for nothing but an endpoint in trouble: one that covers it
+/// whole, if that is at most half as long again.
+///
+/// What was asked at even distances until one moment comes at even distances after it, and costs one hop.
+pub fn loose_hop(rest: Duration) -> Option<Tier> {
+    let covering = Tier::all().find(|tier| tier.duration() >= rest).filter(|tier| tier.duration() <= rest * 3 / 2);
+    covering.or_else(|| next_hop(rest, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -74,6 +83,15 @@ mod tests {
         assert_eq!(seconds(30), [16, 8, 4, 2]);
         assert_eq!(seconds(600), [512, 64, 32]);
         assert_eq!(seconds(0), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_loose_delay_takes_one_hop_where_one_fits() {
+        let hop = |millis| loose_hop(Duration::from_millis(millis)).map(Tier::seconds);
+        let expected = [(30_000, Some(32)), (24_000, Some(32)), (20_000, Some(16)), (700, Some(1)), (100, Some(1)), (0, None)];
+        for (millis, tier) in expected {
+            assert_eq!(hop(millis), tier, "{millis}");
+        }
     }
 
     proptest! {

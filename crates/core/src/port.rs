@@ -28,7 +28,9 @@ use crate::outcome::Outcome;
 use crate::route::Subscription;
 use crate::stats::Count;
 
-pub use administration::{Activity, AnswerKey, Answers, Begun, Heard, Rejections, Revocations, Tasks, Watch};
+pub use administration::{
+    Activity, AnswerKey, Answers, Begun, DeadJudge, DeadLetterQueue, Heard, Rejections, Revocations, Swept, Tasks, Watch,
+};
 
 /// An event whose deliveries are all durable: only such an event may be finished.
 #[must_use = "a fanned-out event must be finished"]
@@ -428,9 +430,9 @@ pub struct Request {
     pub timeout: Duration,
 }
 
-/// The one door outward. Infallible by design: the receiver's failure is a result, not an error.
+/// The one door outward. The receiver's failure is a result, not an error; a fault is that of what stands between it and us.
 #[async_trait]
 pub trait Sender: Send + Sync {
-    /// POSTs the request and says what the receiver did.
-    async fn send(&self, request: Request) -> AttemptResult;
+    /// POSTs the request and says what the receiver did. On a fault the receiver got nothing.
+    async fn send(&self, request: Request) -> Result<AttemptResult, Fault>;
 }

@@ -9,7 +9,7 @@ use hookyard_core::{Claim, Clock, Delivery, Entropy, Fault, FaultKind, Lane, Pol
 use hookyard_operations::Operations;
 use hookyard_telemetry::Metrics;
 use hookyard_wire::request::SignatureHeaders;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +22,9 @@ use crate::view::View;
 const BATCH: usize = 256;
 /// Pause before asking again what could not be answered.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Part of what is in flight that may wait for slots beside it, as a divisor.
+const WAITING_PART: usize = 8;
 
 /// A deployment's choices.
 #[derive(Clone, Debug)]
@@ -77,6 +80,8 @@ pub struct Dispatcher {
     pub(crate) in_flight: InFlight,
     pub(crate) gatekeeper: Gatekeeper,
     pub(crate) permits: Arc<Permits>,
+    /// Deliveries that may wait where they are for a slot: each holds a place in the window of what is claimed.
+    pub(crate) waiting: Semaphore,
 }
 
 impl Dispatcher {
@@ -86,7 +91,8 @@ impl Dispatcher {
         let permits = Arc::new(Permits::new(usize::from(config.concurrency)));
         let gatekeeper = Gatekeeper::new(&seams, Arc::clone(&permits), &config);
         seams.metrics.delivery_inflight_limit.set(i64::from(config.concurrency));
-        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), gatekeeper, permits })
+        let waiting = Semaphore::new((usize::from(config.concurrency) / WAITING_PART).max(1));
+        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), gatekeeper, permits, waiting })
     }
 
     /// Dispatches until `stop`, then finishes what is in flight.

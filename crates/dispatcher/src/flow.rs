@@ -21,6 +21,8 @@ use crate::view::Seen;
 
 /// The rest of a delay that is waited for in memory rather than in another tier.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+/// How long a delivery waits that did not leave through a fault of ours.
+const NOT_SENT_WAIT: Duration = Duration::from_secs(4);
 /// How long a delivery waits whose endpoint nobody can name now.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(4);
 
@@ -47,7 +49,7 @@ struct Prepared {
 
 impl Dispatcher {
     /// Sees one delivery to its outcome. On a fault of ours the claim is dropped: the delivery comes again, without an attempt used.
-    pub(crate) async fn deliver(&self, claim: Claim<Delivery>, lane: Lane) -> Result<(), Fault> {
+    pub(crate) async fn deliver(&self, mut claim: Claim<Delivery>, lane: Lane) -> Result<(), Fault> {
         let seams = &self.seams;
         if let Some(at) = claim.item.not_before {
             let rest = at.since(seams.clock.now());
@@ -64,7 +66,7 @@ impl Dispatcher {
                 seams.metrics.delivery_repeats_prevented_total.inc();
                 self.settle(claim, &record.result, record.outcome).await
             }
-            Found::Endpoint(endpoint, policy, limits) => match self.gatekeeper.enter(&claim.item, lane, limits).await {
+            Found::Endpoint(endpoint, policy, limits) => match self.enter(&mut claim, lane, limits).await {
                 Entry::Divert => {
                     seams.metrics.deliveries_diverted_total.inc();
                     seams.deliveries.defer(claim, seams.clock.now(), Lane::Slow).await
@@ -72,6 +74,21 @@ impl Dispatcher {
                 Entry::Park(wait) => self.wait_at_the_gate(claim, &endpoint, lane, wait).await,
                 Entry::In(inside) => self.attempt(claim, lane, &endpoint, &policy, inside).await,
             },
+        }
+    }
+
+    /// Enters by the gate, and waits where it is for a slot that comes soon: the only delay that is no queue's.
+    async fn enter(&self, claim: &mut Claim<Delivery>, lane: Lane, limits: Limits) -> Entry<'_> {
+        loop {
+            let entry = self.gatekeeper.enter(&claim.item, lane, limits).await;
+            let Entry::Park(wait) = entry else { return entry };
+            let rest = wait.at.since(self.seams.clock.now());
+            let is_slot = wait.has_slot || wait.has_app_slot;
+            let Some(_place) = self.waiting.try_acquire().ok().filter(|_| is_slot && rest <= LAST_WAIT) else { return entry };
+            tokio::time::sleep(rest).await;
+            let Wait { at, has_slot, has_app_slot, .. } = wait;
+            let delivery = &mut claim.item;
+            (delivery.not_before, delivery.has_slot, delivery.has_app_slot) = (Some(at), has_slot, has_app_slot);
         }
     }
 
@@ -89,10 +106,14 @@ impl Dispatcher {
         let prepared = self.prepare(&claim.item, endpoint, policy)?;
         inside.leaves();
         seams.metrics.delivery_inflight.inc();
-        let result = seams.sender.send(prepared.request).await;
+        let sent = seams.sender.send(prepared.request).await;
         seams.metrics.delivery_inflight.dec();
         drop(permit);
         let is_probe = inside.ends();
+        let result = match sent {
+            Ok(result) => result,
+            Err(fault) => return self.not_sent(claim, lane, is_probe, &fault).await,
+        };
         seams.tripwire.reached(Step::AttemptSent);
         // The request has left: from here on only `settle` may cause another.
         let now = seams.clock.now();
@@ -115,6 +136,16 @@ impl Dispatcher {
             self.disable(endpoint, if is_gone { DisabledBecause::Gone } else { DisabledBecause::Asked }).await;
         }
         Ok(())
+    }
+
+    /// Puts a delivery aside that did not leave through a fault of ours. Not an attempt.
+    async fn not_sent(&self, claim: Claim<Delivery>, lane: Lane, is_probe: bool, fault: &Fault) -> Result<(), Fault> {
+        tracing::debug!(error = fault.chain(), "a request did not leave");
+        if is_probe {
+            self.gatekeeper.found_nothing_out(claim.item.endpoint).await;
+        }
+        let at = self.seams.clock.now().plus(NOT_SENT_WAIT);
+        self.park(claim, at, lane, Parked::ProxyAway).await
     }
 
     /// Puts a delivery aside that its endpoint's gate does not let pass; for ever it does not wait for one that receives nothing.

@@ -270,6 +270,12 @@ impl Gatekeeper {
         self.learn(endpoint, step).await
     }
 
+    /// A probe did not leave.
+    pub async fn found_nothing_out(&self, endpoint: EndpointId) {
+        let (news, open_for) = (News::Nothing, self.open_for);
+        self.step(endpoint.into(), Step::Observe { news, is_probe: true, slow: false, hold_until: None, open_for }).await;
+    }
+
     /// A delivery was given up because its endpoint did not take it.
     pub async fn lose(&self, endpoint: EndpointId) -> Option<Alarm> {
         self.learn(endpoint, Step::Lose { disable_after: self.disable_after }).await

@@ -11,6 +11,7 @@ use hookyard_core::{AttemptClass, AttemptResult, Clock, Directive, Fault, FaultK
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use crate::classify::{class_of, is_ours};
+use crate::proxy::{EgressProxy, PROXY_AUTHENTICATION, away};
 use crate::resolve::{LookUp, Vetting};
 
 /// A connection nobody used for this long is closed: receivers commonly close theirs after a minute.
@@ -34,41 +35,78 @@ pub fn install_crypto() {
 pub struct Egress {
     client: reqwest::Client,
     allow: Arc<AllowList>,
+    proxy: Option<EgressProxy>,
     clock: Arc<dyn Clock>,
 }
 
+/// An operator's choices. Nothing in the environment is one.
+#[derive(Clone, Default)]
+pub struct EgressConfig {
+    /// What is let through although it is special.
+    pub allow: AllowList,
+    /// Through which everything goes.
+    pub proxy: Option<EgressProxy>,
+    /// Authorities trusted beside the system's.
+    pub authorities: Authorities,
+}
+
+/// Certificates of authorities.
+#[derive(Clone, Default)]
+pub struct Authorities(Vec<reqwest::Certificate>);
+
+impl Authorities {
+    /// From a file of certificates in PEM.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(pem: &[u8]) -> Result<Self, Fault> {
+        let read = reqwest::Certificate::from_pem_bundle(pem);
+        read.map(Self).map_err(|error| Fault::caused(FaultKind::Refused, "read certificates", error))
+    }
+}
+
 impl Egress {
-    /// A door that lets through what `allow` does; names are resolved by `look_up`.
-    pub fn new(allow: AllowList, look_up: Arc<dyn LookUp>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+    /// A door; names are resolved by `look_up`, or by the proxy if there is one.
+    pub fn new(config: EgressConfig, look_up: Arc<dyn LookUp>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        let refused = |error: reqwest::Error| Fault::caused(FaultKind::Refused, "build the HTTP client", error.without_url());
+        let EgressConfig { allow, proxy, authorities } = config;
         let allow = Arc::new(allow);
-        let client = reqwest::Client::builder()
+        let proxy_host = proxy.as_ref().map(|proxy| proxy.host().to_owned());
+        let builder = match &proxy {
+            Some(proxy) => {
+                let by_proxy = reqwest::Proxy::all(proxy.url().clone()).map_err(refused)?;
+                reqwest::Client::builder().no_proxy().proxy(by_proxy)
+            }
+            None => reqwest::Client::builder().no_proxy(),
+        };
+        let client = builder
             .redirect(reqwest::redirect::Policy::none())
             // A second request would be an attempt that nobody counts.
             .retry(reqwest::retry::never().max_retries_per_request(0))
-            .no_proxy()
             .http1_only()
             .referer(false)
             .connect_timeout(limits::CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .tcp_nodelay(true)
-            .dns_resolver(Arc::new(Vetting { look_up, allow: Arc::clone(&allow) }))
+            .tls_certs_merge(authorities.0)
+            .dns_resolver(Arc::new(Vetting { look_up, allow: Arc::clone(&allow), proxy_host }))
             .build()
-            .map_err(|error| Fault::caused(FaultKind::Refused, "build the HTTP client", error))?;
-        Ok(Self { client, allow, clock })
+            .map_err(refused)?;
+        Ok(Self { client, allow, proxy, clock })
     }
 }
 
 #[async_trait]
 impl Sender for Egress {
-    async fn send(&self, request: Request) -> AttemptResult {
+    async fn send(&self, request: Request) -> Result<AttemptResult, Fault> {
         let (started_at, begun) = (self.clock.now(), Instant::now());
         let without = |class| AttemptResult::without_response(class, started_at, begun.elapsed());
         // The resolver is never asked about addresses that the URL spells out.
         if self.allow.judge_url(&request.url).is_err() {
-            return without(AttemptClass::Blocked);
+            return Ok(without(AttemptClass::Blocked));
         }
-        let Some(headers) = header_map(&request.headers) else { return without(AttemptClass::Protocol) };
+        let Some(headers) = header_map(&request.headers) else { return Ok(without(AttemptClass::Protocol)) };
         let deadline = begun + request.timeout;
         let response = loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -80,10 +118,20 @@ impl Sender for Egress {
                     tracing::warn!("out of file descriptors; raise this process's limit");
                     tokio::time::sleep(OURS_PAUSE).await;
                 }
-                Err(error) => return without(class_of(&error)),
+                Err(error) => {
+                    let result = without(class_of(&error));
+                    let fault = match &self.proxy {
+                        Some(proxy) => proxy.fault_of(&error).await,
+                        None => None,
+                    };
+                    return fault.map_or(Ok(result), Err);
+                }
             }
         };
         let status = response.status().as_u16();
+        if self.proxy.is_some() && status == PROXY_AUTHENTICATION {
+            return Err(away());
+        }
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(RETRY_AFTER.as_str()).and_then(RetryAfter::parse);
         let directive = header("webhook-delivery").and_then(Directive::parse);
@@ -93,7 +141,7 @@ impl Sender for Egress {
             Err(error) => (class_of(&error), Bytes::new()),
         };
         let duration = begun.elapsed();
-        AttemptResult { class, status: Some(status), response: kept, started_at, duration, retry_after, directive }
+        Ok(AttemptResult { class, status: Some(status), response: kept, started_at, duration, retry_after, directive })
     }
 }
 

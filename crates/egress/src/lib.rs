@@ -2,7 +2,9 @@
 
 mod classify;
 mod client;
+mod proxy;
 mod resolve;
 
-pub use client::{Egress, install_crypto};
+pub use client::{Authorities, Egress, EgressConfig, install_crypto};
+pub use proxy::EgressProxy;
 pub use resolve::{LookUp, SystemLookUp};

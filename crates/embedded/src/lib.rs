@@ -7,6 +7,7 @@
 mod activity;
 mod answers;
 mod catalog;
+mod dead;
 mod deliveries;
 mod directory;
 mod events;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use hookyard_core::Fault;
 use hookyard_core::port::{
-    Activity, Answers, Catalog, Deliveries, Directory, Events, Gates, Journal, Log, Rejections, Revocations, Tasks,
+    Activity, Answers, Catalog, DeadLetterQueue, Deliveries, Directory, Events, Gates, Journal, Log, Rejections, Revocations,
+    Tasks,
 };
 use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
@@ -39,6 +40,7 @@ pub struct Ports {
     pub activity: Arc<dyn Activity>,
     pub gates: Arc<dyn Gates>,
     pub rejections: Arc<dyn Rejections>,
+    pub dead_letters: Arc<dyn DeadLetterQueue>,
 }
 
 /// What everything is kept in.
@@ -95,6 +97,7 @@ impl Backend {
                 activity: Arc::new(cluster.log.clone()),
                 gates: Arc::new(cluster.store.clone()),
                 rejections: Arc::clone(&cluster.rabbit) as _,
+                dead_letters: Arc::clone(&cluster.rabbit) as _,
             },
             Self::Embedded(embedded) => {
                 let store = Arc::new(embedded.store.clone());
@@ -110,7 +113,8 @@ impl Backend {
                     answers: Arc::clone(&store) as _,
                     activity: Arc::clone(&store) as _,
                     gates: Arc::clone(&store) as _,
-                    rejections: store,
+                    rejections: Arc::clone(&store) as _,
+                    dead_letters: store,
                 }
             }
         }

@@ -17,6 +17,7 @@ use hookyard_core::gate::{DISABLE_AFTER, OPEN_FOR};
 use hookyard_core::limits::RETRY_DELAY_MOST;
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::{BodyFormat, Policy, limits};
+use hookyard_egress::{Authorities, EgressConfig, EgressProxy};
 use hookyard_wire::request::SignatureHeaders;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -117,6 +118,10 @@ pub struct DeliveryConfig {
     /// Host names, or suffixes that begin with a dot, that outbound safety lets through.
     #[serde(deserialize_with = "units::list")]
     pub allow_hosts: Vec<String>,
+    /// The proxy through which all requests leave: `http://host:port`, with `user:password@` where it wants that.
+    pub proxy: Option<String>,
+    /// A file of certificates in PEM: authorities trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
     /// `standard`, `svix` or `both`.
     pub signature_headers: String,
     /// `payload`, `envelope`, `standard` or `cloudevents`, for endpoints that do not say.
@@ -202,6 +207,8 @@ impl Default for DeliveryConfig {
             concurrency: 512,
             allow_networks: Vec::new(),
             allow_hosts: Vec::new(),
+            proxy: None,
+            ca_file: None,
             signature_headers: "standard".to_owned(),
             body_format: BodyFormat::Payload,
             breaker: OPEN_FOR.to_vec(),
@@ -252,8 +259,8 @@ pub struct Settings {
     pub keys: SealingKeys,
     /// What tokens are signed with.
     pub jwt_secret: String,
-    /// What outbound safety lets through.
-    pub allow: AllowList,
+    /// How requests leave, and what outbound safety lets through.
+    pub egress: EgressConfig,
     /// Names of the signature headers.
     pub signature_headers: SignatureHeaders,
     /// How deliveries are attempted.
@@ -322,6 +329,14 @@ impl Config {
         let network = |text: &String| text.parse::<IpNet>().with_context(|| format!("HOOKYARD_DELIVERY__ALLOW_NETWORKS: {text}"));
         let networks = delivery.allow_networks.iter().map(network).collect::<Result<_, _>>()?;
         let allow = AllowList { networks, hosts: delivery.allow_hosts.iter().map(|host| host.to_ascii_lowercase()).collect() };
+        let authorities = match &delivery.ca_file {
+            Some(file) => {
+                let pem = std::fs::read(file).with_context(|| format!("HOOKYARD_DELIVERY__CA_FILE: {}", file.display()))?;
+                Authorities::parse(&pem).context("HOOKYARD_DELIVERY__CA_FILE")?
+            }
+            None => Authorities::default(),
+        };
+        let proxy = delivery.proxy.as_deref().map(EgressProxy::parse).transpose().context("HOOKYARD_DELIVERY__PROXY")?;
         let signature_headers = match delivery.signature_headers.as_str() {
             "standard" => SignatureHeaders::Standard,
             "svix" => SignatureHeaders::Svix,
@@ -366,7 +381,8 @@ impl Config {
             body_format: delivery.body_format,
         };
         let admission = Admission { max_bytes: self.events.max_bytes, require_id: self.events.require_id };
-        Ok(Settings { backend, keys, jwt_secret, allow, signature_headers, policy, admission, open_for, config: self })
+        let egress = EgressConfig { allow, proxy, authorities };
+        Ok(Settings { backend, keys, jwt_secret, egress, signature_headers, policy, admission, open_for, config: self })
     }
 }
 

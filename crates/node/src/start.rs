@@ -77,7 +77,7 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     }
     let style =
         Style { signature_headers: settings.signature_headers, user_agent: format!("Hookyard/{}", env!("CARGO_PKG_VERSION")) };
-    let egress = Egress::new(settings.allow.clone(), Arc::clone(&seams.look_up), Arc::clone(&seams.clock));
+    let egress = Egress::new(settings.egress.clone(), Arc::clone(&seams.look_up), Arc::clone(&seams.clock));
     let sender: Arc<dyn Sender> = Arc::new(egress.context("the HTTP client cannot be built")?);
     let installation = Installation::new(backend.clone(), roles, Arc::clone(&seams.clock), &*seams.entropy);
     if roles.dispatcher {
@@ -95,6 +95,7 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
         if let Some(admin) = &admin {
             services.spawn(hookyard_admin::work(Arc::clone(admin), stop.clone()));
             services.spawn(hookyard_admin::forget(Arc::clone(admin), stop.clone()));
+            services.spawn(hookyard_admin::sweep_daily(Arc::clone(admin), stop.clone()));
         }
         let verifier = Arc::new(Verifier::new(&settings.jwt_secret));
         let follow = Arc::clone(&verifier).follow(Arc::clone(&ports.revocations), Arc::clone(&seams.clock), close.clone());
@@ -256,6 +257,7 @@ fn admin(
             gates: Arc::clone(&ports.gates),
             activity: Arc::clone(&ports.activity),
             rejections: Arc::clone(&ports.rejections),
+            dead_letters: Arc::clone(&ports.dead_letters),
             system: around.system,
             operations: operations(ports, seams),
             revocations: Arc::clone(&ports.revocations),
@@ -266,7 +268,7 @@ fn admin(
             style,
             clock: Arc::clone(&seams.clock),
             entropy: Arc::clone(&seams.entropy),
-            allow: Arc::new(settings.allow.clone()),
+            allow: Arc::new(settings.egress.allow.clone()),
         },
         around.stop,
     )

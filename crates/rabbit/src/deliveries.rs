@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookyard_core::delay::{Tier, next_hop};
+use hookyard_core::delay::{Tier, loose_hop, next_hop};
 use hookyard_core::port::Deliveries;
 use hookyard_core::step::Step;
 use hookyard_core::{Claim, DeadReason, Delivery, Fault, Lane, Outcome, Timestamp};
@@ -64,9 +64,13 @@ impl Deliveries for Rabbit {
         let receipt = receipt.ok_or_else(foreign)?;
         let session = receipt.live_session("defer a delivery")?;
         let now = self.clock.now();
+        // For no moment of its own: it waits until its endpoint may be asked again, and a little longer does no harm.
+        let is_loose = lane == Lane::Slow && !delivery.has_slot && !delivery.has_app_slot && delivery.not_before != Some(due);
         let deferred = delivery.deferred(due, now);
         let successor = if due <= now {
             to_lane(session, &DeliveryWriter::new(&deferred.message), &deferred, lane)
+        } else if is_loose {
+            in_tier(session, &deferred, lane, loose_hop(due.since(now)), now)
         } else {
             delayed(session, &deferred, lane, now)
         };
@@ -89,12 +93,16 @@ impl Deliveries for Rabbit {
 }
 
 /// The delivery in the tier of its next hop. The key is its lane's and stays on the message through every tier.
-pub(crate) fn delayed(session: &Session, delivery: &Delivery, lane: Lane, now: Timestamp) -> Outgoing {
+fn delayed(session: &Session, delivery: &Delivery, lane: Lane, now: Timestamp) -> Outgoing {
     let rest = delivery.not_before.map_or(Duration::ZERO, |at| at.since(now));
-    let tier = next_hop(rest, Duration::from_millis(delivery.delay_ms)).unwrap_or(Tier::SHORTEST);
+    in_tier(session, delivery, lane, next_hop(rest, Duration::from_millis(delivery.delay_ms)), now)
+}
+
+/// The delivery in a tier, or the shortest.
+pub(crate) fn in_tier(session: &Session, delivery: &Delivery, lane: Lane, tier: Option<Tier>, now: Timestamp) -> Outgoing {
     Outgoing {
         kind: Exchange::Delay,
-        exchange: short(&session.names.delay(tier)),
+        exchange: short(&session.names.delay(tier.unwrap_or(Tier::SHORTEST))),
         routing_key: short(&endpoint_key(lane, delivery.endpoint, session.shards)),
         properties: properties(delivery, now),
         body: write_delivery(delivery, None),

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hookyard_core::delay::loose_hop;
 use hookyard_core::port::{Events, FannedOut};
 use hookyard_core::step::Step;
 use hookyard_core::{Claim, Delivery, Event, FanOut, Fault, FaultKind, Intake, Lane, Refusal};
 use hookyard_telemetry::label::Exchange;
 use hookyard_wire::queue::{ACCEPTED_CONTENT_TYPE, DELIVERY_CONTENT_TYPE, DeliveryWriter, write_accepted};
 
-use crate::deliveries::delayed;
+use crate::deliveries::in_tier;
 use crate::intake;
 use crate::message;
 use crate::names::endpoint_key;
@@ -55,7 +56,7 @@ impl Events for Rabbit {
         for (index, endpoint) in fan_out.endpoints.iter().enumerate() {
             let (delivery, lane) = fan_out.delivery(*endpoint);
             let outgoing = match delivery.not_before {
-                Some(_) => delayed(&session, &delivery, lane, fan_out.now),
+                Some(until) => in_tier(&session, &delivery, lane, loose_hop(until.since(fan_out.now)), fan_out.now),
                 None => to_lane(&session, &writer, &delivery, lane),
             };
             pending.push_back(session.events.begin(outgoing).await?);

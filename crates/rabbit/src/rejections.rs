@@ -1,38 +1,26 @@
-//! Looking into the queue of what was rejected. A queue cannot be read without taking: what is looked at is taken on a connection of
-//! its own and goes back when that ends. Two that look at the same moment see different parts. What goes back goes behind what was not
-//! taken, so all there is is taken, up to a bound; beyond it, each look begins with what the last one did not see.
-
-use std::time::Duration;
+//! What was rejected: looked at, tried again, let go.
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use hookyard_core::event::RefusalReason;
 use hookyard_core::journal::{Cursor, Page, PageRequest};
 use hookyard_core::port::Rejections;
 use hookyard_core::{Fault, Rejection, RejectionId, Timestamp};
 use hookyard_telemetry::label::Exchange;
 use hookyard_wire::queue::DELIVERY_CONTENT_TYPE;
+use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, Consumer};
 use ring::digest;
 
+use crate::look::{EXAMINED_MOST, Look};
 use crate::message::{
     AT_HEADER, DETAIL_HEADER, EXCHANGE_HEADER, FAILURES_HEADER, KEY_HEADER, REASON_HEADER, scalar_text, without_headers,
 };
 use crate::publish::Outgoing;
-use crate::session::{Rabbit, close};
+use crate::session::Rabbit;
 use crate::topology::short;
 
-/// Messages looked at for one request, and held in memory with their bodies meanwhile.
-const EXAMINED_MOST: u16 = 500;
-/// The longest the next of them may take to come.
-const NEXT_WITHIN: Duration = Duration::from_secs(2);
-/// How often the queue is asked whether it has everything back, and the pause between.
-const BACK_WITHIN: usize = 200;
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Headers of ours that say why something was rejected; they do not go with it when it is tried again.
 const OURS: [&str; 6] = [REASON_HEADER, DETAIL_HEADER, AT_HEADER, EXCHANGE_HEADER, KEY_HEADER, FAILURES_HEADER];
 /// Where the broker tells what it gave up on, and where that was.
@@ -49,24 +37,13 @@ struct Taken {
     rejection: Rejection,
 }
 
-/// The queue, open; dropped or closed, what was taken goes back.
-struct Look {
-    connection: Connection,
-    channel: Channel,
-    queue: String,
-    /// Messages nobody had taken before, and how many of them may be taken yet.
-    ready: u32,
-    left: u32,
-    consumer: Consumer,
-}
-
 #[async_trait]
 impl Rejections for Rabbit {
     async fn rejections(&self, page: PageRequest<RejectionId>) -> Result<Page<Rejection>, Fault> {
         const OPERATION: &str = "list what was rejected";
         let _one_at_a_time = self.looking.lock().await;
-        let mut look = Look::open(self, OPERATION).await?;
-        let found = look.page(OPERATION, page).await;
+        let mut look = Look::open(self, self.names.rejected(), OPERATION).await?;
+        let found = page_of(&mut look, OPERATION, page).await;
         look.close(0).await;
         found
     }
@@ -85,16 +62,16 @@ impl Rabbit {
     async fn settle_each(&self, operation: &'static str, ids: &[RejectionId], go_again: bool) -> Result<usize, Fault> {
         let _one_at_a_time = self.looking.lock().await;
         let session = self.session(operation)?;
-        let mut look = Look::open(self, operation).await?;
+        let mut look = Look::open(self, self.names.rejected(), operation).await?;
         let mut settled = 0;
         let settling = async {
             for _ in 0..EXAMINED_MOST {
-                let Some(taken) = look.next(operation).await? else { break };
+                let Some(taken) = next(&mut look, operation).await? else { break };
                 if ids.contains(&taken.rejection.id) {
                     if go_again {
                         session.returns.publish(self.again(&taken)).await?;
                     }
-                    look.ack(operation, &taken).await?;
+                    look.ack(operation, taken.tag).await?;
                     settled += 1;
                 }
             }
@@ -124,87 +101,28 @@ impl Rabbit {
     }
 }
 
-impl Look {
-    async fn open(rabbit: &Rabbit, operation: &'static str) -> Result<Self, Fault> {
-        let connection = Rabbit::connect_once(&rabbit.config).await?;
-        Self::begin(connection, rabbit.names.rejected()).await.map_err(|error| Fault::unavailable(operation, error))
-    }
-
-    /// What one consumer takes goes back in its order; what was got one by one does not.
-    async fn begin(connection: Connection, queue: String) -> lapin::Result<Self> {
-        let channel = connection.create_channel().await?;
-        let ready = ready(&channel, &queue).await?;
-        channel.basic_qos(EXAMINED_MOST, BasicQosOptions::default()).await?;
-        let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(short(&queue), short(""), options, FieldTable::default()).await?;
-        let left = ready.min(u32::from(EXAMINED_MOST));
-        Ok(Self { connection, channel, queue, ready, left, consumer })
-    }
-
-    async fn page(&mut self, operation: &'static str, page: PageRequest<RejectionId>) -> Result<Page<Rejection>, Fault> {
-        let from = page.from.map(|(Cursor::After(id) | Cursor::Before(id))| id);
-        let (mut all, mut begin) = (Vec::new(), 0);
-        while let Some(taken) = self.next(operation).await? {
-            if Some(taken.rejection.id) == from {
-                begin = all.len() + 1;
-            }
-            all.push(taken.rejection);
-            if all.len() > begin + page.limit && (from.is_none() || begin > 0) {
-                break;
-            }
+/// The messages of one page, after the cursor's.
+async fn page_of(look: &mut Look, operation: &'static str, page: PageRequest<RejectionId>) -> Result<Page<Rejection>, Fault> {
+    let from = page.from.map(|(Cursor::After(id) | Cursor::Before(id))| id);
+    let (mut all, mut begin) = (Vec::new(), 0);
+    while let Some(taken) = next(look, operation).await? {
+        if Some(taken.rejection.id) == from {
+            begin = all.len() + 1;
         }
-        // One that was dealt with meanwhile is not met again: what was behind it is in front now.
-        let mut items = all.split_off(begin);
-        let done = items.len() <= page.limit;
-        items.truncate(page.limit);
-        Ok(Page::whole(items, done))
-    }
-
-    /// The next of those that were there at the beginning. Others may take some of them meanwhile.
-    async fn next(&mut self, operation: &'static str) -> Result<Option<Taken>, Fault> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        match tokio::time::timeout(NEXT_WITHIN, self.consumer.next()).await {
-            Err(_) | Ok(None) => Ok(None),
-            Ok(Some(delivery)) => Ok(Some(read(delivery.map_err(|error| Fault::unavailable(operation, error))?))),
+        all.push(taken.rejection);
+        if all.len() > begin + page.limit && (from.is_none() || begin > 0) {
+            break;
         }
     }
-
-    async fn ack(&self, operation: &'static str, taken: &Taken) -> Result<(), Fault> {
-        let acked = self.channel.basic_ack(taken.tag, BasicAckOptions::default()).await;
-        acked.map(drop).map_err(|error| Fault::unavailable(operation, error))
-    }
-
-    /// Gives back what was taken, but for so many that were settled, and ends.
-    async fn close(self, settled: usize) {
-        if let Err(error) = self.give_back(settled).await {
-            tracing::debug!(%error, "what was looked at goes back with the end of the connection");
-        }
-        close(self.connection).await;
-    }
-
-    /// A quorum queue takes messages back behind the scenes: whoever looked again before that would see them in another order.
-    async fn give_back(&self, settled: usize) -> lapin::Result<()> {
-        // With its channel everything ends that the consumer took and nobody settled.
-        self.channel.close(200, short("done")).await?;
-        let channel = self.connection.create_channel().await?;
-        let wanted = self.ready.saturating_sub(u32::try_from(settled).unwrap_or(u32::MAX));
-        for _ in 0..BACK_WITHIN {
-            if ready(&channel, &self.queue).await? >= wanted {
-                break;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        Ok(())
-    }
+    // One that was dealt with meanwhile is not met again: what was behind it is in front now.
+    let mut items = all.split_off(begin);
+    let done = items.len() <= page.limit;
+    items.truncate(page.limit);
+    Ok(Page::whole(items, done))
 }
 
-/// Messages in a queue that nobody has taken.
-async fn ready(channel: &Channel, queue: &str) -> lapin::Result<u32> {
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    Ok(channel.queue_declare(short(queue), options, FieldTable::default()).await?.message_count())
+async fn next(look: &mut Look, operation: &'static str) -> Result<Option<Taken>, Fault> {
+    Ok(look.next(operation).await?.map(read))
 }
 
 fn read(delivery: Delivery) -> Taken {

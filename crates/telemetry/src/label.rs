@@ -108,6 +108,8 @@ labels! {
         Busy "busy",
         /// Its endpoint is not known while the directory is away.
         EndpointUnknown "endpoint_unknown",
+        /// The egress proxy is away.
+        ProxyAway "proxy_away",
     }
     /// Where a breaker went.
     BreakerMove "to" {

@@ -12,6 +12,7 @@ use crate::command::resource::{Page, path, require_yes};
 use crate::output::{Format, show, talk};
 
 const LETTER_COLUMNS: [&str; 7] = ["id", "timestamp", "endpointId", "eventType", "reason", "attempts", "responseStatusCode"];
+const SWEPT: [&str; 3] = ["examined", "removed", "restored"];
 const REJECTED_COLUMNS: [&str; 6] = ["id", "timestamp", "reason", "routingKey", "bytes", "detail"];
 /// How often a task is asked how far it is.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -86,6 +87,11 @@ pub enum DeadLetter {
         at: At,
         #[command(flatten)]
         selection: Selection,
+    },
+    /// Make the queue of dead letters and their list agree, over all applications; done daily by itself.
+    Sweep {
+        #[command(flatten)]
+        server: Server,
     },
     /// Let go of them for good.
     Discard {
@@ -191,9 +197,30 @@ impl At {
     }
 }
 
+/// Step by step, until as many were looked at as waited at first.
+async fn sweep(server: &Server, format: Option<Format>) -> anyhow::Result<()> {
+    let mut sums = [0; 3];
+    let mut waiting = None;
+    loop {
+        let step = server.call(Method::POST, "/dead-letter/sweep", None).await?;
+        let number = |name: &str| step[name].as_u64().unwrap_or_default();
+        for (sum, name) in sums.iter_mut().zip(SWEPT) {
+            *sum += number(name);
+        }
+        let waited = *waiting.get_or_insert_with(|| number("waiting"));
+        if number("examined") == 0 || sums[0] >= waited {
+            let swept: Map<String, Value> = SWEPT.into_iter().map(str::to_owned).zip(sums.map(Value::from)).collect();
+            show(&Value::from(swept), &SWEPT, format);
+            return Ok(());
+        }
+        talk(&format!("{} of {waited}", sums[0]));
+    }
+}
+
 impl DeadLetter {
     pub async fn run(self, format: Option<Format>) -> anyhow::Result<()> {
         match self {
+            Self::Sweep { server } => sweep(&server, format).await,
             Self::List { at, page, filter } => {
                 let answer = at.server.call(Method::GET, &format!("{}{}", at.path(&[]), filter.query(&page)), None).await?;
                 show(&answer, &LETTER_COLUMNS, format);

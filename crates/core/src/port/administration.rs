@@ -6,9 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
+use crate::delivery::Delivery;
 use crate::fault::Fault;
 use crate::id::{RejectionId, TaskId};
 use crate::journal::{AttemptRecord, Page, PageRequest};
+use crate::outcome::DeadReason;
 use crate::rejection::Rejection;
 use crate::task::Task;
 
@@ -47,6 +49,31 @@ pub trait Rejections: Send + Sync {
 
     /// Lets go of these for good; how many were there.
     async fn discard(&self, ids: &[RejectionId]) -> Result<usize, Fault>;
+}
+
+/// Dead letters as their queue keeps them: the truth, of which the journal's list is an index.
+#[async_trait]
+pub trait DeadLetterQueue: Send + Sync {
+    /// Looks at up to `most` of those that wait for longest, and keeps what is still dead.
+    async fn sweep(&self, most: usize, judge: &dyn DeadJudge) -> Result<Swept, Fault>;
+}
+
+/// Who says what is dead.
+#[async_trait]
+pub trait DeadJudge: Send + Sync {
+    /// Whether a delivery that died then, for this reason, is dead still.
+    async fn is_dead(&self, delivery: &Delivery, reason: DeadReason, at: Timestamp) -> Result<bool, Fault>;
+}
+
+/// What a look into the queue found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Those that waited when it began.
+    pub waiting: usize,
+    /// Those looked at.
+    pub examined: usize,
+    /// Those of them that were dead no longer.
+    pub removed: usize,
 }
 
 /// Work that outlives the process that began it. Whoever leases a task advances it by writing how far it is; a lease that ends

@@ -1,81 +1,16 @@
-//! The door against real sockets: receivers that hang, flood, redirect and lie about their address.
+//! The door against real sockets: statuses, addresses, and the plain ways of not answering.
 
-use std::collections::HashMap;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use hookyard_core::address::AllowList;
-use hookyard_core::port::{Request, Sender};
-use hookyard_core::{AttemptClass, AttemptResult, Clock, Directive, RetryAfter, Timestamp, limits};
-use hookyard_egress::{Egress, LookUp, install_crypto};
+use hookyard_core::{AttemptClass, Directive, RetryAfter, limits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-struct FixedClock;
-impl Clock for FixedClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1)
-    }
-}
-
-/// Answers each look-up with the next of its addresses, the last one for ever.
-#[derive(Default)]
-struct Scripted {
-    answers: Mutex<HashMap<String, Vec<IpAddr>>>,
-    asked: AtomicUsize,
-}
-
-#[async_trait]
-impl LookUp for Scripted {
-    async fn look_up(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let mut answers = self.answers.lock().expect("unpoisoned");
-        let queue = answers.get_mut(host).ok_or(io::ErrorKind::NotFound)?;
-        let next = if queue.len() > 1 { queue.remove(0) } else { queue[0] };
-        Ok(vec![next])
-    }
-}
-
-fn loopback_allowed() -> AllowList {
-    AllowList { networks: vec!["127.0.0.0/8".parse().expect("a network")], hosts: vec![] }
-}
-
-fn door(allow: AllowList, look_up: Arc<Scripted>) -> Egress {
-    install_crypto();
-    Egress::new(allow, look_up, Arc::new(FixedClock)).expect("a client")
-}
-
-/// A receiver that writes these bytes to everybody who connects, and then keeps the connection open.
-async fn receiver(answer: &'static [u8]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut request = vec![0; 4096];
-                if stream.read(&mut request).await.is_ok_and(|read| read > 0) && stream.write_all(answer).await.is_ok() {
-                    // Held open until the other side lets go.
-                    while stream.read(&mut request).await.is_ok_and(|read| read > 0) {}
-                }
-            });
-        }
-    });
-    address
-}
-
-async fn post(door: &Egress, url: &str) -> AttemptResult {
-    post_within(door, url, Duration::from_secs(5)).await
-}
-
-async fn post_within(door: &Egress, url: &str, timeout: Duration) -> AttemptResult {
-    let url = url.parse().expect("a URL");
-    door.send(Request { url, headers: vec![("x-a".into(), "b".into())], body: Bytes::from_static(b"{}"), timeout }).await
-}
+use crate::stage::{Scripted, door, loopback_allowed, post, post_within, receiver};
 
 #[tokio::test]
 async fn statuses_headers_and_redirects() {
@@ -129,7 +64,7 @@ async fn each_way_of_not_answering_has_its_class() {
 #[tokio::test]
 async fn special_addresses_are_blocked_spelled_or_resolved() {
     let look_up = Arc::new(Scripted::default());
-    look_up.answers.lock().expect("unpoisoned").insert("inside.example".into(), vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))]);
+    look_up.of("inside.example", &[&[IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))]]);
     let door = door(AllowList::default(), Arc::clone(&look_up));
     assert_eq!(post(&door, "http://127.0.0.1:8080/").await.class, AttemptClass::Blocked);
     assert_eq!(post(&door, "http://2130706433:8080/").await.class, AttemptClass::Blocked);
@@ -142,13 +77,27 @@ async fn special_addresses_are_blocked_spelled_or_resolved() {
 async fn a_name_that_changes_its_mind_cannot_win() {
     // Public when the endpoint was saved, private when the connection is made: only the second answer counts.
     let look_up = Arc::new(Scripted::default());
-    let answers = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254))];
-    look_up.answers.lock().expect("unpoisoned").insert("rebind.example".into(), answers);
+    let (public, metadata) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)));
+    look_up.of("rebind.example", &[&[public], &[metadata]]);
     let door = door(loopback_allowed(), Arc::clone(&look_up));
     let address = receiver(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
     let url = format!("http://rebind.example:{}/", address.port());
     assert_eq!(post(&door, &url).await.class, AttemptClass::Success);
     assert_eq!(post(&door, &url).await.class, AttemptClass::Blocked);
+}
+
+#[tokio::test]
+async fn of_several_addresses_only_those_that_may_be_called_are() {
+    let look_up = Arc::new(Scripted::default());
+    let metadata = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
+    let inside: IpAddr = "fd00::1".parse().expect("an address");
+    look_up.of("mixed.example", &[&[metadata, IpAddr::V4(Ipv4Addr::LOCALHOST), inside]]);
+    look_up.of("inside.example", &[&[metadata, inside]]);
+    let door = door(loopback_allowed(), look_up);
+    let address = receiver(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let at = |host: &str| format!("http://{host}:{}/", address.port());
+    assert_eq!(post(&door, &at("mixed.example")).await.class, AttemptClass::Success);
+    assert_eq!(post(&door, &at("inside.example")).await.class, AttemptClass::Blocked);
 }
 
 #[tokio::test]

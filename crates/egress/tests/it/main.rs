@@ -1,0 +1,7 @@
+//! The door against real sockets.
+
+mod misbehaving;
+mod proxy;
+mod receivers;
+mod stage;
+mod tls;

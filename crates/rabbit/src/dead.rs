@@ -1,0 +1,82 @@
+//! Sweeping the queue of dead letters. What is kept is published again before it is acked: it goes to the end, and the next look begins
+//! with what this one did not see.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookyard_core::port::{DeadJudge, DeadLetterQueue, Swept};
+use hookyard_core::{Fault, Timestamp};
+use hookyard_telemetry::label::Exchange;
+use hookyard_wire::queue::read_delivery;
+use lapin::message::Delivery as Taken;
+
+use crate::look::Look;
+use crate::message::with_headers;
+use crate::publish::Outgoing;
+use crate::session::Rabbit;
+use crate::topology::short;
+
+const OPERATION: &str = "sweep the dead letters";
+
+#[async_trait]
+impl DeadLetterQueue for Rabbit {
+    async fn sweep(&self, most: usize, judge: &dyn DeadJudge) -> Result<Swept, Fault> {
+        let _one_at_a_time = self.looking.lock().await;
+        let mut look = Look::open(self, self.names.dead(), OPERATION).await?;
+        let waiting = usize::try_from(look.ready).unwrap_or(usize::MAX);
+        let mut swept = Swept { waiting, ..Swept::default() };
+        let done = self.sweep_some(&mut look, most, judge, &mut swept).await;
+        // Kept ones were put back by then.
+        look.close(swept.removed).await;
+        done.map(|()| swept)
+    }
+}
+
+impl Rabbit {
+    async fn sweep_some(&self, look: &mut Look, most: usize, judge: &dyn DeadJudge, swept: &mut Swept) -> Result<(), Fault> {
+        let session = self.session(OPERATION)?;
+        let (mut kept, mut gone) = (Vec::new(), Vec::new());
+        while kept.len() + gone.len() < most {
+            let Some(taken) = look.next(OPERATION).await? else { break };
+            let tag = taken.delivery_tag;
+            if is_dead(&taken, judge).await? {
+                kept.push((tag, session.returns.begin(self.kept(taken)).await?));
+            } else {
+                gone.push(tag);
+            }
+        }
+        swept.examined = kept.len() + gone.len();
+        for tag in gone {
+            look.ack(OPERATION, tag).await?;
+            swept.removed += 1;
+        }
+        for (tag, confirm) in kept {
+            confirm.confirmed().await?;
+            look.ack(OPERATION, tag).await?;
+        }
+        Ok(())
+    }
+
+    fn kept(&self, taken: Taken) -> Outgoing {
+        Outgoing {
+            kind: Exchange::Dead,
+            exchange: short(&self.names.dead()),
+            routing_key: taken.routing_key,
+            properties: with_headers(&taken.properties, Vec::new()),
+            body: Bytes::from(taken.data),
+        }
+    }
+}
+
+/// What cannot be read stays, for somebody to look at.
+async fn is_dead(taken: &Taken, judge: &dyn DeadJudge) -> Result<bool, Fault> {
+    let seconds = taken.properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or_default();
+    let at = Timestamp::from_millis(seconds.saturating_mul(1_000));
+    match read_delivery(Bytes::from(taken.data.clone())) {
+        Ok((delivery, Some(reason))) => judge.is_dead(&delivery, reason, at).await,
+        Ok((_, None)) => Ok(true),
+        Err(error) => {
+            tracing::warn!(%error, "a dead letter cannot be read");
+            Ok(true)
+        }
+    }
+}
