@@ -92,13 +92,13 @@ async fn endpoints_and_their_dead_letters_are_told_of_and_never_those_who_listen
     ensure!(told["endpoint.disabled"][0]["reason"] == "gone" && told["endpoint.disabled"][0]["endpointId"] == gone.as_str());
     let is_of_those = |dead: &Value| dead["endpointId"] == if dead["reason"] == "gone" { gone.as_str() } else { fails.as_str() };
     ensure!(told["delivery.dead_lettered"].iter().all(is_of_those), "{told:?}");
-    let letters = api.get(&format!("/app/default/dead-letter?endpoint={gone}")).await?;
+    let letters = api.get(&format!("/app/default/dead-letter?endpoint_id={gone}")).await?;
     let letter = told["delivery.dead_lettered"].iter().find(|dead| dead["reason"] == "gone").context("told")?;
-    ensure!(letters["data"][0]["id"] == letter["deadLetterId"], "{letters} {letter}");
+    ensure!(letters["data"][0]["msgId"] == letter["messageId"] && letter["run"] == 0, "{letters} {letter}");
     let all = serde_json::to_string(&told)?;
     ensure!(!all.contains("hidden") && !all.contains("http"), "{all}");
     // The deaf one died as often as it was told of others.
-    let deaf_letters = api.get(&format!("/app/hookyard-operations/dead-letter?endpoint={deaf}&limit=100")).await?;
+    let deaf_letters = api.get(&format!("/app/hookyard-operations/dead-letter?endpoint_id={deaf}&limit=100")).await?;
     let died = deaf_letters["data"].as_array().map_or(0, Vec::len);
     ensure!(died > 0 && died <= told["delivery.dead_lettered"].len(), "{died}");
     let (status, _) = api.try_call(Method::DELETE, "/app/hookyard-operations", None).await?;

@@ -44,7 +44,7 @@ struct Scene {
 /// Plays every scene on services of its own, so that none has to clear up after another.
 pub async fn measure(folder: &Path, program: &Path, short: bool) -> Result<()> {
     let most = most(Yard::set_up(&folder.join("most"), program).await?, if short { 5_000 } else { 20_000 }).await?;
-    let (rate, seconds) = (most * LOAD, if short { 8.0 } else { 60.0 });
+    let (rate, seconds) = (most * LOAD, if short { 8.0 } else { 45.0 });
     say(&format!(
         "two dispatchers, {ENDPOINTS} endpoints; the most they deliver: {most:.0}/s; here {rate:.0} events/s for {seconds:.0} s, every {FOR_THE_BAD}rd for whoever misbehaves"
     ));

@@ -1,6 +1,7 @@
 //! What every operation shares: the seams, the caller's rights, and reading the path and the body.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -57,6 +58,8 @@ pub struct Seams {
     pub rejections: Arc<dyn Rejections>,
     /// Dead letters as their queue keeps them.
     pub dead_letters: Arc<dyn DeadLetterQueue>,
+    /// How long the journal knows of what has ended.
+    pub retention: Duration,
     /// The installation around it.
     pub system: Arc<dyn System>,
     /// Tokens that are good no longer.

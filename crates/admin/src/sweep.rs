@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::Json;
 use hookyard_core::journal::{EndRecord, Entry, MessageRecord};
 use hookyard_core::port::{DeadJudge, Looked};
-use hookyard_core::{DeadReason, Delivery, Fault, Outcome, Timestamp};
+use hookyard_core::{DeadReason, Delivery, Fault, FaultKind, Outcome, Timestamp};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::Errors;
 use serde::Serialize;
@@ -22,6 +22,8 @@ use crate::apps::require_admin;
 const STEP: usize = 500;
 /// How often it is done without being asked for.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
+/// When it is done first: a process that is started anew each day sweeps too.
+const AT_FIRST: Duration = Duration::from_secs(10 * 60);
 
 /// What one step of a sweep found.
 #[derive(Serialize, ToSchema)]
@@ -47,16 +49,21 @@ pub struct SweptOut {
 )]
 pub async fn sweep(api: State, caller: Caller) -> Result<Json<SweptOut>, Problem> {
     require_admin(&caller)?;
-    api.sweep().await.map(Json).map_err(|fault| fail(&fault))
+    // A step that was begun is finished, whoever hangs up: between its publishes and its acks there are two of each.
+    let step = tokio::spawn(async move { api.0.sweep().await });
+    let swept = step.await.unwrap_or_else(|error| Err(Fault::caused(FaultKind::Unavailable, "sweep the dead letters", error)));
+    swept.map(Json).map_err(|fault| fail(&fault))
 }
 
 /// Sweeps once a day, until `stop`. That several processes do is no harm.
 pub async fn sweep_daily(api: Arc<Api>, stop: CancellationToken) {
+    let mut pause = AT_FIRST;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
+        pause = EVERY;
         let mut left = usize::MAX;
         while left > 0 && !stop.is_cancelled() {
             left = match api.sweep().await {
@@ -102,17 +109,23 @@ impl DeadJudge for Census<'_> {
             }
             _ => {}
         }
+        // After so long the journal has forgotten what was replayed or discarded: nobody can say, and it is not sent by mistake.
+        if at.plus(seams.retention) <= seams.clock.now() {
+            return Ok(true);
+        }
         // The journal lost it, unless there is nobody left to whom it could be sent.
         match seams.directory.look_up(&[(key.app, key.endpoint)]).await?.pop() {
             Some(Looked::Deleted) => return Ok(false),
             Some(Looked::Found { .. }) => {}
             Some(Looked::Absent) | None => return Ok(true),
         }
-        let message = MessageRecord { message: Arc::clone(&delivery.message), routed_to: None };
+        let is_known = seams.log.message(key.app, key.message).await?.is_some();
+        let routed_to = (!is_known).then(|| [key.endpoint].into());
+        let message = MessageRecord { message: Arc::clone(&delivery.message), routed_to };
         let end = EndRecord {
             delivery: key,
             run: delivery.run,
-            number: delivery.attempt,
+            number: u32::try_from(delivery.history.len()).unwrap_or(u32::MAX).saturating_add(1),
             event_type: delivery.message.event.event_type.clone(),
             outcome: Outcome::Dead(reason),
             at,

@@ -113,6 +113,11 @@ pub enum Step {
         /// Whether it waited for a slot of its own, which is now.
         has_slot: bool,
     },
+    /// A delivery that a limit let pass does not leave yet: it takes a slot, or waits at another gate.
+    StayBack {
+        /// Least time between two of them.
+        interval: Duration,
+    },
     /// A delivery takes a slot because its turn does not come soon enough.
     Reserve {
         /// Time between two slots.
@@ -186,6 +191,10 @@ impl Gate {
         match step {
             Step::Admit { limit, spacing, has_slot } => self.admit(limit, spacing, has_slot, now),
             Step::Reserve { spacing } => self.slot(now, spacing, now),
+            Step::StayBack { interval } => {
+                self.departures = self.departures.minus(interval);
+                Pass::Go
+            }
             Step::Observe { news, is_probe, slow, hold_until, open_for } => {
                 if slow {
                     self.slow_until = self.slow_until.max(now.plus(SLOW_FOR));

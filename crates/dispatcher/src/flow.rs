@@ -77,7 +77,7 @@ impl Dispatcher {
         }
     }
 
-    /// Enters by the gate, and waits where it is for a slot that comes soon: the only delay that is no queue's.
+    /// Enters by the gate, and waits where it is for a slot that comes soon, if not too many do.
     async fn enter(&self, claim: &mut Claim<Delivery>, lane: Lane, limits: Limits) -> Entry<'_> {
         loop {
             let entry = self.gatekeeper.enter(&claim.item, lane, limits).await;
@@ -120,14 +120,16 @@ impl Dispatcher {
         // First of all: what a probe found out is not to be lost because something of ours fails.
         let hold_until = Some(asked_for(&result, now)).filter(|until| *until > now);
         let alarm = self.gatekeeper.observe(claim.item.endpoint, &result, is_probe, hold_until).await;
-        self.heed(endpoint, alarm).await;
         let judgement = judge(&claim.item, &result, policy, now, seams.entropy.fraction());
         self.count_attempt(&claim.item, &result);
         let record = AttemptRecord::new(&claim.item, prepared.url, result, judgement.outcome);
         let result = record.result.clone();
         seams.journal.record(Arc::from([Recorded::Attempt(record)])).await?;
         seams.tripwire.reached(Step::AttemptRecorded);
-        self.settle(claim, &result, judgement.outcome).await?;
+        let settled = self.settle(claim, &result, judgement.outcome).await;
+        // Not before: what stands between a request and its record may cause another.
+        self.heed(endpoint, alarm).await;
+        settled?;
         if judgement.outcome == Outcome::Dead(DeadReason::AttemptsExhausted) {
             self.lose(endpoint).await;
         }
@@ -138,13 +140,18 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Puts a delivery aside that did not leave through a fault of ours. Not an attempt.
+    /// Puts a delivery aside that did not leave through a fault of ours. Not an attempt; but for ever it does not wait: over plain
+    /// HTTP a receiver can pass for a proxy.
     async fn not_sent(&self, claim: Claim<Delivery>, lane: Lane, is_probe: bool, fault: &Fault) -> Result<(), Fault> {
         tracing::debug!(error = fault.chain(), "a request did not leave");
         if is_probe {
             self.gatekeeper.found_nothing_out(claim.item.endpoint).await;
         }
-        let at = self.seams.clock.now().plus(NOT_SENT_WAIT);
+        let now = self.seams.clock.now();
+        if now.since(claim.item.due) >= UNAVAILABLE_AFTER {
+            return self.end(claim, Outcome::Dead(DeadReason::EndpointUnavailable)).await;
+        }
+        let at = now.plus(NOT_SENT_WAIT);
         self.park(claim, at, lane, Parked::ProxyAway).await
     }
 
@@ -223,7 +230,7 @@ impl Dispatcher {
         let record = EndRecord { delivery: delivery.key(), run: delivery.run, number, event_type, outcome, at };
         self.seams.journal.record(Arc::from([Recorded::End(record)])).await?;
         if let Outcome::Dead(reason) = outcome {
-            self.tell_of_the_dead(delivery, at, reason).await?;
+            self.tell_of_the_dead(delivery, reason).await?;
         }
         let delivery = claim.item.clone();
         self.seams.deliveries.settle(claim, outcome).await?;
@@ -233,7 +240,7 @@ impl Dispatcher {
 
     async fn settle(&self, claim: Claim<Delivery>, result: &AttemptResult, outcome: Outcome) -> Result<(), Fault> {
         if let Outcome::Dead(reason) = outcome {
-            self.tell_of_the_dead(&claim.item, result.started_at.plus(result.duration), reason).await?;
+            self.tell_of_the_dead(&claim.item, reason).await?;
         }
         let made = PastAttempt { class: result.class, status: result.status, at: result.started_at };
         let delivery = claim.item.clone();

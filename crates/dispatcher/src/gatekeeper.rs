@@ -178,7 +178,11 @@ impl Gatekeeper {
             let step = Step::Admit { limit: limits.interval, spacing: self.spacing(endpoint, now), has_slot: wait.has_slot };
             match self.step(endpoint.into(), step).await {
                 (Pass::Later(at), gate) => {
-                    wait.why = if is_shut(&gate, now) { Parked::BreakerOpen } else { Parked::RateLimited };
+                    wait.why = match gate.breaker(now) {
+                        BreakerState::Closed if gate.shut_until(now).is_some() => Parked::Held,
+                        BreakerState::Closed => Parked::RateLimited,
+                        BreakerState::Open | BreakerState::HalfOpen => Parked::BreakerOpen,
+                    };
                     // At the horizon nothing was taken; and what waited for a breaker asks for a place under its endpoint's limit
                     // when that has closed.
                     wait.has_slot = wait.why != Parked::BreakerOpen && at < now.plus(HORIZON);
@@ -195,24 +199,28 @@ impl Gatekeeper {
             }
             wait.has_slot = limits.interval.is_some();
         }
+        let limits = Limits { interval: limits.interval.filter(|_| asks), ..limits };
         if let Some(interval) = limits.app_interval {
             let step = Step::Admit { limit: Some(interval), spacing: interval, has_slot: wait.has_app_slot };
             match self.step(delivery.message.app.into(), step).await.0 {
-                Pass::Later(at) => return Entry::Park(Wait { at, has_app_slot: at < now.plus(HORIZON), ..wait }),
+                Pass::Later(at) => {
+                    self.stay_back(endpoint.into(), limits.interval).await;
+                    return Entry::Park(Wait { at, has_app_slot: at < now.plus(HORIZON), ..wait });
+                }
                 Pass::GoAt(at) => leaves_at = leaves_at.max(at),
                 Pass::Go | Pass::Probe | Pass::Learned(_) => {}
             }
             wait.has_app_slot = true;
         }
         tokio::time::sleep(leaves_at.since(now)).await;
-        self.take_place(endpoint, limits, wait).await
+        self.take_place(delivery, limits, wait).await
     }
 
     /// Waits for a place in memory, if one will be free soon.
-    async fn take_place(&self, endpoint: EndpointId, limits: Limits, wait: Wait) -> Entry<'_> {
-        let share = self.share(limits);
+    async fn take_place(&self, delivery: &Delivery, limits: Limits, wait: Wait) -> Entry<'_> {
+        let endpoint = delivery.endpoint;
         loop {
-            let now = self.clock.now();
+            let (share, now) = (self.share(limits), self.clock.now());
             let place = self.health().get_or_insert_mut(endpoint, Health::default).place(share, now);
             match place {
                 Place::Free => return Entry::In(Inside { keeper: self, endpoint, since: None, is_probe: false }),
@@ -224,6 +232,8 @@ impl Gatekeeper {
                 }
                 Place::TooLate(spacing) => {
                     let Pass::Later(at) = self.step(endpoint.into(), Step::Reserve { spacing }).await.0 else { continue };
+                    self.stay_back(endpoint.into(), limits.interval).await;
+                    self.stay_back(delivery.message.app.into(), limits.app_interval).await;
                     let is_slot = at < now.plus(HORIZON);
                     let (has_slot, has_app_slot) = (is_slot, is_slot && wait.has_app_slot);
                     return Entry::Park(Wait { at, why: Parked::Busy, has_slot, has_app_slot });
@@ -232,10 +242,22 @@ impl Gatekeeper {
         }
     }
 
+    /// A delivery that a limited gate let pass does not leave yet.
+    async fn stay_back(&self, id: GateId, limit: Option<Duration>) {
+        if let Some(interval) = limit {
+            self.step(id, Step::StayBack { interval }).await;
+        }
+    }
+
     fn share(&self, limits: Limits) -> Share {
         let dispatchers = *self.dispatchers.borrow();
         let in_flight = limits.in_flight.map(|most| (usize::from(most) / dispatchers.max(1)).max(1));
-        Share { most: self.permits.most_of_one(), in_flight }
+        Share {
+            most: self.permits.most_of_one(),
+            in_flight,
+            waiting: self.permits.waiting_for_one(),
+            scarce: self.permits.are_scarce(),
+        }
     }
 
     /// Learns from an attempt; what people want to know of what came of it.
@@ -253,9 +275,9 @@ impl Gatekeeper {
             _ => News::Failure,
         };
         let slow = news != News::Nothing && {
-            let (share, scarce) = (self.share(Limits::default()), self.permits.are_scarce());
+            let share = self.share(Limits::default());
             let mut average = Duration::ZERO;
-            self.change(endpoint, |health| average = health.sample(result.duration, share, scarce));
+            self.change(endpoint, |health| average = health.sample(result.duration, share));
             result.class == AttemptClass::Timeout || average > SLOW
         };
         let tells = match news {
@@ -333,6 +355,7 @@ impl Gatekeeper {
     fn pass_alone(&self, id: GateId, steps: &[Step], now: Timestamp) -> Passed {
         let dispatchers = u32::try_from(*self.dispatchers.borrow()).unwrap_or(u32::MAX).max(1);
         let shared = steps.iter().map(|step| match *step {
+            Step::StayBack { interval } => Step::StayBack { interval: interval * dispatchers },
             Step::Admit { limit, spacing, has_slot } => {
                 let (limit, spacing) = (limit.map(|interval| interval * dispatchers), spacing * dispatchers);
                 Step::Admit { limit, spacing, has_slot }

@@ -28,6 +28,10 @@ pub struct Share {
     pub most: usize,
     /// Its own wish.
     pub in_flight: Option<usize>,
+    /// Most deliveries that may wait for it in memory.
+    pub waiting: usize,
+    /// Whether nearly all permits are taken: nobody earns more of them.
+    pub scarce: bool,
 }
 
 /// How an endpoint does.
@@ -71,13 +75,13 @@ impl Health {
         self.in_flight.iter().min().map_or(Duration::ZERO, |since| now.since(*since))
     }
 
-    /// Requests at once, now; and as many as it may come to have while it is quick.
+    /// Requests at once, now; and as many as it may come to have soon.
     fn caps(&self, share: Share, now: Timestamp) -> (usize, usize) {
         let bound = share.in_flight.unwrap_or(usize::MAX);
         let most = share.most.max(CAP);
-        let is_quick = self.expected(now) <= QUICK;
+        let may_grow = self.expected(now) <= QUICK && !share.scarce;
         let cap = if self.oldest(now) >= STALLED { CAP } else { self.earned.min(most) };
-        (cap.min(bound), if is_quick { most } else { cap }.min(bound))
+        (cap.min(bound), if may_grow { most } else { cap }.min(bound))
     }
 
     /// Takes a place, if there is one, or says whether one comes soon enough.
@@ -93,7 +97,7 @@ impl Health {
         }
         let parts = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
         let expected = self.expected(now);
-        if expected.saturating_mul(parts(self.waiting + 1)) / parts(hoped) < WAIT_MOST {
+        if self.waiting < share.waiting && expected.saturating_mul(parts(self.waiting + 1)) / parts(hoped) < WAIT_MOST {
             return Place::Soon;
         }
         Place::TooLate((expected / parts(cap)).max(SPACING_LEAST))
@@ -129,11 +133,11 @@ impl Health {
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    /// An answer came after so long; the average with it. While the permits are `scarce`, nobody earns more.
-    pub fn sample(&mut self, took: Duration, share: Share, scarce: bool) -> Duration {
+    /// An answer came after so long; the average with it.
+    pub fn sample(&mut self, took: Duration, share: Share) -> Duration {
         let average = self.average.map_or(took, |known| known.mul_f64(1.0 - LATEST) + took.mul_f64(LATEST));
         self.average = Some(average);
-        self.earned = match (took <= QUICK, scarce) {
+        self.earned = match (took <= QUICK, share.scarce) {
             (true, false) => self.earned + 1,
             (true, true) => self.earned - 1,
             (false, _) => self.earned - self.earned / LATE_COSTS,
@@ -153,7 +157,7 @@ mod tests {
     use super::*;
 
     const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-    const SHARE: Share = Share { most: 96, in_flight: None };
+    const SHARE: Share = Share { most: 96, in_flight: None, waiting: 160, scarce: false };
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -167,7 +171,7 @@ mod tests {
     fn answered(took: Duration, times: usize, scarce: bool) -> Health {
         let mut health = Health::default();
         (0..times).for_each(|_| {
-            health.sample(took, SHARE, scarce);
+            health.sample(took, Share { scarce, ..SHARE });
         });
         health
     }
@@ -180,7 +184,7 @@ mod tests {
         assert_eq!(free(&mut answered(ms(5), 500, true), SHARE, START), CAP, "nobody earns what is not there");
         assert_eq!(free(&mut answered(ms(150), 500, false), SHARE, START), CAP);
         let mut health = answered(ms(5), 500, false);
-        health.sample(ms(300), SHARE, false);
+        health.sample(ms(300), SHARE);
         assert_eq!(free(&mut health, SHARE, START), 90);
     }
 
@@ -188,8 +192,11 @@ mod tests {
     fn a_backlog_waits_for_an_endpoint_that_is_quick_and_is_put_aside_for_one_that_is_not() {
         let mut quick = answered(ms(20), 1, false);
         assert_eq!(free(&mut quick, SHARE, START), CAP + 1);
-        (0..500).for_each(|_| drop(quick.wait()));
+        (0..159).for_each(|_| drop(quick.wait()));
         assert_eq!(quick.place(SHARE, START), Place::Soon);
+        assert!(matches!(quick.place(Share { scarce: true, ..SHARE }, START), Place::TooLate(_)), "it will not earn more now");
+        drop(quick.wait());
+        assert!(matches!(quick.place(SHARE, START), Place::TooLate(_)), "the others need the room");
         let mut slow = answered(ms(400), 1, false);
         assert_eq!(free(&mut slow, SHARE, START), CAP);
         (0..4).for_each(|_| drop(slow.wait()));

@@ -2,7 +2,7 @@
 
 use hookyard_core::gate::Alarm;
 use hookyard_core::port::{EndpointRef, Expect, Written};
-use hookyard_core::{DeadLetterId, DeadReason, Delivery, Endpoint, Fault, Timestamp};
+use hookyard_core::{DeadReason, Delivery, Endpoint, Fault};
 use hookyard_operations::{DisabledBecause, Notice};
 
 use crate::dispatcher::Dispatcher;
@@ -27,9 +27,8 @@ impl Dispatcher {
     }
 
     /// Tells of a delivery that dies now, before it does: who is told twice can see it.
-    pub(crate) async fn tell_of_the_dead(&self, delivery: &Delivery, at: Timestamp, reason: DeadReason) -> Result<(), Fault> {
-        let letter = DeadLetterId::derive(at, delivery.message.id, delivery.endpoint, delivery.run);
-        self.seams.operations.tell(Notice::DeliveryDeadLettered { delivery, letter, reason }).await
+    pub(crate) async fn tell_of_the_dead(&self, delivery: &Delivery, reason: DeadReason) -> Result<(), Fault> {
+        self.seams.operations.tell(Notice::DeliveryDeadLettered { delivery, reason }).await
     }
 
     /// Switches an endpoint off. If that fails, the next occasion comes.

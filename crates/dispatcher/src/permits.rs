@@ -15,6 +15,7 @@ pub struct Permits {
     fast: Semaphore,
     slow: Semaphore,
     fast_total: usize,
+    all: usize,
 }
 
 impl Permits {
@@ -23,7 +24,7 @@ impl Permits {
         let all = all.max(SLOW_PART);
         let slow = all / SLOW_PART;
         let fast_total = all - slow;
-        Self { fast: Semaphore::new(fast_total), slow: Semaphore::new(slow), fast_total }
+        Self { fast: Semaphore::new(fast_total), slow: Semaphore::new(slow), fast_total, all }
     }
 
     /// Waits for one.
@@ -39,6 +40,11 @@ impl Permits {
     /// Most that one endpoint may come to have.
     pub fn most_of_one(&self) -> usize {
         self.fast_total / ONE_PART
+    }
+
+    /// Most that may wait for one endpoint: a quarter of what is claimed at once, which is a quarter more than all permits.
+    pub fn waiting_for_one(&self) -> usize {
+        (self.all * 5 / 4 / 4).max(1)
     }
 
     /// Whether the fast ones are nearly all taken.

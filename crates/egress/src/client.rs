@@ -129,7 +129,8 @@ impl Sender for Egress {
             }
         };
         let status = response.status().as_u16();
-        if self.proxy.is_some() && status == PROXY_AUTHENTICATION {
+        // Inside a tunnel it is the receiver who speaks.
+        if self.proxy.is_some() && status == PROXY_AUTHENTICATION && request.url.scheme() == "http" {
             return Err(away());
         }
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());

@@ -13,7 +13,7 @@ const TAKES_WITHIN: Duration = Duration::from_secs(1);
 const TUNNEL: &str = "tunnel error: ";
 /// The one of them that tells of the receiver: the proxy answered, and does not connect.
 const NOT_CONNECTED: &str = "tunnel error: unsuccessful";
-/// "Proxy Authentication Required" (RFC 9110 §15.5.8): no receiver says so.
+/// "Proxy Authentication Required" (RFC 9110 §15.5.8): not for a receiver to say, and over plain HTTP the proxy's word.
 pub const PROXY_AUTHENTICATION: u16 = 407;
 
 /// An HTTP proxy; TLS goes through it by CONNECT (RFC 9110 §9.3.6).

@@ -221,7 +221,8 @@ fn dispatcher(
 }
 
 fn operations(ports: &Ports, seams: &Seams) -> Arc<Operations> {
-    Arc::new(Operations::new(Arc::clone(&ports.events), Arc::clone(&ports.directory), Arc::clone(&seams.clock)))
+    let (events, directory) = (Arc::clone(&ports.events), Arc::clone(&ports.directory));
+    Arc::new(Operations::new(events, directory, Arc::clone(&seams.clock), Arc::clone(&seams.entropy)))
 }
 
 /// What the API knows of the process around it.
@@ -258,6 +259,7 @@ fn admin(
             activity: Arc::clone(&ports.activity),
             rejections: Arc::clone(&ports.rejections),
             dead_letters: Arc::clone(&ports.dead_letters),
+            retention: settings.config.journal.retention,
             system: around.system,
             operations: operations(ports, seams),
             revocations: Arc::clone(&ports.revocations),

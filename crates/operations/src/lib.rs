@@ -9,7 +9,7 @@ use hookyard_core::event::EventId;
 use hookyard_core::journal::PageRequest;
 use hookyard_core::port::{Directory, Events};
 use hookyard_core::{
-    AppId, AppRef, Clock, DeadLetterId, DeadReason, Delivery, Endpoint, EndpointId, Event, Fault, FaultKind, Timestamp,
+    AppId, AppRef, Clock, DeadReason, Delivery, Endpoint, EndpointId, Entropy, Event, Fault, FaultKind, MessageId, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -57,8 +57,6 @@ pub enum Notice<'a> {
     DeliveryDeadLettered {
         /// The delivery.
         delivery: &'a Delivery,
-        /// Its dead letter.
-        letter: DeadLetterId,
         /// Why.
         reason: DeadReason,
     },
@@ -91,10 +89,12 @@ impl Notice<'_> {
         }
     }
 
-    /// What may be told twice has an id, under which the second is a duplicate.
-    fn id(&self) -> Option<EventId> {
+    /// What may be told twice has an id of its own, under which the second is a duplicate.
+    fn id(&self) -> Option<String> {
         match self {
-            Self::DeliveryDeadLettered { letter, .. } => EventId::parse(&letter.to_string()),
+            Self::DeliveryDeadLettered { delivery, .. } => {
+                Some(format!("dead:{}:{}:{}", delivery.message.id, delivery.endpoint, delivery.run))
+            }
             _ => None,
         }
     }
@@ -131,12 +131,12 @@ impl Notice<'_> {
                 of(endpoint, json!({"reason": "no_success", "failingSince": since, "disabledAt": disabled_at}))
             }
             Self::EndpointRecovered(endpoint) => of(endpoint, json!({})),
-            Self::DeliveryDeadLettered { delivery, letter, reason } => json!({
+            Self::DeliveryDeadLettered { delivery, reason } => json!({
                 "appId": delivery.message.app,
                 "endpointId": delivery.endpoint,
                 "messageId": delivery.message.id,
                 "eventType": delivery.message.event.event_type.as_str(),
-                "deadLetterId": letter,
+                "run": delivery.run,
                 "reason": reason.as_str(),
             }),
         }
@@ -148,6 +148,7 @@ pub struct Operations {
     events: Arc<dyn Events>,
     directory: Arc<dyn Directory>,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     heard: Mutex<Option<Heard>>,
 }
 
@@ -160,8 +161,8 @@ struct Heard {
 
 impl Operations {
     /// Publishes by `events`.
-    pub fn new(events: Arc<dyn Events>, directory: Arc<dyn Directory>, clock: Arc<dyn Clock>) -> Self {
-        Self { events, directory, clock, heard: Mutex::default() }
+    pub fn new(events: Arc<dyn Events>, directory: Arc<dyn Directory>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { events, directory, clock, entropy, heard: Mutex::default() }
     }
 
     /// Tells a notice, if anybody listens. What happens to the listeners themselves is not told: that would never end.
@@ -185,7 +186,7 @@ impl Operations {
         let event_type = notice.event_type().parse();
         Ok(Event {
             app: AppRef::Id(app),
-            id: notice.id(),
+            id: EventId::parse(&notice.id().unwrap_or_else(|| MessageId::new(now, &*self.entropy).to_string())),
             message_id: None,
             event_type: event_type.map_err(|error| Fault::caused(FaultKind::Refused, "tell what happened", error))?,
             channels: Vec::new(),

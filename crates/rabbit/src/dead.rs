@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::port::{DeadJudge, DeadLetterQueue, Swept};
-use hookyard_core::{Fault, Timestamp};
+use hookyard_core::{Fault, FaultKind, Timestamp};
 use hookyard_telemetry::label::Exchange;
 use hookyard_wire::queue::read_delivery;
 use lapin::message::Delivery as Taken;
@@ -34,20 +34,24 @@ impl DeadLetterQueue for Rabbit {
 impl Rabbit {
     async fn sweep_some(&self, look: &mut Look, most: usize, judge: &dyn DeadJudge, swept: &mut Swept) -> Result<(), Fault> {
         let session = self.session(OPERATION)?;
-        let (mut kept, mut gone) = (Vec::new(), Vec::new());
-        while kept.len() + gone.len() < most {
+        let (mut dead, mut gone) = (Vec::new(), Vec::new());
+        // All are judged before anything is done.
+        while dead.len() + gone.len() < most {
             let Some(taken) = look.next(OPERATION).await? else { break };
-            let tag = taken.delivery_tag;
             if is_dead(&taken, judge).await? {
-                kept.push((tag, session.returns.begin(self.kept(taken)).await?));
+                dead.push(taken);
             } else {
-                gone.push(tag);
+                gone.push(taken.delivery_tag);
             }
         }
-        swept.examined = kept.len() + gone.len();
+        swept.examined = dead.len() + gone.len();
         for tag in gone {
             look.ack(OPERATION, tag).await?;
             swept.removed += 1;
+        }
+        let mut kept = Vec::with_capacity(dead.len());
+        for taken in dead {
+            kept.push((taken.delivery_tag, session.returns.begin(self.kept(taken)).await?));
         }
         for (tag, confirm) in kept {
             confirm.confirmed().await?;
@@ -72,7 +76,14 @@ async fn is_dead(taken: &Taken, judge: &dyn DeadJudge) -> Result<bool, Fault> {
     let seconds = taken.properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or_default();
     let at = Timestamp::from_millis(seconds.saturating_mul(1_000));
     match read_delivery(Bytes::from(taken.data.clone())) {
-        Ok((delivery, Some(reason))) => judge.is_dead(&delivery, reason, at).await,
+        Ok((delivery, Some(reason))) => match judge.is_dead(&delivery, reason, at).await {
+            // One of which something else cannot be read does not stop the others.
+            Err(fault) if fault.kind == FaultKind::Corrupt => {
+                tracing::warn!(error = fault.chain(), "nobody can say whether a dead letter is dead");
+                Ok(true)
+            }
+            judged => judged,
+        },
         Ok((_, None)) => Ok(true),
         Err(error) => {
             tracing::warn!(%error, "a dead letter cannot be read");

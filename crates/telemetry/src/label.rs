@@ -100,8 +100,10 @@ labels! {
     Parked "reason" {
         /// Its moment has not come.
         NotDue "not_due",
-        /// Its endpoint's breaker is open, or its receiver asked to be left alone.
+        /// Its endpoint's breaker is open.
         BreakerOpen "breaker_open",
+        /// Its receiver asked to be left alone.
+        Held "held",
         /// Its endpoint has a limit of its own.
         RateLimited "rate_limited",
         /// Its endpoint has as many requests in flight as it may.

@@ -167,6 +167,21 @@ fn nothing_is_given_out_beyond_the_horizon() {
     }
 }
 
+#[test]
+fn what_stays_back_leaves_its_departure_to_another() {
+    let interval = Duration::from_millis(100);
+    let admit = Step::Admit { limit: Some(interval), spacing: interval, has_slot: true };
+    let mut gate = Gate::default();
+    for _ in 0..10 {
+        assert_eq!(gate.step(admit, START), Pass::Go);
+    }
+    let full = gate;
+    assert!(matches!(gate.step(admit, START), Pass::GoAt(_)));
+    let mut gate = full;
+    gate.step(Step::StayBack { interval }, START);
+    assert_eq!(gate.step(admit, START), Pass::Go);
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     let ms = (0_u64..5_000).prop_map(Duration::from_millis);
     prop_oneof![
