@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use futures_util::future::join_all;
 use hookyard_core::Timestamp;
 use hookyard_core::fleet::BEAT_EVERY;
 use hookyard_e2e::receiver::{Answer, Hit};
@@ -118,7 +117,7 @@ async fn a_rate_is_kept_and_nothing_is_lost_by_it(backend: Backend) -> Result<()
     let (running, more) = replicas(&world, backend).await?;
     let api = Api::of(&running)?;
     api.endpoint("default", &world.receiver.url("/hook"), json!({"throttleRate": 50})).await?;
-    publish_at_once(&world, &api, 300).await?;
+    api.publish_many("a", 0..300).await?;
     eventually("all of them arrive", async || arrived(&world, "/hook") == 300).await?;
     let times = attempts(&api).await?;
     within_rate(&times, 50)?;
@@ -137,7 +136,7 @@ async fn a_long_queue_leaves_at_its_rate_and_is_put_aside_once(backend: Backend)
     let (running, more) = replicas(&world, backend).await?;
     let api = Api::of(&running)?;
     api.endpoint("default", &world.receiver.url("/hook"), json!({"throttleRate": RATE})).await?;
-    publish_at_once(&world, &api, queued).await?;
+    api.publish_many("a", 0..queued).await?;
     let begun = Instant::now();
     while arrived(&world, "/hook") < queued {
         ensure!(begun.elapsed() < Duration::from_secs(30 + (queued / RATE) as u64), "{} of {queued}", arrived(&world, "/hook"));
@@ -171,7 +170,7 @@ async fn an_application_has_a_rate_for_all_its_endpoints(backend: Backend) -> Re
     api.call(Method::PATCH, "/app/default", Some(&json!({"throttleRate": 50}))).await?;
     api.endpoint("default", &world.receiver.url("/free"), json!({})).await?;
     api.endpoint("default", &world.receiver.url("/limited"), json!({"throttleRate": 30})).await?;
-    publish_at_once(&world, &api, 100).await?;
+    api.publish_many("a", 0..100).await?;
     let all = async || arrived(&world, "/free") + arrived(&world, "/limited") == 200;
     eventually("all of them arrive", all).await?;
     within_rate(&attempts(&api).await?, 50)?;
@@ -204,7 +203,7 @@ async fn no_more_requests_are_out_at_once_than_an_endpoint_wants(backend: Backen
     tokio::time::sleep(BEAT_EVERY).await;
     let wanted = if more.is_some() { 4 } else { 2 };
     api.endpoint("default", &world.receiver.url("/hook"), json!({"maxInFlight": wanted})).await?;
-    publish_at_once(&world, &api, 100).await?;
+    api.publish_many("a", 0..100).await?;
     eventually("all of them arrive", async || arrived(&world, "/hook") == 100).await?;
     let most = most.load(Ordering::SeqCst);
     ensure!(most <= wanted && most > 1, "{most} at once");
@@ -227,12 +226,6 @@ async fn close(running: Running, more: Option<Running>) {
         more.drain().await;
     }
     running.drain().await;
-}
-
-/// So many events at once, so that hundreds ask at the gate in the same moment.
-async fn publish_at_once(world: &World, api: &Api, count: usize) -> Result<()> {
-    let publish = async |number: usize| world.publish(api, "a", &format!("evt-{number}"), "{}").await;
-    join_all((0..count).map(publish)).await.into_iter().collect()
 }
 
 /// How many messages arrived at a path.

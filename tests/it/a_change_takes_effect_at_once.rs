@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use futures_util::future::join_all;
 use hookyard_e2e::receiver::Hit;
 use hookyard_e2e::{Api, Backend, World, eventually};
 use hookyard_node::roles::{Role, Roles};
@@ -30,8 +29,7 @@ async fn changing_rotating_pausing_and_deleting_hold_for_what_waits(backend: Bac
     let api = Api::of(&running)?;
     let endpoint = api.endpoint("default", &world.receiver.url("/old"), json!({"throttleRate": RATE})).await?;
     let path = format!("/app/default/endpoint/{endpoint}");
-    let publish = async |number: usize| world.publish(&api, "a", &format!("evt-{number}"), "{}").await;
-    join_all((0..WAITING).map(publish)).await.into_iter().collect::<Result<()>>()?;
+    api.publish_many("a", 0..WAITING).await?;
     let seen = |path: &'static str| move |hit: &Hit| hit.path == path;
     eventually("it has begun", async || world.receiver.hits().iter().any(seen("/old"))).await?;
 
@@ -54,6 +52,8 @@ async fn changing_rotating_pausing_and_deleting_hold_for_what_waits(backend: Bac
     })
     .await?;
     change(json!({"disabled": false})).await?;
+    // What waited may have come up, and be dead, by now.
+    api.publish_many("a", WAITING..2 * WAITING).await?;
     let before = world.receiver.hits().len();
     eventually("it goes on", async || world.receiver.hits().len() > before).await?;
     api.call(Method::DELETE, &path, None).await?;

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use futures_util::future::join_all;
 use hookyard_e2e::process::{RoleProcess, free_address};
 use hookyard_e2e::receiver::{Answer, Hit};
 use hookyard_e2e::{Api, Backend, World, eventually, or_more};
@@ -14,8 +13,6 @@ use serde_json::{Value, json};
 
 /// Dead letters unless `HOOKYARD_TEST_REPLAYED` asks for more.
 const LETTERS: usize = 1_000;
-/// Messages in one request.
-const BATCH: usize = 100;
 /// Most requests in flight, so that the number of repeated ones is bounded.
 const CONCURRENCY: usize = 32;
 /// Without one more for this long, there are no more.
@@ -44,7 +41,7 @@ async fn a_replay_killed_half_way_is_finished_and_begins_nothing_twice(backend: 
     };
     let mut process = start().await?;
     api.endpoint("default", &world.receiver.url("/hook"), json!({"retrySchedule": [], "eventTypes": ["a"]})).await?;
-    publish(&api, letters).await?;
+    api.publish_many("a", 0..letters).await?;
     let stats = async || api.get("/stats?app=default").await.unwrap_or_default();
     reaches("all are dead", letters, async || number(&stats().await["total"]["deadLetters"])).await?;
     world.receiver.forget();
@@ -70,24 +67,6 @@ async fn a_replay_killed_half_way_is_finished_and_begins_nothing_twice(backend: 
     let repeated = world.receiver.hits().len() - letters;
     ensure!(written == letters && repeated <= CONCURRENCY, "{written} written, {repeated} repeated");
     process.stop()?;
-    Ok(())
-}
-
-async fn publish(api: &Api, count: usize) -> Result<()> {
-    let numbers: Vec<usize> = (0..count).collect();
-    // A few requests at a time.
-    for some in numbers.chunks(BATCH * 8) {
-        let requests = some.chunks(BATCH).map(async |batch| {
-            let message = |number: &usize| json!({"eventType": "a", "eventId": format!("evt-{number}"), "payload": {}});
-            let messages: Vec<Value> = batch.iter().map(message).collect();
-            api.post("/app/default/msg/batch", &json!({"messages": messages})).await
-        });
-        for answer in join_all(requests).await {
-            let answer = answer?;
-            let accepted = answer["results"].as_array().is_some_and(|all| all.iter().all(|one| one["status"] == 202));
-            ensure!(accepted, "{answer}");
-        }
-    }
     Ok(())
 }
 

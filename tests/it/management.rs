@@ -20,7 +20,7 @@ async fn applications_and_endpoints_live_their_lives(backend: Backend) -> Result
     let api = Api::of(&running)?;
     let app = api.post("/app", &json!({"name": "Acme", "uid": "acme", "metadata": {"plan": "pro"}})).await?;
     ensure!(api.get("/app/acme").await? == app, "by uid as by id");
-    ensure!(api.get("/app").await?["data"].as_array().is_some_and(|apps| apps.len() == 2), "and `default`");
+    ensure!(api.get("/app").await?["data"].as_array().is_some_and(|apps| apps.len() == 3), "and the two that always exist");
     let (status, taken) = api.try_call(Method::POST, "/app", Some(&json!({"name": "Other", "uid": "acme"}))).await?;
     ensure!(status == 409, "{taken}");
     let endpoint = json!({"url": "https://example.com/hook?token=x", "uid": "main", "eventTypes": ["user.*"], "name": "Main"});

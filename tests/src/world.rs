@@ -1,12 +1,14 @@
 //! A world of its own for each test: a prefix in the broker, a private store, a receiver, and roles started in this process.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use hookyard_core::{AppId, DeadReason, Delivery};
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::future::join_all;
+use hookyard_core::{AppId, DeadReason, Delivery, limits};
 use hookyard_node::config::Settings;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_node::{Config, Roles, Running, Seams, install_crypto, token};
@@ -461,6 +463,28 @@ impl Api {
     /// When it fails.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Publishes events `evt-<number>` to the default application, hundreds at a time.
+    ///
+    /// # Errors
+    /// When one is not accepted.
+    pub async fn publish_many(&self, event_type: &str, numbers: Range<usize>) -> Result<()> {
+        let numbers: Vec<usize> = numbers.collect();
+        for some in numbers.chunks(limits::BATCH_MESSAGES * 4) {
+            let requests = some.chunks(limits::BATCH_MESSAGES).map(async |batch| {
+                let message =
+                    |number: &usize| json!({"eventType": event_type, "eventId": format!("evt-{number}"), "payload": {}});
+                let messages: Vec<Value> = batch.iter().map(message).collect();
+                self.post("/app/default/msg/batch", &json!({"messages": messages})).await
+            });
+            for answer in join_all(requests).await {
+                let answer = answer?;
+                let accepted = answer["results"].as_array().is_some_and(|all| all.iter().all(|one| one["status"] == 202));
+                ensure!(accepted, "{answer}");
+            }
+        }
+        Ok(())
     }
 
     /// Creates an endpoint in an application; its id.
