@@ -48,16 +48,13 @@ async fn an_endpoint_that_dies_is_left_alone_and_comes_back(backend: Backend) ->
     for number in 0..6 {
         world.publish(&api, "a", &format!("evt-{number}"), "{}").await?;
     }
-    let transitions = |to: &str| {
-        let text = String::from_utf8_lossy(&running.metrics.render()).into_owned();
-        let line = format!(r#"hookyard_endpoint_breaker_transitions_total{{to="{to}"}} "#);
-        text.lines().find_map(|found| found.strip_prefix(&line)?.parse::<u64>().ok()).unwrap_or_default()
-    };
+    let transitions = |to: &str| counted(&running, &format!(r#"hookyard_endpoint_breaker_transitions_total{{to="{to}"}}"#));
     eventually("the breaker opens", async || transitions("open") >= 1).await?;
     let (state, breaker) = standing().await?;
     ensure!(state == "failing" && breaker != "closed", "{state} {breaker}");
-    // While it is open nothing leaves, and no attempt is used up; then one does, to see.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // While it is open nothing leaves, and no attempt is used up; then one does, to see. What was on its way has arrived by then.
+    let put_aside = || counted(&running, r#"hookyard_deliveries_parked_total{reason="breaker_open"}"#);
+    eventually("none is on its way", async || world.receiver.hits().len() + put_aside() >= 6).await?;
     let (seen, since) = (world.receiver.hits().len(), Instant::now());
     eventually("the first probe comes", async || world.receiver.hits().len() > seen).await?;
     ensure!(world.receiver.hits().len() == seen + 1, "one at a time");
@@ -152,11 +149,7 @@ async fn a_long_queue_leaves_at_its_rate_and_is_put_aside_once(backend: Backend)
     let counts: Vec<usize> = counts.collect();
     let (fewest, most) = (counts.iter().min().context("windows")?, counts.iter().max().context("windows")?);
     ensure!(fewest.abs_diff(wanted).max(most.abs_diff(wanted)) * off_by <= wanted, "{fewest} to {most}, and not {wanted}");
-    let parked = |running: &Running| -> usize {
-        let text = String::from_utf8_lossy(&running.metrics.render()).into_owned();
-        let of_deliveries = text.lines().filter_map(|line| line.strip_prefix("hookyard_deliveries_parked_total{reason="));
-        of_deliveries.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum()
-    };
+    let parked = |running: &Running| counted(running, "hookyard_deliveries_parked_total{reason=");
     let all = parked(&running) + more.as_ref().map_or(0, parked);
     ensure!(all <= queued, "{queued} deliveries were put aside {all} times");
     close(running, more).await;
@@ -226,6 +219,13 @@ async fn close(running: Running, more: Option<Running>) {
         more.drain().await;
     }
     running.drain().await;
+}
+
+/// The sum of a process's counters whose lines begin so.
+fn counted(running: &Running, begins: &str) -> usize {
+    let text = String::from_utf8_lossy(&running.metrics.render()).into_owned();
+    let of_those = text.lines().filter(|line| line.starts_with(begins));
+    of_those.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum()
 }
 
 /// How many messages arrived at a path.
