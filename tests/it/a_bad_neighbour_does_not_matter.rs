@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use hookyard_core::Timestamp;
 use hookyard_core::fleet::BEAT_EVERY;
 use hookyard_e2e::receiver::{Answer, Hit};
-use hookyard_e2e::{Api, Backend, World, eventually, or_more};
+use hookyard_e2e::{Api, Backend, World, aside, eventually, or_more};
 use hookyard_node::Running;
 use hookyard_node::config::Config;
 use hookyard_node::roles::{Role, Roles};
@@ -17,7 +17,8 @@ use serde_json::json;
 
 on_both_backends! {
     an_endpoint_that_dies_is_left_alone_and_comes_back;
-    others_do_not_wait_for_one_that_hangs;
+    every_process_and_the_api_see_how_a_breaker_moves;
+    others_do_not_wait_for_those_that_misbehave;
     a_rate_is_kept_and_nothing_is_lost_by_it;
     a_long_queue_leaves_at_its_rate_and_is_put_aside_once;
     an_application_has_a_rate_for_all_its_endpoints;
@@ -71,15 +72,58 @@ async fn an_endpoint_that_dies_is_left_alone_and_comes_back(backend: Backend) ->
     Ok(())
 }
 
+/// How long a probe takes, and a breaker is open: longer than from one look at it to the next, however busy the machine.
+const MOVES_AFTER: Duration = Duration::from_secs(4);
+
+async fn every_process_and_the_api_see_how_a_breaker_moves(backend: Backend) -> Result<()> {
+    let is_dead = Arc::new(AtomicBool::new(true));
+    let dead = Arc::clone(&is_dead);
+    let script = move |_: &Hit, _: usize| Answer::Late(if dead.load(Ordering::SeqCst) { 503 } else { 200 }, MOVES_AFTER);
+    let world = World::on_with(backend, script).await?;
+    let mut config = world.config();
+    (config.delivery.breaker, config.delivery.timeout) = (vec![MOVES_AFTER], MOVES_AFTER * 4);
+    let (running, more) = replicas_with(&world, backend, &config).await?;
+    let api = Api::of(&running)?;
+    let endpoint = api.endpoint("default", &world.receiver.url("/hook"), json!({"retrySchedule": [1, 1, 1, 1]})).await?;
+    api.publish_many("a", 0..8).await?;
+    let gauged = |running: &Running| {
+        let is = |state: &str| counted(running, &format!(r#"hookyard_endpoint_breakers{{state="{state}"}}"#)) > 0;
+        ["open", "half_open"].into_iter().find(|state| is(state)).unwrap_or("closed").to_owned()
+    };
+    let mut seen: Vec<Vec<String>> = vec![Vec::new(); if more.is_some() { 3 } else { 2 }];
+    let expected = ["closed", "open", "half_open", "open", "half_open", "closed"];
+    let begun = Instant::now();
+    while seen.iter().any(|states| states.len() < expected.len()) {
+        let found = api.get(&format!("/app/default/endpoint/{endpoint}")).await?;
+        let shown = found["breaker"].as_str().context("a breaker")?.to_owned();
+        let states = [Some(shown), Some(gauged(&running)), more.as_ref().map(gauged)];
+        for (seen, state) in seen.iter_mut().zip(states.into_iter().flatten()) {
+            if seen.last() != Some(&state) {
+                seen.push(state);
+            }
+        }
+        // It opened a second time: the next probe finds it mended.
+        is_dead.store(seen.iter().any(|states| states.len() < 4), Ordering::SeqCst);
+        ensure!(begun.elapsed() < Duration::from_secs(90), "{seen:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    ensure!(seen.iter().all(|states| *states == expected), "{seen:?}");
+    close(running, more).await;
+    Ok(())
+}
+
 /// How long an attempt at an endpoint that hangs takes.
 const HANGS: Duration = Duration::from_secs(12);
 
-async fn others_do_not_wait_for_one_that_hangs(backend: Backend) -> Result<()> {
+async fn others_do_not_wait_for_those_that_misbehave(backend: Backend) -> Result<()> {
     let arrived: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
     let arrivals = Arc::clone(&arrived);
     let script = move |hit: &Hit, _: usize| {
-        if hit.path == "/hangs" {
-            return Answer::Late(200, Duration::from_secs(60));
+        match &*hit.path {
+            "/hangs" => return Answer::Late(200, Duration::from_secs(60)),
+            "/late" => return Answer::Late(200, Duration::from_secs(3)),
+            "/fails" => return Answer::Status(500),
+            _ => {}
         }
         arrivals.lock().expect("no holder panics").push((hit.path.clone(), Instant::now()));
         Answer::Status(200)
@@ -92,12 +136,13 @@ async fn others_do_not_wait_for_one_that_hangs(backend: Backend) -> Result<()> {
     let running = world.start_unready(Roles::ALL, config).await?;
     eventually("ready", || running.is_ready()).await?;
     let api = Api::of(&running)?;
-    // Ten times as many requests as there are permits would hang.
-    api.endpoint("default", &world.receiver.url("/hangs"), json!({"eventTypes": ["bad"], "retrySchedule": [60]})).await?;
-    api.endpoint("default", &world.receiver.url("/good"), json!({"eventTypes": ["good"]})).await?;
-    for number in 0..300 {
-        world.publish(&api, "bad", &format!("bad-{number}"), "{}").await?;
+    // Thirty times as many requests as there are permits, most of which would hang.
+    for path in ["/hangs", "/late", "/fails"] {
+        let endpoint = json!({"eventTypes": ["bad"], "retrySchedule": [60]});
+        api.endpoint("default", &world.receiver.url(path), endpoint).await?;
     }
+    api.endpoint("default", &world.receiver.url("/good"), json!({"eventTypes": ["good"]})).await?;
+    api.publish_many("bad", 0..300).await?;
     let begun = Instant::now();
     for number in 0..20 {
         world.publish(&api, "good", &format!("good-{number}"), "{}").await?;
@@ -129,10 +174,11 @@ const QUEUED: usize = 150;
 async fn a_long_queue_leaves_at_its_rate_and_is_put_aside_once(backend: Backend) -> Result<()> {
     const RATE: usize = 10;
     let queued = or_more("HOOKYARD_TEST_QUEUED", QUEUED);
+    aside::count()?;
     let world = World::on(backend).await?;
     let (running, more) = replicas(&world, backend).await?;
     let api = Api::of(&running)?;
-    api.endpoint("default", &world.receiver.url("/hook"), json!({"throttleRate": RATE})).await?;
+    let endpoint = api.endpoint("default", &world.receiver.url("/hook"), json!({"throttleRate": RATE})).await?;
     api.publish_many("a", 0..queued).await?;
     let begun = Instant::now();
     while arrived(&world, "/hook") < queued {
@@ -151,7 +197,10 @@ async fn a_long_queue_leaves_at_its_rate_and_is_put_aside_once(backend: Backend)
     ensure!(fewest.abs_diff(wanted).max(most.abs_diff(wanted)) * off_by <= wanted, "{fewest} to {most}, and not {wanted}");
     let parked = |running: &Running| counted(running, "hookyard_deliveries_parked_total{reason=");
     let all = parked(&running) + more.as_ref().map_or(0, parked);
-    ensure!(all <= queued, "{queued} deliveries were put aside {all} times");
+    let each = aside::counts(&endpoint);
+    ensure!(each.iter().all(|times| *times == 1) && each.iter().sum::<usize>() == all, "{all} times, {each:?}");
+    // Whatever is neither in the burst nor within a second of its turn.
+    ensure!(all >= queued - RATE * 4 && all < queued, "{queued} deliveries were put aside {all} times");
     close(running, more).await;
     Ok(())
 }
@@ -206,9 +255,18 @@ async fn no_more_requests_are_out_at_once_than_an_endpoint_wants(backend: Backen
 
 /// All roles, and a second dispatcher where there may be one: limits are the installation's, not a process's.
 async fn replicas(world: &World, backend: Backend) -> Result<(Running, Option<Running>)> {
-    let running = world.start().await?;
+    replicas_with(world, backend, &world.config()).await
+}
+
+async fn replicas_with(world: &World, backend: Backend, config: &Config) -> Result<(Running, Option<Running>)> {
+    let start = async |roles| {
+        let running = world.start_unready(roles, config.clone()).await?;
+        eventually("ready", || running.is_ready()).await?;
+        anyhow::Ok(running)
+    };
+    let running = start(Roles::ALL).await?;
     let more = match backend {
-        Backend::Cluster => Some(world.start_roles(Roles::of(&[Role::Dispatcher])).await?),
+        Backend::Cluster => Some(start(Roles::of(&[Role::Dispatcher])).await?),
         Backend::Embedded => None,
     };
     Ok((running, more))

@@ -31,6 +31,20 @@ const SCENES: [(&str, Option<(usize, Manner)>); 8] = [
     ("everybody behaves, again", None),
 ];
 
+/// Parts of a scene that are looked at on their own: what comes in waves does not hide in the whole.
+const PART: Duration = Duration::from_secs(5);
+
+/// What of it is played.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// A small version.
+    pub short: bool,
+    /// Seconds per scene, unless it is short.
+    pub seconds: Option<f64>,
+    /// Only scenes whose names contain this, beside the calm ones.
+    pub scene: Option<String>,
+}
+
 /// How long those that behave waited, in ms.
 struct Scene {
     what: &'static str,
@@ -38,24 +52,29 @@ struct Scene {
     median: f64,
     p99: f64,
     slowest: f64,
+    /// The p99 of each part of what was published.
+    parts: Vec<f64>,
     memory: f64,
 }
 
 /// Plays every scene on services of its own, so that none has to clear up after another.
-pub async fn measure(folder: &Path, program: &Path, short: bool) -> Result<()> {
-    let most = most(Yard::set_up(&folder.join("most"), program).await?, if short { 5_000 } else { 20_000 }).await?;
-    let (rate, seconds) = (most * LOAD, if short { 8.0 } else { 45.0 });
+pub async fn measure(folder: &Path, hookyard: &Path, program: &Program) -> Result<()> {
+    let most = most(Yard::set_up(&folder.join("most"), hookyard).await?, if program.short { 5_000 } else { 20_000 }).await?;
+    let (rate, seconds) = (most * LOAD, if program.short { 8.0 } else { program.seconds.unwrap_or(60.0) });
     say(&format!(
         "two dispatchers, {ENDPOINTS} endpoints; the most they deliver: {most:.0}/s; here {rate:.0} events/s for {seconds:.0} s, every {FOR_THE_BAD}rd for whoever misbehaves"
     ));
     let mut scenes = Vec::new();
-    for (number, (what, bad)) in SCENES.into_iter().enumerate() {
-        let yard = Yard::set_up(&folder.join(format!("scene-{number}")), program).await?;
+    let is_wanted = |what: &str, bad: Option<_>| bad.is_none() || program.scene.as_ref().is_none_or(|part| what.contains(part));
+    for (number, (what, bad)) in SCENES.into_iter().enumerate().filter(|(_, (what, bad))| is_wanted(what, *bad)) {
+        let yard = Yard::set_up(&folder.join(format!("scene-{number}")), hookyard).await?;
         let scene = play(yard, what, bad, rate, seconds).await.with_context(|| what.to_owned())?;
         say(&format!(
             "  {what:28} p50 {:7.1} ms  p99 {:7.1} ms  slowest {:7.1} ms  a dispatcher's memory {:4.0} MB",
             scene.median, scene.p99, scene.slowest, scene.memory
         ));
+        let parts: Vec<String> = scene.parts.iter().map(|p99| format!("{p99:.0}")).collect();
+        say(&format!("    p99 of each {} s: {} ms", PART.as_secs(), parts.join(" ")));
         scenes.push(scene);
     }
     let calm: Vec<f64> = scenes.iter().filter(|scene| scene.is_calm).map(|scene| scene.p99).collect();
@@ -110,6 +129,12 @@ async fn play(yard: Yard, what: &'static str, bad: Option<(usize, Manner)>, rate
         Ok(arrival.saturating_duration_since(sent[*event]).as_secs_f64() * 1e3)
     });
     let mut took = took.collect::<Result<Vec<f64>>>()?;
+    let mut parts: Vec<Vec<f64>> = Vec::new();
+    for (event, took) in counted.iter().zip(&took) {
+        let part = whole(sent[*event].duration_since(sent[0]).div_duration_f64(PART));
+        parts.resize(parts.len().max(part + 1), Vec::new());
+        parts[part].push(*took);
+    }
     took.sort_by(f64::total_cmp);
     let memory = yard.dispatchers.iter().map(|role| peak_memory(role.process.id()?)).collect::<Result<Vec<f64>>>()?;
     yard.end().await?;
@@ -119,8 +144,14 @@ async fn play(yard: Yard, what: &'static str, bad: Option<(usize, Manner)>, rate
         median: percentile(&took, 50),
         p99: percentile(&took, 99),
         slowest: percentile(&took, 100),
+        parts: parts.iter_mut().map(|part| p99_of(part)).collect(),
         memory: memory.into_iter().fold(0.0, f64::max),
     })
+}
+
+fn p99_of(took: &mut [f64]) -> f64 {
+    took.sort_by(f64::total_cmp);
+    percentile(took, 99)
 }
 
 #[cfg(test)]

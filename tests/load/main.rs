@@ -85,6 +85,12 @@ pub struct Plan {
     /// Measure only what neighbours that misbehave cost the others.
     #[arg(long, conflicts_with_all = ["only", "embedded"])]
     isolation: bool,
+    /// Of those neighbours, only scenes whose names contain this, beside the calm ones.
+    #[arg(long, requires = "isolation")]
+    scene: Option<String>,
+    /// How long each scene takes.
+    #[arg(long, requires = "isolation")]
+    seconds: Option<f64>,
     /// Measure only how a backlog of so many deliveries for one dead endpoint leaves the queue, and what that costs the others.
     #[arg(long, value_name = "DELIVERIES", conflicts_with_all = ["only", "embedded", "isolation"])]
     backlog: Option<usize>,
@@ -166,7 +172,8 @@ async fn measure_all(services: Option<&Services>, folder: &Path, plan: &Plan) ->
         return backlog::measure(folder, &plan.hookyard, deliveries).await;
     }
     if plan.isolation {
-        return isolation::measure(folder, &plan.hookyard, plan.short).await;
+        let program = isolation::Program { short: plan.short, seconds: plan.seconds, scene: plan.scene.clone() };
+        return isolation::measure(folder, &plan.hookyard, &program).await;
     }
     if let (Some(messages), Some(services)) = (plan.lists, services) {
         return lists::measure(services, folder, &plan.hookyard, messages).await;

@@ -2,6 +2,7 @@
 //! processes that can be killed.
 
 pub mod amqp;
+pub mod aside;
 pub mod process;
 pub mod receiver;
 pub mod services;

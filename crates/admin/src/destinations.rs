@@ -132,7 +132,7 @@ pub async fn of_message(
     if back {
         ids.reverse();
     }
-    let breakers = api.breakers().await;
+    let breakers = api.breakers(ids.iter().copied()).await;
     let mut items = Vec::with_capacity(ids.len());
     for id in ids {
         let endpoint = api.seams.directory.endpoint(app, &EndpointRef::Id(id)).await.map_err(|fault| fail(&fault))?;

@@ -9,7 +9,7 @@ use hookyard_core::gate::Step;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::port::{EndpointRef, Expect, Written};
 use hookyard_core::signature::Secret;
-use hookyard_core::{AppId, BreakerState, Endpoint, EndpointId, EndpointSecret, Gate, GateId, Timestamp};
+use hookyard_core::{AppId, BreakerState, Endpoint, EndpointId, EndpointSecret, GateId, Timestamp};
 use hookyard_operations::Notice;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, EndpointPath, Errors, OrderedPage};
@@ -39,7 +39,7 @@ pub async fn list(
     let app = api.app(&caller, &app).await?;
     let listing = query.read_ordered(false, EndpointId::from_bytes([0; ID_BYTES]))?;
     let page = api.seams.directory.endpoints(app, listing.request).await.map_err(|fault| fail(&fault))?;
-    let breakers = api.breakers().await;
+    let breakers = api.breakers(page.items.iter().map(|endpoint| endpoint.id)).await;
     Ok(Json(PageOut::ordered(page, listing.is_ascending, |endpoint| endpoint.id, |endpoint| breakers.show(endpoint))))
 }
 
@@ -79,8 +79,8 @@ pub async fn get(
 ) -> Result<Json<EndpointOut>, Problem> {
     let app = api.app(&caller, &app).await?;
     let endpoint = api.endpoint(app, &endpoint).await?;
-    let breaker = api.breaker(endpoint.id).await;
-    Ok(Json(show(endpoint, breaker)))
+    let breakers = api.breakers(std::iter::once(endpoint.id)).await;
+    Ok(Json(breakers.show(endpoint)))
 }
 
 /// Replaces an endpoint, or creates one under its uid. Fields beyond those of the compatible API keep their value when they are left out.
@@ -117,8 +117,8 @@ pub async fn put(
                 Ok(())
             });
             let changed = changed.await?;
-            let breaker = api.breaker(changed.id).await;
-            Ok((StatusCode::OK, Json(show(changed, breaker))))
+            let breakers = api.breakers(std::iter::once(changed.id)).await;
+            Ok((StatusCode::OK, Json(breakers.show(changed))))
         }
         (None, EndpointRef::Uid(uid)) => api.create_endpoint(app, &body, Some(uid)).await,
         (None, EndpointRef::Id(_)) => Err(no_endpoint()),
@@ -147,8 +147,8 @@ pub async fn patch(
         endpoint_body::read(endpoint, Fields::new(object(&body)?, Mode::Partial), &api.seams.allow)
     });
     let changed = changed.await?;
-    let breaker = api.breaker(changed.id).await;
-    Ok(Json(show(changed, breaker)))
+    let breakers = api.breakers(std::iter::once(changed.id)).await;
+    Ok(Json(breakers.show(changed)))
 }
 
 /// Deletes an endpoint. What is on its way to it is discarded.
@@ -173,7 +173,7 @@ pub async fn delete(api: State, caller: Caller, Path((app, endpoint)): Path<(Str
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The breakers that are not closed.
+/// How breakers stand.
 pub struct Breakers(HashMap<GateId, BreakerState>);
 
 impl Breakers {
@@ -185,23 +185,14 @@ impl Breakers {
 }
 
 impl Api {
-    /// The breakers of this moment; while nobody can say, all are closed.
-    pub(crate) async fn breakers(&self) -> Breakers {
-        let now = self.seams.clock.now();
-        let gates = self.seams.gates.gates(now).await.unwrap_or_else(|fault| {
+    /// The breakers of these endpoints at this moment; while nobody can say, all are closed.
+    pub(crate) async fn breakers(&self, endpoints: impl Iterator<Item = EndpointId>) -> Breakers {
+        let (ids, now) = (endpoints.map(GateId::from).collect::<Vec<_>>(), self.seams.clock.now());
+        let gates = self.seams.gates.gates(&ids).await.unwrap_or_else(|fault| {
             tracing::debug!(error = fault.chain(), "nobody can say how breakers stand");
             Vec::new()
         });
-        Breakers(gates.into_iter().map(|(id, gate)| (id, gate.breaker(now))).collect())
-    }
-
-    /// The breaker of one endpoint; while nobody can say, it is closed.
-    async fn breaker(&self, endpoint: EndpointId) -> BreakerState {
-        let gate = self.seams.gates.gate(endpoint.into()).await.unwrap_or_else(|fault| {
-            tracing::debug!(error = fault.chain(), "nobody can say how a breaker stands");
-            Gate::default()
-        });
-        gate.breaker(self.seams.clock.now())
+        Breakers(ids.into_iter().zip(gates).map(|(id, gate)| (id, gate.breaker(now))).collect())
     }
 
     /// Makes forgotten how an endpoint did that is another one now. If that fails, it is found out as it was before.

@@ -51,13 +51,17 @@ pub fn next_hop(rest: Duration, asked: Duration) -> Option<Tier> {
     Tier::all().filter(|tier| tier.duration() <= rest).last()
 }
 
-/// The first hop of a delay that may end later than asked, for what waits for nothing but an endpoint in trouble: one that covers it
-/// whole, if that is at most half as long again.
+/// So much longer than asked a loose delay may be, however short it is.
+const LOOSE_BY: Duration = Duration::from_secs(32);
+
+/// The next hop of a delay that may end later than asked, for what waits for nothing but an endpoint in trouble: one that covers it
+/// whole, if that is at most half as long again or half a minute longer.
 ///
-/// What was asked at even distances until one moment comes at even distances after it, and costs one hop.
+/// Each hop costs as much as a delivery: those whose wait is no promise take one, seldom two.
 pub fn loose_hop(rest: Duration) -> Option<Tier> {
-    let covering = Tier::all().find(|tier| tier.duration() >= rest).filter(|tier| tier.duration() <= rest * 3 / 2);
-    covering.or_else(|| next_hop(rest, rest))
+    let may_cover = |tier: &Tier| tier.duration() <= (rest * 3 / 2).max(rest + LOOSE_BY);
+    let covering = Tier::all().find(|tier| tier.duration() >= rest).filter(may_cover);
+    if rest.is_zero() { None } else { covering.or_else(|| next_hop(rest, rest)) }
 }
 
 #[cfg(test)]
@@ -88,10 +92,11 @@ mod tests {
     #[test]
     fn a_loose_delay_takes_one_hop_where_one_fits() {
         let hop = |millis| loose_hop(Duration::from_millis(millis)).map(Tier::seconds);
-        let expected = [(30_000, Some(32)), (24_000, Some(32)), (20_000, Some(16)), (700, Some(1)), (100, Some(1)), (0, None)];
+        let expected = [(100_000, 128), (70_000, 64), (30_000, 32), (17_000, 32), (9_000, 16), (700, 1), (100, 1)];
         for (millis, tier) in expected {
-            assert_eq!(hop(millis), tier, "{millis}");
+            assert_eq!(hop(millis), Some(tier), "{millis}");
         }
+        assert_eq!(hop(0), None);
     }
 
     proptest! {
@@ -101,6 +106,19 @@ mod tests {
             let waited: Duration = hops(asked).into_iter().map(Tier::duration).sum();
             prop_assert!(waited >= asked);
             prop_assert!(waited < asked + slack(asked));
+        }
+
+        #[test]
+        fn a_loose_delay_is_never_short_and_takes_few_hops(millis in 1_u64..=16_000_000) {
+            let asked = Duration::from_millis(millis);
+            let (mut waited, mut hops) = (Duration::ZERO, 0);
+            while let Some(tier) = loose_hop(asked.saturating_sub(waited)) {
+                waited += tier.duration();
+                hops += 1;
+            }
+            prop_assert!(waited >= asked && waited <= (asked * 3 / 2).max(asked + LOOSE_BY), "{waited:?}");
+            // What no tier covers well leaves less than a third of the largest below it, down to what one always covers.
+            prop_assert!(hops <= 5, "{hops}");
         }
 
         #[test]

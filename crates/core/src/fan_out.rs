@@ -1,16 +1,12 @@
 //! A fan-out: one event on its way to many endpoints, each by the way that is its own now.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::delivery::{Delivery, Lane};
 use crate::event::Message;
-use crate::gate::{Gate, GateId};
+use crate::gate::KnownGates;
 use crate::id::EndpointId;
-
-/// The gates that are not ordinary, as they were read.
-pub type KnownGates = HashMap<GateId, Gate>;
 
 /// One event's deliveries, decided.
 #[derive(Clone, Debug)]
@@ -38,7 +34,7 @@ impl FanOut {
         let delivery = Delivery::routed(Arc::clone(&self.message), endpoint, self.maybe_repeat);
         let Some(gate) = self.gates.get(&endpoint.into()) else { return (delivery, Lane::Fast) };
         let lane = if gate.is_slow(self.now) { Lane::Slow } else { Lane::Fast };
-        match gate.shut_until(self.now) {
+        match gate.detour_until(self.now) {
             Some(until) => (delivery.deferred(until, self.now), lane),
             None => (delivery, lane),
         }

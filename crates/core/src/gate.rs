@@ -7,6 +7,7 @@
 //! their slots.
 
 mod breaker;
+mod known;
 mod streak;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use breaker::Breaker;
 use streak::Streak;
 
 pub use breaker::{BreakerState, FAILURES_TO_OPEN, News, OPEN_FOR};
+pub use known::{Follower, KnownGates, Mark, READ_EVERY, Reading};
 pub use streak::{Alarm, DISABLE_AFTER};
 
 /// Whoever probes has this long before another may: the longest attempt, and time to write it down.
@@ -34,6 +36,11 @@ pub const HORIZON: Duration = Duration::from_secs(3600);
 pub const SOON: Duration = Duration::from_secs(1);
 /// What a limited endpoint may get at once after a pause: what its rate allows in a second.
 const BURST: Duration = Duration::from_secs(1);
+/// What is routed while a breaker is open comes back after this part of the opening at least, as a divisor: what then is there at once
+/// is at most thrice what was routed, and nothing waits much longer than it had to.
+const DETOUR_PART: u32 = 4;
+/// But a shorter opening comes back as it was: a wait that people do not mind.
+const DETOUR_WHOLE: Duration = Duration::from_secs(120);
 /// Whose gate: an endpoint's, or that of all endpoints of an application, which knows a rate and no breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GateId([u8; ID_BYTES]);
@@ -113,6 +120,13 @@ pub enum Step {
         /// Whether it waited for a slot of its own, which is now.
         has_slot: bool,
     },
+    /// A delivery wants to know whether it has to wait, before it wants to leave.
+    Ask {
+        /// Least time between two of them, if the endpoint is limited.
+        limit: Option<Duration>,
+        /// Time between two slots while it is closed to all.
+        spacing: Duration,
+    },
     /// A delivery that a limit let pass does not leave yet: it takes a slot, or waits at another gate.
     StayBack {
         /// Least time between two of them.
@@ -190,6 +204,7 @@ impl Gate {
     pub fn step(&mut self, step: Step, now: Timestamp) -> Pass {
         match step {
             Step::Admit { limit, spacing, has_slot } => self.admit(limit, spacing, has_slot, now),
+            Step::Ask { limit, spacing } => self.turned_away(limit, spacing, now).unwrap_or(Pass::Go),
             Step::Reserve { spacing } => self.slot(now, spacing, now),
             Step::StayBack { interval } => {
                 self.departures = self.departures.minus(interval);
@@ -235,24 +250,31 @@ impl Gate {
     }
 
     fn admit(&mut self, limit: Option<Duration>, spacing: Duration, has_slot: bool, now: Timestamp) -> Pass {
-        if self.hold_until > now {
-            return self.slot(self.hold_until, spacing.max(limit.unwrap_or_default()), now);
+        if let Some(pass) = self.turned_away(limit, spacing, now) {
+            return pass;
         }
-        if let Breaker::Open { until, level, probed_until } = self.breaker {
-            // A probe is out, and its news will be there sooner than its time is over.
-            let probing = probed_until.unwrap_or_default().min(now.plus(PROBE_ANSWERS));
-            let shut_until = until.max(probing);
-            if shut_until > now {
-                // The moment itself is the probe's.
-                return self.slot(shut_until.plus(spacing), spacing.max(limit.unwrap_or_default()), now);
-            }
-            self.breaker = Breaker::Open { until, level, probed_until: Some(now.plus(PROBE_LEASE)) };
+        if let Breaker::Open { since, until, level, .. } = self.breaker {
+            self.breaker = Breaker::Open { since, until, level, probed_until: Some(now.plus(PROBE_LEASE)) };
             return Pass::Probe;
         }
         match limit {
             Some(interval) => self.admit_limited(interval, has_slot, now),
             None => Pass::Go,
         }
+    }
+
+    /// A slot, if nothing may leave now.
+    fn turned_away(&mut self, limit: Option<Duration>, spacing: Duration, now: Timestamp) -> Option<Pass> {
+        let apart = spacing.max(limit.unwrap_or_default());
+        if self.hold_until > now {
+            return Some(self.slot(self.hold_until, apart, now));
+        }
+        let Breaker::Open { until, probed_until, .. } = self.breaker else { return None };
+        // A probe is out, and its news will be there sooner than its time is over.
+        let probing = probed_until.unwrap_or_default().min(now.plus(PROBE_ANSWERS));
+        let shut_until = until.max(probing);
+        // The moment itself is the probe's.
+        (shut_until > now).then(|| self.slot(shut_until.plus(spacing), apart, now))
     }
 
     fn admit_limited(&mut self, interval: Duration, has_slot: bool, now: Timestamp) -> Pass {
@@ -293,7 +315,27 @@ impl Gate {
         self.breaker.state(now)
     }
 
-    /// When what is routed now may be looked at, if nothing may leave before.
+    /// When what is routed now is to come by, if nothing may leave before the gate opens again.
+    ///
+    /// At the distances it was routed it comes back: what is routed late in an opening comes after its end, or all of an opening would
+    /// be there at once.
+    pub fn detour_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let until = self.shut_until(now)?;
+        let length = match self.breaker {
+            Breaker::Open { since, until, .. } => until.since(since),
+            Breaker::Closed { .. } => Duration::ZERO,
+        };
+        Some(until.max(now.plus((length / DETOUR_PART).max(length.min(DETOUR_WHOLE)))))
+    }
+
+    /// Whether who comes now is turned away because of its breaker.
+    pub fn is_left_alone(&self, now: Timestamp) -> bool {
+        let is_closed = self.breaker(now) == BreakerState::Closed;
+        let mut gate = Self { hold_until: Timestamp::default(), ..*self };
+        !is_closed && gate.turned_away(None, Duration::ZERO, now).is_some()
+    }
+
+    /// When something may leave again, if nothing may now.
     pub fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
         let open_until = match self.breaker {
             Breaker::Open { until, .. } => until,
@@ -331,8 +373,9 @@ impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.breaker {
             Breaker::Closed { failures, last } => write!(f, "closed:{failures}:{}", last.as_millis())?,
-            Breaker::Open { until, level, probed_until } => {
-                write!(f, "open:{}:{level}:{}", until.as_millis(), probed_until.unwrap_or_default().as_millis())?;
+            Breaker::Open { since, until, level, probed_until } => {
+                let probed = probed_until.unwrap_or_default();
+                write!(f, "open:{}:{}:{level}:{}", since.as_millis(), until.as_millis(), probed.as_millis())?;
             }
         }
         let Self { next_slot, departures, hold_until, slow_until, .. } = self;
@@ -363,9 +406,10 @@ impl FromStr for Gate {
             ["closed", failures, last] => {
                 Breaker::Closed { failures: failures.parse().map_err(|_| BadGate)?, last: moment(last)? }
             }
-            ["open", until, level, probed] => {
-                let (level, probed) = (level.parse().map_err(|_| BadGate)?, moment(probed)?);
-                Breaker::Open { until: moment(until)?, level, probed_until: Some(probed).filter(|at| *at > Timestamp::default()) }
+            ["open", since, until, level, probed] => {
+                let (since, until, probed) = (moment(since)?, moment(until)?, moment(probed)?);
+                let level = level.parse().map_err(|_| BadGate)?;
+                Breaker::Open { since, until, level, probed_until: Some(probed).filter(|at| *at > Timestamp::default()) }
             }
             _ => return Err(BadGate),
         };

@@ -42,7 +42,7 @@ pub use dead_letter::{DeadLetter, DeadLetterFilter};
 pub use delivery::{Delivery, DeliveryKey, Lane, PastAttempt, Trigger};
 pub use directory::{ApiKey, Application, BodyFormat, Endpoint, EndpointSecret, Policy};
 pub use event::{Event, EventId, Intake, Message, Refusal, RefusalReason, Submission};
-pub use fan_out::{FanOut, KnownGates};
+pub use fan_out::FanOut;
 pub use fault::{Fault, FaultKind};
 pub use fleet::{Member, QueueDepth};
 pub use gate::{BreakerState, Gate, GateId};

@@ -18,7 +18,7 @@ use crate::directory::{Application, Endpoint, Version};
 use crate::event::{Event, Intake, Refusal};
 use crate::fan_out::FanOut;
 use crate::fault::Fault;
-use crate::gate::{Gate, GateId, Passed, Step};
+use crate::gate::{Gate, GateId, Mark, Passed, Reading, Step};
 use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId};
 use crate::journal::{
     AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
@@ -78,7 +78,7 @@ pub trait Events: Send + Sync {
 /// Deliveries on their way from the router to their end.
 #[async_trait]
 pub trait Deliveries: Send + Sync {
-    /// Waits for deliveries of a lane and returns 1 to `max` of them.
+    /// Waits for deliveries of a lane and returns 1 to `max` of them; those that wait as one count as one.
     async fn claim(&self, lane: Lane, max: usize) -> Result<Vec<Claim<Delivery>>, Fault>;
 
     /// Makes the outcome's successor durable (the next attempt, a dead letter, nothing), then lets go of the claim.
@@ -394,11 +394,11 @@ pub trait Log: Send + Sync {
 /// The gates of endpoints, shared by all processes. They may be lost: then everybody passes, and it is found out again.
 #[async_trait]
 pub trait Gates: Send + Sync {
-    /// The gates that are not ordinary at `now`.
-    async fn gates(&self, now: Timestamp) -> Result<Vec<(GateId, Gate)>, Fault>;
+    /// The gates that changed since, if the store can say; else those that are not ordinary at `now`.
+    async fn changed(&self, since: Option<Mark>, now: Timestamp) -> Result<Reading, Fault>;
 
-    /// One gate.
-    async fn gate(&self, id: GateId) -> Result<Gate, Fault>;
+    /// These gates, in order.
+    async fn gates(&self, ids: &[GateId]) -> Result<Vec<Gate>, Fault>;
 
     /// Does steps at a gate, one after another and nobody else's between them.
     async fn steps(&self, id: GateId, steps: &[Step], now: Timestamp) -> Result<Passed, Fault>;

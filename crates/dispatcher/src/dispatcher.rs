@@ -8,8 +8,9 @@ use hookyard_core::step::Tripwire;
 use hookyard_core::{Claim, Clock, Delivery, Entropy, Fault, FaultKind, Lane, Policy};
 use hookyard_operations::Operations;
 use hookyard_telemetry::Metrics;
+use hookyard_telemetry::label::Pool;
 use hookyard_wire::request::SignatureHeaders;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,9 +23,6 @@ use crate::view::View;
 const BATCH: usize = 256;
 /// Pause before asking again what could not be answered.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Part of what is in flight that may wait for slots beside it, as a divisor.
-const WAITING_PART: usize = 8;
 
 /// A deployment's choices.
 #[derive(Clone, Debug)]
@@ -80,8 +78,6 @@ pub struct Dispatcher {
     pub(crate) in_flight: InFlight,
     pub(crate) gatekeeper: Gatekeeper,
     pub(crate) permits: Arc<Permits>,
-    /// Deliveries that may wait where they are for a slot: each holds a place in the window of what is claimed.
-    pub(crate) waiting: Semaphore,
 }
 
 impl Dispatcher {
@@ -90,9 +86,10 @@ impl Dispatcher {
         let view = View::new(Arc::clone(&seams.directory), Arc::clone(&seams.clock), config.endpoint_memory);
         let permits = Arc::new(Permits::new(usize::from(config.concurrency)));
         let gatekeeper = Gatekeeper::new(&seams, Arc::clone(&permits), &config);
-        seams.metrics.delivery_inflight_limit.set(i64::from(config.concurrency));
-        let waiting = Semaphore::new((usize::from(config.concurrency) / WAITING_PART).max(1));
-        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), gatekeeper, permits, waiting })
+        for lane in [Lane::Fast, Lane::Slow] {
+            seams.metrics.delivery_inflight_limit.set(Pool::of(lane), permits.most(lane));
+        }
+        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), gatekeeper, permits })
     }
 
     /// Dispatches until `stop`, then finishes what is in flight.
@@ -163,9 +160,9 @@ impl Dispatcher {
             self.seams.metrics.delivery_queue_delay_seconds.observe(now.since(due).as_secs_f64());
             let this = Arc::clone(self);
             tasks.spawn(async move {
-                let (message, endpoint) = (claim.item.message.id, claim.item.endpoint);
+                let (message_id, endpoint) = (claim.item.message.id, claim.item.endpoint);
                 if let Err(fault) = this.deliver(claim, lane).await {
-                    tracing::warn!(%message, %endpoint, error = fault.chain(), "a delivery was given back");
+                    tracing::warn!(%message_id, %endpoint, error = fault.chain(), "a delivery was given back");
                 }
             });
         }

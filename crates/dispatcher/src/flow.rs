@@ -12,7 +12,7 @@ use hookyard_core::{
     Timestamp,
 };
 use hookyard_operations::DisabledBecause;
-use hookyard_telemetry::label::{AttemptNumber, Completed, Parked, Success};
+use hookyard_telemetry::label::{AttemptNumber, Completed, Label as _, Parked, Pool, Success};
 use hookyard_wire::request::{build, shown_url};
 
 use crate::dispatcher::Dispatcher;
@@ -35,8 +35,6 @@ enum Found {
     Over(Outcome),
     /// Nobody knows its endpoint now. Not an attempt.
     NotBefore(Timestamp, Parked),
-    /// The fence: this attempt was already made.
-    Recorded(Box<AttemptRecord>),
     /// Somebody who wants it.
     Endpoint(Arc<Endpoint>, Policy, Limits),
 }
@@ -49,23 +47,38 @@ struct Prepared {
 
 impl Dispatcher {
     /// Sees one delivery to its outcome. On a fault of ours the claim is dropped: the delivery comes again, without an attempt used.
-    pub(crate) async fn deliver(&self, mut claim: Claim<Delivery>, lane: Lane) -> Result<(), Fault> {
-        let seams = &self.seams;
+    pub(crate) async fn deliver(&self, claim: Claim<Delivery>, lane: Lane) -> Result<(), Fault> {
         if let Some(at) = claim.item.not_before {
-            let rest = at.since(seams.clock.now());
-            if rest > LAST_WAIT {
-                return self.park(claim, at, lane, Parked::NotDue).await;
+            let rest = at.since(self.seams.clock.now());
+            if !rest.is_zero() {
+                let Some(_place) = self.permits.wait_here().filter(|_| rest <= LAST_WAIT) else {
+                    return self.park(claim, at, lane, Parked::NotDue).await;
+                };
+                tokio::time::sleep(rest).await;
             }
-            tokio::time::sleep(rest).await;
         }
+        let found = self.find(&claim.item).await?;
+        // Before the journal is asked about it: most of what comes back for an endpoint that is left alone goes aside again.
+        if let Found::Endpoint(_, _, limits) = found
+            && !self.is_unavailable(&claim.item)
+            && let Some(at) = self.gatekeeper.turn_away(&claim.item, limits).await
+        {
+            return self.park(claim, at, Lane::Slow, Parked::BreakerOpen).await;
+        }
+        self.go_on(claim, found, lane).await
+    }
+
+    /// Sees one delivery to its outcome that is due and was not turned away.
+    async fn go_on(&self, mut claim: Claim<Delivery>, found: Found, lane: Lane) -> Result<(), Fault> {
+        let seams = &self.seams;
         let (_held, repeated) = self.in_flight.hold(claim.item.attempt_id()).await;
-        match self.find(&claim, repeated).await? {
+        if let Some(record) = self.recorded(&claim, repeated).await {
+            seams.metrics.delivery_repeats_prevented_total.inc();
+            return self.settle(claim, &record.result, record.outcome).await;
+        }
+        match found {
             Found::Over(outcome) => self.end(claim, outcome).await,
             Found::NotBefore(at, why) => self.park(claim, at, lane, why).await,
-            Found::Recorded(record) => {
-                seams.metrics.delivery_repeats_prevented_total.inc();
-                self.settle(claim, &record.result, record.outcome).await
-            }
             Found::Endpoint(endpoint, policy, limits) => match self.enter(&mut claim, lane, limits).await {
                 Entry::Divert => {
                     seams.metrics.deliveries_diverted_total.inc();
@@ -84,7 +97,7 @@ impl Dispatcher {
             let Entry::Park(wait) = entry else { return entry };
             let rest = wait.at.since(self.seams.clock.now());
             let is_slot = wait.has_slot || wait.has_app_slot;
-            let Some(_place) = self.waiting.try_acquire().ok().filter(|_| is_slot && rest <= LAST_WAIT) else { return entry };
+            let Some(_place) = self.permits.wait_here().filter(|_| is_slot && rest <= LAST_WAIT) else { return entry };
             tokio::time::sleep(rest).await;
             let Wait { at, has_slot, has_app_slot, .. } = wait;
             let delivery = &mut claim.item;
@@ -105,9 +118,9 @@ impl Dispatcher {
         let permit = self.permits.take(lane).await;
         let prepared = self.prepare(&claim.item, endpoint, policy)?;
         inside.leaves();
-        seams.metrics.delivery_inflight.inc();
+        seams.metrics.delivery_inflight.add(Pool::of(lane), 1);
         let sent = seams.sender.send(prepared.request).await;
-        seams.metrics.delivery_inflight.dec();
+        seams.metrics.delivery_inflight.add(Pool::of(lane), -1);
         drop(permit);
         let is_probe = inside.ends();
         let result = match sent {
@@ -147,11 +160,10 @@ impl Dispatcher {
         if is_probe {
             self.gatekeeper.found_nothing_out(claim.item.endpoint).await;
         }
-        let now = self.seams.clock.now();
-        if now.since(claim.item.due) >= UNAVAILABLE_AFTER {
+        if self.is_unavailable(&claim.item) {
             return self.end(claim, Outcome::Dead(DeadReason::EndpointUnavailable)).await;
         }
-        let at = now.plus(NOT_SENT_WAIT);
+        let at = self.seams.clock.now().plus(NOT_SENT_WAIT);
         self.park(claim, at, lane, Parked::ProxyAway).await
     }
 
@@ -159,7 +171,7 @@ impl Dispatcher {
     async fn wait_at_the_gate(&self, claim: Claim<Delivery>, endpoint: &Endpoint, lane: Lane, wait: Wait) -> Result<(), Fault> {
         let Wait { at, why, has_slot, has_app_slot } = wait;
         let claim = claim.map(|delivery| Delivery { has_slot, has_app_slot, ..delivery });
-        if why == Parked::BreakerOpen && self.seams.clock.now().since(claim.item.due) >= UNAVAILABLE_AFTER {
+        if why == Parked::BreakerOpen && self.is_unavailable(&claim.item) {
             self.end(claim, Outcome::Dead(DeadReason::EndpointUnavailable)).await?;
             self.lose(endpoint).await;
             return Ok(());
@@ -174,16 +186,26 @@ impl Dispatcher {
         self.heed(endpoint, alarm).await;
     }
 
-    async fn find(&self, claim: &Claim<Delivery>, repeated: bool) -> Result<Found, Fault> {
-        let (seams, delivery) = (&self.seams, &claim.item);
-        if repeated || delivery.may_be_recorded(claim.redelivered) {
-            match seams.journal.recorded(delivery.key(), delivery.attempt_id()).await {
-                Ok(Some(record)) => return Ok(Found::Recorded(Box::new(record))),
-                Ok(None) => {}
-                // A duplicate is better than a stop.
-                Err(fault) => tracing::debug!(error = fault.chain(), "the journal cannot say whether this attempt was made"),
-            }
+    /// Whether it has waited for its endpoint as long as anything does.
+    fn is_unavailable(&self, delivery: &Delivery) -> bool {
+        self.seams.clock.now().since(delivery.due) >= UNAVAILABLE_AFTER
+    }
+
+    /// The fence: the record of this attempt, if it was already made.
+    async fn recorded(&self, claim: &Claim<Delivery>, repeated: bool) -> Option<AttemptRecord> {
+        let delivery = &claim.item;
+        if !repeated && !delivery.may_be_recorded(claim.redelivered) {
+            return None;
         }
+        self.seams.journal.recorded(delivery.key(), delivery.attempt_id()).await.unwrap_or_else(|fault| {
+            // A duplicate is better than a stop.
+            tracing::debug!(error = fault.chain(), "the journal cannot say whether this attempt was made");
+            None
+        })
+    }
+
+    async fn find(&self, delivery: &Delivery) -> Result<Found, Fault> {
+        let seams = &self.seams;
         let key = (delivery.message.app, delivery.endpoint);
         let seen = self.view.get(std::iter::once(key)).await?.remove(&key).unwrap_or(Seen::Unknown);
         let now = seams.clock.now();
@@ -219,6 +241,8 @@ impl Dispatcher {
         // The hops of one delay count as one park.
         if claim.item.not_before != Some(at) {
             self.seams.metrics.deliveries_parked_total.inc(why);
+            let (message_id, endpoint) = (claim.item.message.id, claim.item.endpoint);
+            tracing::debug!(%message_id, %endpoint, %at, why = why.value(), "put aside");
         }
         self.seams.deliveries.defer(claim, at, lane).await
     }
@@ -268,13 +292,13 @@ impl Dispatcher {
             Outcome::Discarded(_) => Completed::Discarded,
             Outcome::Dead(reason) => {
                 metrics.dead_letters_total.inc(reason);
-                tracing::info!(message = %delivery.message.id, endpoint = %delivery.endpoint, reason = reason.as_str(), "dead letter");
+                tracing::info!(message_id = %delivery.message.id, endpoint = %delivery.endpoint, reason = reason.as_str(), "dead letter");
                 Completed::Dead
             }
         };
         metrics.deliveries_completed_total.inc(completed);
         let age = self.seams.clock.now().since(delivery.message.event.accepted_at);
         metrics.delivery_end_to_end_seconds.observe(completed, age);
-        tracing::debug!(message = %delivery.message.id, endpoint = %delivery.endpoint, ?outcome, "delivery ended");
+        tracing::debug!(message_id = %delivery.message.id, endpoint = %delivery.endpoint, ?outcome, "delivery ended");
     }
 }

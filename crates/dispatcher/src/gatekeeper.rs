@@ -9,13 +9,13 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hookyard_core::gate::{Alarm, HORIZON, News, Pass, Passed, Step};
+use hookyard_core::gate::{Alarm, Follower, HORIZON, News, Pass, Passed, READ_EVERY, Reading, Step};
 use hookyard_core::port::Gates;
 use hookyard_core::{
     AttemptClass, AttemptResult, BreakerState, Clock, Delivery, EndpointId, Gate, GateId, Lane, Timestamp, Trigger,
 };
 use hookyard_telemetry::Metrics;
-use hookyard_telemetry::label::{BreakerMove, Parked};
+use hookyard_telemetry::label::{BreakerMove, NotClosed, Parked};
 use lru::LruCache;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +25,6 @@ use crate::health::{Health, Place, Share, WAIT_MOST};
 use crate::permits::Permits;
 use crate::turns::Turns;
 
-/// How often the gates are read.
-const READ_EVERY: Duration = Duration::from_secs(1);
 /// Endpoints whose latency is remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(50_000).expect("not zero");
 /// One whose average is above this takes the slow lane.
@@ -145,15 +143,40 @@ impl Gatekeeper {
 
     /// Reads the gates each second, until `stop`.
     pub async fn follow(&self, stop: &CancellationToken) {
+        let mut follower = Follower::default();
         loop {
-            match self.gates.gates(self.clock.now()).await {
-                Ok(gates) => *self.known() = gates.into_iter().collect(),
+            let now = self.clock.now();
+            match follower.read(&*self.gates, now).await {
+                Ok(reading) => self.note(reading, now),
                 Err(fault) => tracing::debug!(error = fault.chain(), "the gates cannot be read; the last known ones count"),
             }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(READ_EVERY) => {}
             }
+        }
+    }
+
+    fn note(&self, reading: Reading, now: Timestamp) {
+        let mut known = self.known();
+        reading.note(&mut known, now);
+        let standing = |state| known.values().filter(|gate| gate.breaker(now) == state).count();
+        let breakers = &self.metrics.endpoint_breakers;
+        breakers.set(NotClosed::Open, standing(BreakerState::Open));
+        breakers.set(NotClosed::HalfOpen, standing(BreakerState::HalfOpen));
+    }
+
+    /// Until when a delivery waits whose endpoint is left alone. Without letting it in when it is not: that is for [`Self::enter`].
+    pub async fn turn_away(&self, delivery: &Delivery, limits: Limits) -> Option<Timestamp> {
+        let (endpoint, now) = (delivery.endpoint, self.clock.now());
+        // Whoever asks for one more attempt wants to know, whatever the breaker says.
+        if delivery.trigger == Trigger::Resend || !self.gate(endpoint.into()).is_left_alone(now) {
+            return None;
+        }
+        let step = Step::Ask { limit: limits.interval, spacing: self.spacing(endpoint, now) };
+        match self.step(endpoint.into(), step).await {
+            (Pass::Later(at), gate) if gate.breaker(now) != BreakerState::Closed => Some(at),
+            _ => None,
         }
     }
 
@@ -212,7 +235,15 @@ impl Gatekeeper {
             }
             wait.has_app_slot = true;
         }
-        tokio::time::sleep(leaves_at.since(now)).await;
+        let rest = leaves_at.since(now);
+        if !rest.is_zero() {
+            let Some(_place) = self.permits.wait_here() else {
+                self.stay_back(endpoint.into(), limits.interval).await;
+                self.stay_back(delivery.message.app.into(), limits.app_interval).await;
+                return Entry::Park(Wait { at: leaves_at, ..wait });
+            };
+            tokio::time::sleep(rest).await;
+        }
         self.take_place(delivery, limits, wait).await
     }
 
@@ -359,6 +390,9 @@ impl Gatekeeper {
             Step::Admit { limit, spacing, has_slot } => {
                 let (limit, spacing) = (limit.map(|interval| interval * dispatchers), spacing * dispatchers);
                 Step::Admit { limit, spacing, has_slot }
+            }
+            Step::Ask { limit, spacing } => {
+                Step::Ask { limit: limit.map(|interval| interval * dispatchers), spacing: spacing * dispatchers }
             }
             other => other,
         });

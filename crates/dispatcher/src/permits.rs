@@ -7,6 +7,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const SLOW_PART: usize = 4;
 /// No single endpoint has more than this part of the fast permits, as a divisor: four such at once leave nothing to spare.
 const ONE_PART: usize = 4;
+/// Part of all that may wait beside them for moments of their own, as a divisor.
+const WAITING_PART: usize = 8;
 /// When less than this part is free, as a divisor, nobody earns more of them.
 const SCARCE_PART: usize = 5;
 
@@ -14,6 +16,8 @@ const SCARCE_PART: usize = 5;
 pub struct Permits {
     fast: Semaphore,
     slow: Semaphore,
+    /// Deliveries that may wait where they are for a moment of their own: each holds a place in the window of what is claimed.
+    waiting: Semaphore,
     fast_total: usize,
     all: usize,
 }
@@ -24,7 +28,21 @@ impl Permits {
         let all = all.max(SLOW_PART);
         let slow = all / SLOW_PART;
         let fast_total = all - slow;
-        Self { fast: Semaphore::new(fast_total), slow: Semaphore::new(slow), fast_total, all }
+        let waiting = Semaphore::new((all / WAITING_PART).max(1));
+        Self { fast: Semaphore::new(fast_total), slow: Semaphore::new(slow), waiting, fast_total, all }
+    }
+
+    /// Most requests of a lane.
+    pub fn most(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Fast => self.fast_total,
+            Lane::Slow => self.all - self.fast_total,
+        }
+    }
+
+    /// The right to wait where one is, unless too many do.
+    pub fn wait_here(&self) -> Option<SemaphorePermit<'_>> {
+        self.waiting.try_acquire().ok()
     }
 
     /// Waits for one.

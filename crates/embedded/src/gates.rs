@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use hookyard_core::gate::{Gate, Passed, Step};
+use hookyard_core::gate::{Gate, Mark, Passed, Reading, Step};
 use hookyard_core::port::Gates;
 use hookyard_core::{Fault, GateId, Timestamp};
 
@@ -14,15 +14,15 @@ use crate::store::{Inner, Store};
 
 #[async_trait]
 impl Gates for Store {
-    async fn gates(&self, now: Timestamp) -> Result<Vec<(GateId, Gate)>, Fault> {
+    async fn changed(&self, _: Option<Mark>, now: Timestamp) -> Result<Reading, Fault> {
         let mut gates = self.0.gates.lock().unwrap_or_else(PoisonError::into_inner);
         gates.retain(|_, gate| !gate.is_ordinary(now));
-        Ok(gates.iter().map(|(id, gate)| (*id, *gate)).collect())
+        Ok(Reading { mark: None, is_whole: true, gates: gates.iter().map(|(id, gate)| (*id, *gate)).collect() })
     }
 
-    async fn gate(&self, id: GateId) -> Result<Gate, Fault> {
+    async fn gates(&self, ids: &[GateId]) -> Result<Vec<Gate>, Fault> {
         let gates = self.0.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(gates.get(&id).copied().unwrap_or_default())
+        Ok(ids.iter().map(|id| gates.get(id).copied().unwrap_or_default()).collect())
     }
 
     async fn steps(&self, id: GateId, steps: &[Step], now: Timestamp) -> Result<Passed, Fault> {

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::acker::Acker;
 use crate::message::{failures, first_published};
-use crate::receipt::{Receipt, Taken};
+use crate::receipt::{Hold, Receipt, Taken};
 use crate::session::Session;
 use crate::topology::short;
 
@@ -82,7 +82,7 @@ async fn feed(
             body: Bytes::from(delivery.data),
             redelivered: delivery.redelivered || had_before,
         };
-        let receipt = Receipt::new(Arc::clone(&session), taken, delivery.delivery_tag, acker.clone());
+        let receipt = Receipt::new(Arc::clone(&session), taken, Hold::new(delivery.delivery_tag, acker.clone()));
         if inbox.send(Box::new(receipt)).is_err() {
             return;
         }

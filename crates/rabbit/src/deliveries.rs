@@ -2,12 +2,15 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookyard_core::delay::{Tier, loose_hop, next_hop};
+use hookyard_core::delay::{Tier, next_hop};
 use hookyard_core::port::Deliveries;
 use hookyard_core::step::Step;
 use hookyard_core::{Claim, DeadReason, Delivery, Fault, Lane, Outcome, Timestamp};
 use hookyard_telemetry::label::Exchange;
-use hookyard_wire::queue::{DELIVERY_CONTENT_TYPE, DeliveryWriter, read_delivery, write_delivery};
+use hookyard_wire::Unreadable;
+use hookyard_wire::queue::{
+    DELIVERIES_CONTENT_TYPE, DELIVERY_CONTENT_TYPE, DeliveryWriter, read_deliveries, read_delivery, write_delivery,
+};
 use lapin::BasicProperties;
 use std::time::Duration;
 
@@ -25,13 +28,10 @@ impl Deliveries for Rabbit {
         loop {
             let mut claims = Vec::new();
             for receipt in self.take(From::Lane(lane), max).await? {
-                match read_delivery(receipt.taken.body.clone()) {
-                    Ok((delivery, _)) => claims.push(Claim::new(delivery, receipt.taken.redelivered, receipt)),
-                    Err(error) => {
-                        tracing::error!(%error, queue = &*receipt.taken.queue, "a delivery cannot be read; it is quarantined");
-                        let session = receipt.live_session("quarantine")?;
-                        session.quarantine(&receipt.taken, error.to_string()).await?;
-                        receipt.settle("quarantine")?;
+                for receipt in divided(receipt).await? {
+                    match read_delivery(receipt.taken.body.clone()) {
+                        Ok((delivery, _)) => claims.push(Claim::new(delivery, receipt.taken.redelivered, receipt)),
+                        Err(error) => quarantine(receipt, &error).await?,
                     }
                 }
             }
@@ -65,16 +65,16 @@ impl Deliveries for Rabbit {
         let session = receipt.live_session("defer a delivery")?;
         let now = self.clock.now();
         // For no moment of its own: it waits until its endpoint may be asked again, and a little longer does no harm.
-        let is_loose = lane == Lane::Slow && !delivery.has_slot && !delivery.has_app_slot && delivery.not_before != Some(due);
+        let is_loose = lane == Lane::Slow && !delivery.has_slot && !delivery.has_app_slot;
         let deferred = delivery.deferred(due, now);
-        let successor = if due <= now {
-            to_lane(session, &DeliveryWriter::new(&deferred.message), &deferred, lane)
-        } else if is_loose {
-            in_tier(session, &deferred, lane, loose_hop(due.since(now)), now)
+        if is_loose && due > now {
+            session.aside(&deferred, lane, now).await?.confirmed().await?;
+        } else if due > now {
+            session.deliveries.publish(delayed(session, &deferred, lane, now)).await?;
         } else {
-            delayed(session, &deferred, lane, now)
-        };
-        session.deliveries.publish(successor).await?;
+            let writer = DeliveryWriter::new(&deferred.message);
+            session.deliveries.publish(to_lane(session, &writer, &deferred, lane)).await?;
+        }
         receipt.settle("defer a delivery")
     }
 
@@ -90,6 +90,24 @@ impl Deliveries for Rabbit {
         }
         Ok(())
     }
+}
+
+/// A receipt for each delivery of a message.
+async fn divided(receipt: Box<Receipt>) -> Result<Vec<Box<Receipt>>, Fault> {
+    let content_type = receipt.taken.properties.content_type().as_ref();
+    if content_type.is_none_or(|is| is.as_str() != DELIVERIES_CONTENT_TYPE) {
+        return Ok(vec![receipt]);
+    }
+    match read_deliveries(receipt.taken.body.clone()) {
+        Ok(parts) => Ok(receipt.divide(DELIVERY_CONTENT_TYPE, parts)),
+        Err(error) => quarantine(receipt, &error).await.map(|()| Vec::new()),
+    }
+}
+
+async fn quarantine(receipt: Box<Receipt>, error: &Unreadable) -> Result<(), Fault> {
+    tracing::error!(%error, queue = &*receipt.taken.queue, "a delivery cannot be read; it is quarantined");
+    receipt.live_session("quarantine")?.quarantine(&receipt.taken, error.to_string()).await?;
+    receipt.settle("quarantine")
 }
 
 /// The delivery in the tier of its next hop. The key is its lane's and stays on the message through every tier.

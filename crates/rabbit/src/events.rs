@@ -4,14 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hookyard_core::delay::loose_hop;
 use hookyard_core::port::{Events, FannedOut};
 use hookyard_core::step::Step;
 use hookyard_core::{Claim, Delivery, Event, FanOut, Fault, FaultKind, Intake, Lane, Refusal};
 use hookyard_telemetry::label::Exchange;
 use hookyard_wire::queue::{ACCEPTED_CONTENT_TYPE, DELIVERY_CONTENT_TYPE, DeliveryWriter, write_accepted};
 
-use crate::deliveries::in_tier;
 use crate::intake;
 use crate::message;
 use crate::names::endpoint_key;
@@ -55,11 +53,12 @@ impl Events for Rabbit {
         let mut pending: VecDeque<Pending> = VecDeque::new();
         for (index, endpoint) in fan_out.endpoints.iter().enumerate() {
             let (delivery, lane) = fan_out.delivery(*endpoint);
-            let outgoing = match delivery.not_before {
-                Some(until) => in_tier(&session, &delivery, lane, loose_hop(until.since(fan_out.now)), fan_out.now),
-                None => to_lane(&session, &writer, &delivery, lane),
+            let published = if delivery.not_before.is_some() {
+                session.aside(&delivery, lane, fan_out.now).await?
+            } else {
+                session.events.begin(to_lane(&session, &writer, &delivery, lane)).await?
             };
-            pending.push_back(session.events.begin(outgoing).await?);
+            pending.push_back(published);
             if index == 0 && fan_out.endpoints.len() > 1 {
                 self.tripwire.reached(Step::FanOutBegun);
             }

@@ -8,10 +8,9 @@ use hookyard_telemetry::label::Exchange;
 use hookyard_wire::form::{self, Published};
 use lapin::types::AMQPValue;
 
-use crate::acker::Acker;
 use crate::message::{self, AT_HEADER, DETAIL_HEADER, EXCHANGE_HEADER, FAILURES_HEADER, KEY_HEADER, REASON_HEADER};
 use crate::publish::Outgoing;
-use crate::receipt::Taken;
+use crate::receipt::{Hold, Taken};
 use crate::session::Session;
 use crate::topology::{short, text};
 
@@ -83,14 +82,13 @@ fn after_failure(session: &Session, taken: &Taken) -> Outgoing {
 
 impl Session {
     /// Gives a dropped claim back, counted, so that what fails for ever ends in quarantine and not in a loop.
-    pub(crate) fn return_failed(&self, taken: &Taken, tag: u64, acker: Acker) {
+    pub(crate) fn return_failed(&self, taken: &Taken, hold: Hold) {
         let again = after_failure(self, taken);
         let returns = self.returns.clone();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return hold.keep() };
         runtime.spawn(async move {
-            // Unpublished, it stays unacked and comes back with the next session.
-            if returns.publish(again).await.is_ok() {
-                acker.finish(tag);
+            if returns.publish(again).await.is_err() {
+                hold.keep();
             }
         });
     }

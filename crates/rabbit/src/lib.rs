@@ -22,6 +22,7 @@ mod reconnect;
 mod rejections;
 mod session;
 mod spill;
+mod together;
 mod topology;
 
 pub use config::{Consumes, RabbitConfig, Shards};

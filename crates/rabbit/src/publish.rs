@@ -85,6 +85,11 @@ impl Publisher {
 pub struct Pending(oneshot::Receiver<()>);
 
 impl Pending {
+    /// Of a message that this tells of.
+    pub fn of(told: oneshot::Receiver<()>) -> Self {
+        Self(told)
+    }
+
     /// Waits for the confirm.
     pub async fn confirmed(self) -> Result<(), Fault> {
         self.0.await.map_err(|_| Fault::new(FaultKind::Unavailable, "publish"))

@@ -1,6 +1,7 @@
 //! What the adapter knows of a claim: where its message came from and how to let go of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use hookyard_core::{Fault, FaultKind};
@@ -26,18 +27,57 @@ pub struct Taken {
     pub redelivered: bool,
 }
 
+/// A message the broker waits to hear of: acked when the last part of it is let go of, unless one is to come again.
+#[derive(Clone)]
+pub struct Hold(Arc<Held>);
+
+struct Held {
+    tag: u64,
+    acker: Acker,
+    is_kept: AtomicBool,
+}
+
+impl Hold {
+    pub fn new(tag: u64, acker: Acker) -> Self {
+        Self(Arc::new(Held { tag, acker, is_kept: AtomicBool::new(false) }))
+    }
+
+    /// It stays unacked, and comes again with the next session.
+    pub fn keep(&self) {
+        self.0.is_kept.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.is_kept.load(Ordering::Acquire) {
+            self.acker.finish(self.tag);
+        }
+    }
+}
+
 /// The adapter's side of a claim. Dropped unsettled, it gives the message back and counts that.
 pub struct Receipt {
     pub(crate) session: Arc<Session>,
     pub(crate) taken: Taken,
-    tag: u64,
-    acker: Acker,
+    hold: Hold,
     settled: bool,
 }
 
 impl Receipt {
-    pub(crate) fn new(session: Arc<Session>, taken: Taken, tag: u64, acker: Acker) -> Self {
-        Self { session, taken, tag, acker, settled: false }
+    pub(crate) fn new(session: Arc<Session>, taken: Taken, hold: Hold) -> Self {
+        Self { session, taken, hold, settled: false }
+    }
+
+    /// A receipt for each part of a message that holds several; it is let go of with the last of them.
+    pub fn divide(mut self: Box<Self>, content_type: &str, parts: Vec<Bytes>) -> Vec<Box<Self>> {
+        self.settled = true;
+        let properties = self.taken.properties.clone().with_content_type(content_type.into());
+        let part = |body| {
+            let taken = Taken { body, properties: properties.clone(), ..self.taken.clone() };
+            Box::new(Self::new(Arc::clone(&self.session), taken, self.hold.clone()))
+        };
+        parts.into_iter().map(part).collect()
     }
 
     /// The session this claim is of, if it still lives: nothing may be published for a claim whose session has ended, because the
@@ -50,16 +90,20 @@ impl Receipt {
     pub fn settle(mut self: Box<Self>, operation: &'static str) -> Result<(), Fault> {
         self.live_session(operation)?;
         self.settled = true;
-        self.acker.finish(self.tag);
         Ok(())
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if !self.settled && !self.session.dead.is_cancelled() && !self.session.draining.is_cancelled() {
-            self.session.metrics.claims_dropped_total.inc();
-            self.session.return_failed(&self.taken, self.tag, self.acker.clone());
+        if self.settled {
+            return;
         }
+        if self.session.dead.is_cancelled() || self.session.draining.is_cancelled() {
+            self.hold.keep();
+            return;
+        }
+        self.session.metrics.claims_dropped_total.inc();
+        self.session.return_failed(&self.taken, self.hold.clone());
     }
 }

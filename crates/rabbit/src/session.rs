@@ -23,6 +23,7 @@ use crate::names::Names;
 use crate::publish::Publisher;
 use crate::receipt::Receipt;
 use crate::reconnect::Reconnect;
+use crate::together::Together;
 use crate::topology::{self, short};
 
 /// Time to reach the broker and agree on a connection.
@@ -70,6 +71,7 @@ pub struct Session {
     pub(crate) returns: Publisher,
     pub(crate) blocked: Arc<AtomicBool>,
     pub(crate) draining: CancellationToken,
+    pub(crate) together: Together,
     inboxes: Inboxes,
     ackers: Mutex<Vec<Acker>>,
     connections: Mutex<Vec<Connection>>,
@@ -374,6 +376,7 @@ async fn begin(rabbit: &Rabbit) -> Result<Arc<Session>, Fault> {
         returns,
         blocked,
         draining: rabbit.draining.clone(),
+        together: Together::default(),
         inboxes,
         ackers: Mutex::default(),
         connections: Mutex::new(connections),

@@ -42,7 +42,10 @@ pub const TASKS_UNFINISHED: &str = "hookyard:tasks:unfinished";
 pub const TASKS_FINISHED: &str = "hookyard:tasks:finished";
 
 /// Hash, no TTL, trimmed. 20 bytes of endpoint id → its gate, of endpoints that are not ordinary.
-pub const GATES: &str = "hookyard:gates";
+pub const GATES: &str = "hookyard:{gates}";
+
+/// Sorted set by count of changes, no TTL, trimmed. Ids of the gates that changed last.
+pub const GATES_CHANGED: &str = "hookyard:{gates}:changed";
 
 /// Hash, no TTL, trimmed. Process id → what it tells of itself.
 pub const FLEET: &str = "hookyard:fleet";

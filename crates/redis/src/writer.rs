@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookyard_core::journal::{AttemptRecord, DeliveryState, Entry, MessageRecord};
@@ -29,6 +30,10 @@ const PIPELINE_BYTES: usize = 4 * 1024 * 1024;
 /// first entry and ends a day later; a delivery may be retried for days before it ends.
 const LIST_MARGIN_S: u64 = 3 * 24 * 3600;
 
+/// After a pipeline the next one waits this long for company: a write costs the server, and whoever waits for it, much the same for one
+/// entry or for many. Nobody's delivery waits for its record.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// A group to write and who waits for it.
 pub struct Group {
     pub entries: Arc<[Entry]>,
@@ -55,6 +60,7 @@ async fn run(store: RedisStore, mut mailbox: mpsc::Receiver<Group>) {
                 tracing::trace!("nobody waits for this record any more");
             }
         }
+        tokio::time::sleep(GATHER).await;
     }
 }
 

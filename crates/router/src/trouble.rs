@@ -1,14 +1,11 @@
 //! The endpoints in trouble, as last read: their deliveries take another way from the start.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
+use hookyard_core::Clock;
+use hookyard_core::gate::{Follower, KnownGates, READ_EVERY};
 use hookyard_core::port::Gates;
-use hookyard_core::{Clock, KnownGates};
 use tokio_util::sync::CancellationToken;
-
-/// How often the gates are read. What is routed meanwhile to an endpoint whose trouble began, its dispatcher diverts.
-const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// The endpoints in trouble.
 #[derive(Default)]
@@ -20,11 +17,16 @@ impl Trouble {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the gates each second, until `stop`.
+    /// Reads the gates each second, until `stop`. What is routed meanwhile to an endpoint whose trouble began, its dispatcher diverts.
     pub async fn follow(self: Arc<Self>, gates: Arc<dyn Gates>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+        let mut follower = Follower::default();
         loop {
-            match gates.gates(clock.now()).await {
-                Ok(found) => *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(found.into_iter().collect()),
+            let now = clock.now();
+            match follower.read(&*gates, now).await {
+                Ok(reading) if reading.is_whole || !reading.gates.is_empty() => {
+                    reading.note(Arc::make_mut(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)), now);
+                }
+                Ok(_) => {}
                 Err(fault) => tracing::debug!(error = fault.chain(), "the gates cannot be read; the last known ones count"),
             }
             tokio::select! {

@@ -1,6 +1,6 @@
 //! Metric labels: closed sets only. A label's value is never an endpoint, a URL, an id or the text of an error.
 
-use hookyard_core::{AttemptClass, BreakerState, DeadReason, RefusalReason};
+use hookyard_core::{AttemptClass, BreakerState, DeadReason, Lane, RefusalReason};
 
 /// A closed set of label values.
 pub trait Label: Copy + 'static {
@@ -122,6 +122,20 @@ labels! {
         /// One may, to see.
         HalfOpen "half_open",
     }
+    /// A breaker that is not closed.
+    NotClosed "state" {
+        /// Nothing leaves.
+        Open "open",
+        /// One may, to see.
+        HalfOpen "half_open",
+    }
+    /// Requests in flight are bounded apart for either lane.
+    Pool "pool" {
+        /// Endpoints that answer.
+        Fast "fast",
+        /// Endpoints that do not, or take long.
+        Slow "slow",
+    }
     /// A broker connection.
     Connection "connection" {
         /// Consumers.
@@ -203,6 +217,16 @@ impl BreakerMove {
             BreakerState::Closed => Self::Closed,
             BreakerState::Open => Self::Open,
             BreakerState::HalfOpen => Self::HalfOpen,
+        }
+    }
+}
+
+impl Pool {
+    /// That of this lane.
+    pub const fn of(lane: Lane) -> Self {
+        match lane {
+            Lane::Fast => Self::Fast,
+            Lane::Slow => Self::Slow,
         }
     }
 }

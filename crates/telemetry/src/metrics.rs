@@ -1,13 +1,13 @@
 //! Every metric, declared once; its doc comment is its help text.
 
 use hookyard_core::{AttemptClass, DeadReason, RefusalReason};
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, TextEncoder};
 
 use crate::label::{
-    AttemptNumber, BreakerMove, Completed, Connection, Exchange, Label, Lookup, Parked, Phase, Routed, Source, StatusClass,
-    StoreOp, Success, Warned,
+    AttemptNumber, BreakerMove, Completed, Connection, Exchange, Lookup, NotClosed, Parked, Phase, Pool, Routed, Source,
+    StatusClass, StoreOp, Success, Warned,
 };
-use crate::typed::{CounterBy, HistogramBy};
+use crate::typed::{CounterBy, GaugeBy, HistogramBy};
 
 /// Seconds, for things that take a round trip to a broker or a receiver: 0.5 ms to 30 s.
 const LATENCY: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
@@ -97,9 +97,11 @@ metrics! {
     /// Deliveries that became dead letters, by reason.
     dead_letters_total: CounterBy<DeadReason> = CounterBy::new;
     /// Requests to receivers in flight.
-    delivery_inflight: IntGauge = gauge;
+    delivery_inflight: GaugeBy<Pool> = GaugeBy::new;
     /// Most requests to receivers that may be in flight.
-    delivery_inflight_limit: IntGauge = gauge;
+    delivery_inflight_limit: GaugeBy<Pool> = GaugeBy::new;
+    /// Endpoints whose breaker is not closed, as this process knows them.
+    endpoint_breakers: GaugeBy<NotClosed> = GaugeBy::new;
     /// Deliveries put aside without an attempt, by reason.
     deliveries_parked_total: CounterBy<Parked> = CounterBy::new;
     /// Deliveries that left the fast lane because their endpoint is slow.
@@ -107,7 +109,7 @@ metrics! {
     /// Breakers of endpoints that changed, by where they went, as this process saw it.
     endpoint_breaker_transitions_total: CounterBy<BreakerMove> = CounterBy::new;
     /// 1 while the connection to the broker is open.
-    amqp_connected: IntGaugeVec = |r, n, h| gauge_by::<Connection>(r, n, h);
+    amqp_connected: GaugeBy<Connection> = GaugeBy::new;
     /// 1 while the broker blocks publishing.
     amqp_blocked: IntGauge = gauge;
     /// Sessions with the broker begun after the first.
@@ -141,7 +143,7 @@ impl Metrics {
 
     /// Sets whether a connection is open.
     pub fn set_connected(&self, connection: Connection, open: bool) {
-        self.amqp_connected.with_label_values(&[connection.value()]).set(i64::from(open));
+        self.amqp_connected.set(connection, usize::from(open));
     }
 
     /// Everything, in Prometheus' text format.
@@ -156,15 +158,6 @@ impl Metrics {
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
     let gauge = IntGauge::new(name, help)?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
-fn gauge_by<L: Label>(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGaugeVec> {
-    let gauge = IntGaugeVec::new(Opts::new(name, help), &[L::NAME])?;
-    for value in L::all() {
-        gauge.with_label_values(&[value.value()]).set(0);
-    }
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
 }

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::label::Label;
 
@@ -68,6 +68,32 @@ impl<L: Labels> CounterBy<L> {
     /// How many there were.
     pub fn get(&self, labels: L) -> u64 {
         labels.with(|values| self.0.with_label_values(values).get())
+    }
+}
+
+/// A gauge per combination of labels.
+#[derive(Clone, Debug)]
+pub struct GaugeBy<L>(IntGaugeVec, PhantomData<fn(L)>);
+
+impl<L: Labels> GaugeBy<L> {
+    pub(crate) fn new(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Self> {
+        let vector = IntGaugeVec::new(Opts::new(name, help), &L::names())?;
+        for values in L::combinations() {
+            vector.with_label_values(&values).set(0);
+        }
+        registry.register(Box::new(vector.clone()))?;
+        Ok(Self(vector, PhantomData))
+    }
+
+    /// It is so many now.
+    pub fn set(&self, labels: L, value: usize) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        labels.with(|values| self.0.with_label_values(values).set(value));
+    }
+
+    /// So many more, or fewer.
+    pub fn add(&self, labels: L, value: i64) {
+        labels.with(|values| self.0.with_label_values(values).add(value));
     }
 }
 

@@ -19,6 +19,8 @@ use crate::v1;
 pub const ACCEPTED_CONTENT_TYPE: &str = "application/vnd.hookyard.accepted.v1+protobuf";
 /// Content type of a delivery.
 pub const DELIVERY_CONTENT_TYPE: &str = "application/vnd.hookyard.delivery.v1+protobuf";
+/// Content type of deliveries that wait as one.
+pub const DELIVERIES_CONTENT_TYPE: &str = "application/vnd.hookyard.deliveries.v1+protobuf";
 /// Content type of spilled journal entries.
 pub const ENTRIES_CONTENT_TYPE: &str = "application/vnd.hookyard.entries.v1+protobuf";
 
@@ -112,6 +114,16 @@ pub fn read_delivery(body: Bytes) -> Result<(Delivery, Option<DeadReason>), Unre
     let proto = v1::Delivery::decode(body)?;
     let dead = DeadReason::from_name(&proto.dead_reason);
     delivery_from_proto(proto).map(|delivery| (delivery, dead))
+}
+
+/// Writes deliveries, each as [`write_delivery`] wrote it, as one.
+pub fn write_deliveries(deliveries: Vec<Bytes>) -> Bytes {
+    v1::Deliveries { deliveries }.encode_to_vec().into()
+}
+
+/// Reads what [`write_deliveries`] wrote, for [`read_delivery`].
+pub fn read_deliveries(body: Bytes) -> Result<Vec<Bytes>, Unreadable> {
+    Ok(v1::Deliveries::decode(body)?.deliveries)
 }
 
 /// Writes journal entries.

@@ -22,6 +22,8 @@ pub(super) enum Breaker {
         last: Timestamp,
     },
     Open {
+        /// When it opened this time.
+        since: Timestamp,
         /// Then it may be probed.
         until: Timestamp,
         /// How often it opened without a success in between, from 0.
@@ -63,7 +65,9 @@ impl Breaker {
             (_, News::Success) => Self::default(),
             _ if open_for[0].is_zero() => Self::default(),
             // Whoever comes next may find out instead.
-            (Self::Open { until, level, .. }, News::Nothing) if is_probe => Self::Open { until, level, probed_until: None },
+            (Self::Open { since, until, level, .. }, News::Nothing) if is_probe => {
+                Self::Open { since, until, level, probed_until: None }
+            }
             (Self::Open { until, level, .. }, News::Failure) if is_probe && until <= now => {
                 Self::opened(level.saturating_add(1), open_for, now)
             }
@@ -77,7 +81,7 @@ impl Breaker {
 
     fn opened(level: u8, open_for: [Duration; 4], now: Timestamp) -> Self {
         let length = open_for[usize::from(level).min(open_for.len() - 1)];
-        Self::Open { until: now.plus(length), level, probed_until: None }
+        Self::Open { since: now, until: now.plus(length), level, probed_until: None }
     }
 }
 

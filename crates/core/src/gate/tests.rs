@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::streak::OVER_AFTER;
 use super::*;
+use crate::delay::loose_hop;
 
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const SPACING: Duration = Duration::from_millis(500);
@@ -128,7 +129,10 @@ fn what_was_on_its_way_when_it_opened_does_not_keep_it_open_longer() {
 fn what_waits_takes_slots_of_its_own_after_the_probe() {
     let mut gate = opened();
     let probe = START.plus(OPEN_FOR[0]);
-    let slots: Vec<Pass> = (0..4).map(|_| gate.step(ADMIT, START)).collect();
+    let ask = Step::Ask { limit: None, spacing: SPACING };
+    let slots: Vec<Pass> = [ADMIT, ask, ask, ADMIT].map(|step| gate.step(step, START)).to_vec();
+    assert_eq!(gate.step(ask, probe), Pass::Go, "who asks does not probe");
+    assert_eq!((gate.step(ADMIT, probe), gate.breaker(probe)), (Pass::Probe, BreakerState::HalfOpen));
     let expected: Vec<Pass> = (1..5).map(|n| Pass::Later(probe.plus(SPACING * n))).collect();
     assert_eq!(slots, expected);
     let hold_until = Some(START.plus(Duration::from_secs(120)));
@@ -136,6 +140,26 @@ fn what_waits_takes_slots_of_its_own_after_the_probe() {
     gate.step(Step::Observe { news: News::Failure, is_probe: false, slow: false, hold_until, open_for: OPEN_FOR }, START);
     assert_eq!(gate.step(ADMIT, START), Pass::Later(START.plus(Duration::from_secs(120))));
     assert!(gate.is_slow(START) && gate.shut_until(START) == hold_until);
+}
+
+#[test]
+fn what_is_routed_while_it_is_open_comes_back_at_the_distances_it_was_routed() {
+    let hop = |wait: Duration| loose_hop(wait).expect("there is something to wait for").duration();
+    for (level, length) in OPEN_FOR.into_iter().enumerate() {
+        let breaker = Breaker::Open { since: START, until: START.plus(length), level: 0, probed_until: None };
+        let gate = Gate { breaker, ..Gate::default() };
+        let mut back: BTreeMap<u64, usize> = BTreeMap::new();
+        for second in 0..length.as_secs() {
+            let now = START.plus(Duration::from_secs(second));
+            let until = gate.detour_until(now).expect("it is shut");
+            assert!(until >= START.plus(length) && until <= START.plus(length + (length / 4).max(Duration::from_secs(120))));
+            *back.entry(second + hop(until.since(now)).as_secs()).or_default() += 1;
+        }
+        // Some take another hop, which those that come straight back do not meet.
+        let most = back.values().max().expect("all come back");
+        assert!(*most <= if level < 2 { 1 } else { 3 }, "{most} for each that was routed, at {level}");
+        assert_eq!(gate.detour_until(START.plus(length)), None);
+    }
 }
 
 #[test]
@@ -190,6 +214,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             spacing,
             has_slot
         }),
+        (prop::option::of(ms.clone()), ms.clone()).prop_map(|(limit, spacing)| Step::Ask { limit, spacing }),
         ms.prop_map(|spacing| Step::Reserve { spacing }),
         (0_u64..100_000).prop_map(|ms| Step::Lose { disable_after: Some(Duration::from_millis(ms)) }),
         (0..3_usize, any::<bool>(), any::<bool>(), prop::option::of(0_u64..100_000)).prop_map(|(news, is_probe, slow, hold)| {

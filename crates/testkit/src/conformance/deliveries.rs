@@ -1,10 +1,8 @@
 //! The suite of [`hookyard_core::port::Deliveries`].
-//!
-//! Nothing that a port offers puts a delivery into the slow lane, so only the fast one is looked at.
 
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use futures_util::poll;
 use hookyard_core::{
     Claim, DeadReason, Delivery, DiscardReason, EndpointId, Lane, Outcome, RefusalReason, Timestamp, Trigger, limits,
@@ -25,6 +23,8 @@ const PROMISES: &[Promise<dyn QueueBackend>] = promises![
     a_claim_of_the_past_settles_nothing,
     settling_a_retry_makes_the_next_attempt_claimable_when_due,
     a_deferred_delivery_keeps_its_attempt,
+    those_put_aside_for_one_endpoint_come_back_each_as_it_was,
+    of_those_that_come_back_together_one_that_is_dropped_comes_again,
     retries_are_not_early,
     a_dead_delivery_is_kept_with_its_reason_and_its_history,
     a_further_run_is_claimable_as_it_was_enqueued,
@@ -190,6 +190,59 @@ async fn a_deferred_delivery_keeps_its_attempt(backend: &dyn QueueBackend) {
         assert_eq!(unchanged, before[found]);
     }
     settle_all(backend, due.into_iter().map(|(claim, _)| claim).collect()).await;
+    no_delivery_is_left(backend).await;
+}
+
+/// Puts so many deliveries to one endpoint aside at once, in the slow lane; as they were.
+async fn put_aside(backend: &dyn QueueBackend, count: usize) -> Vec<Delivery> {
+    let (deliveries, now) = (backend.deliveries(), backend.clock().now());
+    let (message, ids) = route(backend, &make(backend), 1).await;
+    settle_all(backend, vec![claim_delivery(backend).await]).await;
+    let runs = 1..=u32::try_from(count).expect("few");
+    let rerun = |run| Delivery::rerun(message.clone(), ids[0], run, Trigger::Replay, now);
+    within("enqueue", deliveries.enqueue(runs.map(rerun).collect())).await.expect("enqueued");
+    let claims = claim_deliveries(backend, count).await;
+    let before = claims.iter().map(|claim| claim.item.clone()).collect();
+    let at = now.plus(A_MOMENT);
+    let deferred = join_all(claims.into_iter().map(|claim| deliveries.defer(claim, at, Lane::Slow))).await;
+    deferred.into_iter().for_each(|deferred| deferred.expect("deferred"));
+    before
+}
+
+/// Claims this many from the slow lane, which have been put aside.
+async fn claim_back(backend: &dyn QueueBackend, count: usize) -> Vec<Claim<Delivery>> {
+    let (deliveries, mut back) = (backend.deliveries(), Vec::new());
+    while back.len() < count {
+        back.extend(within("claim those put aside", deliveries.claim(Lane::Slow, count)).await.expect("claimed"));
+    }
+    back.sort_by_key(|claim| claim.item.run);
+    back
+}
+
+async fn those_put_aside_for_one_endpoint_come_back_each_as_it_was(backend: &dyn QueueBackend) {
+    // More than anybody puts into one message.
+    let mut before = put_aside(backend, 100).await;
+    before.sort_by_key(|delivery| delivery.run);
+    let (back, ()) = join(claim_back(backend, before.len()), backend.pass(A_MOMENT)).await;
+    let unchanged = back.iter().map(|claim| Delivery { not_before: None, delay_ms: 0, ..claim.item.clone() });
+    assert_eq!(unchanged.collect::<Vec<_>>(), before);
+    assert!(back.iter().all(|claim| claim.item.not_before.is_some_and(|at| at <= backend.clock().now())));
+    settle_all(backend, back).await;
+    assert!(poll!(backend.deliveries().claim(Lane::Slow, 1)).is_pending());
+    no_delivery_is_left(backend).await;
+}
+
+async fn of_those_that_come_back_together_one_that_is_dropped_comes_again(backend: &dyn QueueBackend) {
+    put_aside(backend, 10).await;
+    let (mut back, ()) = join(claim_back(backend, 10), backend.pass(A_MOMENT)).await;
+    let dropped = back.remove(4);
+    let run = dropped.item.run;
+    drop(dropped);
+    settle_all(backend, back).await;
+    let again = claim_back(backend, 1).await;
+    assert_eq!(again.iter().map(|claim| (claim.item.run, claim.redelivered)).collect::<Vec<_>>(), [(run, true)]);
+    settle_all(backend, again).await;
+    assert!(poll!(backend.deliveries().claim(Lane::Slow, 1)).is_pending());
     no_delivery_is_left(backend).await;
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hookyard_core::gate::{FAILURES_TO_OPEN, News, OPEN_FOR, Pass, Step};
+use hookyard_core::gate::{FAILURES_TO_OPEN, Follower, Gate, KnownGates, News, OPEN_FOR, Pass, Step};
 use hookyard_core::port::Gates;
 use hookyard_core::{BreakerState, EndpointId, GateId, Timestamp};
 
@@ -12,6 +12,7 @@ use super::{Promise, keep_all, promises};
 
 const PROMISES: &[Promise<dyn GatesBackend>] = promises![
     a_gate_is_everybodys_and_only_what_is_not_ordinary_is_listed,
+    who_follows_knows_what_who_reads_all_knows,
     of_many_who_ask_at_once_one_probes_and_each_other_has_a_slot_of_its_own,
 ];
 
@@ -44,23 +45,50 @@ async fn observe(gates: &dyn Gates, endpoint: GateId, news: News, now: Timestamp
 
 async fn a_gate_is_everybodys_and_only_what_is_not_ordinary_is_listed(backend: &dyn GatesBackend) {
     let (one, other) = (backend.gates(), backend.gates());
-    assert_eq!(one.gates(NOW).await.expect("answered"), []);
+    assert_eq!(listed(&*one, NOW).await, []);
     observe(&*one, endpoint(1), News::Success, NOW).await;
-    assert_eq!(one.gates(NOW).await.expect("answered"), [], "a success is ordinary");
+    assert_eq!(listed(&*one, NOW).await, [], "a success is ordinary");
     for turn in 0..FAILURES_TO_OPEN {
         observe(if turn % 2 == 0 { &*one } else { &*other }, endpoint(1), News::Failure, NOW).await;
     }
     for gates in [&one, &other] {
-        let found = gates.gates(NOW).await.expect("answered");
+        let found = listed(&**gates, NOW).await;
         assert!(matches!(&found[..], [(id, gate)] if *id == endpoint(1) && gate.breaker(NOW) == BreakerState::Open), "{found:?}");
     }
     let passed = other.steps(endpoint(2), &[ADMIT], NOW).await.expect("answered");
     assert_eq!(passed.passes, [Pass::Go], "another endpoint has its own");
-    for (gate, breaker) in [(1, BreakerState::Open), (2, BreakerState::Closed)] {
-        assert_eq!(one.gate(endpoint(gate)).await.expect("answered").breaker(NOW), breaker);
-    }
+    let found = one.gates(&[endpoint(1), endpoint(2)]).await.expect("answered");
+    assert_eq!(found.iter().map(|gate| gate.breaker(NOW)).collect::<Vec<_>>(), [BreakerState::Open, BreakerState::Closed]);
+    assert_eq!(one.gates(&[]).await.expect("answered"), []);
     observe(&*other, endpoint(1), News::Success, NOW.plus(OPEN_FOR[0])).await;
-    assert_eq!(one.gates(NOW.plus(OPEN_FOR[0])).await.expect("answered"), []);
+    assert_eq!(listed(&*one, NOW.plus(OPEN_FOR[0])).await, []);
+}
+
+async fn who_follows_knows_what_who_reads_all_knows(backend: &dyn GatesBackend) {
+    let (one, other) = (backend.gates(), backend.gates());
+    let (mut follower, mut known, mut now) = (Follower::default(), KnownGates::new(), NOW);
+    for turn in 0..60_u8 {
+        // Some fail often enough to open, some recover, and some turns nothing happens.
+        if turn % 4 < 3 {
+            let news = if turn % 7 == 6 { News::Success } else { News::Failure };
+            observe(if turn % 2 == 0 { &*one } else { &*other }, endpoint(turn % 5), news, now).await;
+        }
+        now = now.plus(Duration::from_secs(2));
+        follower.read(&*one, now).await.expect("answered").note(&mut known, now);
+        let mut followed: Vec<_> = known.iter().map(|(id, gate)| (*id, *gate)).collect();
+        followed.sort_unstable_by_key(|(id, _)| *id);
+        assert_eq!(followed, listed(&*other, now).await, "after turn {turn}");
+    }
+    assert!(!known.is_empty());
+}
+
+/// Those that are not ordinary, in order.
+async fn listed(gates: &dyn Gates, now: Timestamp) -> Vec<(GateId, Gate)> {
+    let reading = gates.changed(None, now).await.expect("answered");
+    assert!(reading.is_whole, "nothing is left out for who knows nothing");
+    let mut gates = reading.gates;
+    gates.sort_unstable_by_key(|(id, _)| *id);
+    gates
 }
 
 async fn of_many_who_ask_at_once_one_probes_and_each_other_has_a_slot_of_its_own(backend: &dyn GatesBackend) {

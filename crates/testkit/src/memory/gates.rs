@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use hookyard_core::gate::{Gate, Passed, Step};
+use hookyard_core::gate::{Gate, Mark, Passed, Reading, Step};
 use hookyard_core::port::Gates;
 use hookyard_core::{Fault, GateId, Timestamp};
 
@@ -14,14 +14,15 @@ pub struct MemoryGates(Mutex<HashMap<GateId, Gate>>);
 
 #[async_trait]
 impl Gates for MemoryGates {
-    async fn gates(&self, now: Timestamp) -> Result<Vec<(GateId, Gate)>, Fault> {
+    async fn changed(&self, _: Option<Mark>, now: Timestamp) -> Result<Reading, Fault> {
         let gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(gates.iter().filter(|(_, gate)| !gate.is_ordinary(now)).map(|(id, gate)| (*id, *gate)).collect())
+        let gates = gates.iter().filter(|(_, gate)| !gate.is_ordinary(now)).map(|(id, gate)| (*id, *gate)).collect();
+        Ok(Reading { mark: None, is_whole: true, gates })
     }
 
-    async fn gate(&self, id: GateId) -> Result<Gate, Fault> {
+    async fn gates(&self, ids: &[GateId]) -> Result<Vec<Gate>, Fault> {
         let gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(gates.get(&id).copied().unwrap_or_default())
+        Ok(ids.iter().map(|id| gates.get(id).copied().unwrap_or_default()).collect())
     }
 
     async fn steps(&self, id: GateId, steps: &[Step], now: Timestamp) -> Result<Passed, Fault> {

@@ -52,6 +52,14 @@ proptest! {
     }
 
     #[test]
+    fn deliveries_that_wait_as_one_come_back_each_as_it_was(several in vec(delivery(), 0..5)) {
+        let written: Vec<Bytes> = several.iter().map(|delivery| queue::write_delivery(delivery, None)).collect();
+        let read = queue::read_deliveries(queue::write_deliveries(written)).expect("readable");
+        let read: Vec<Delivery> = read.into_iter().map(|one| queue::read_delivery(one).expect("readable").0).collect();
+        prop_assert_eq!(read, several);
+    }
+
+    #[test]
     fn journal_entries_come_back_in_order(entries in vec(entry(), 0..6)) {
         prop_assert_eq!(queue::read_entries(queue::write_entries(&entries)).expect("readable"), entries);
     }
