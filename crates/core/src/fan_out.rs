@@ -29,6 +29,13 @@ impl FanOut {
         Self { message, endpoints, maybe_repeat: false, gates: Arc::default(), now: Timestamp::default() }
     }
 
+    /// Whether any of its deliveries goes aside from the start.
+    pub fn has_detours(&self) -> bool {
+        let is_shut =
+            |endpoint: &EndpointId| self.gates.get(&(*endpoint).into()).is_some_and(|gate| gate.detour_until(self.now).is_some());
+        !self.gates.is_empty() && self.endpoints.iter().any(is_shut)
+    }
+
     /// The delivery to one of its endpoints, and its lane.
     pub fn delivery(&self, endpoint: EndpointId) -> (Delivery, Lane) {
         let delivery = Delivery::routed(Arc::clone(&self.message), endpoint, self.maybe_repeat);

@@ -30,7 +30,7 @@ pub struct Share {
     pub in_flight: Option<usize>,
     /// Most deliveries that may wait for it in memory.
     pub waiting: usize,
-    /// Whether nearly all permits are taken: nobody earns more of them.
+    /// Whether nearly all permits are taken: nobody earns more of them, and what was earned does not count.
     pub scarce: bool,
 }
 
@@ -80,7 +80,9 @@ impl Health {
         let bound = share.in_flight.unwrap_or(usize::MAX);
         let most = share.most.max(CAP);
         let may_grow = self.expected(now) <= QUICK && !share.scarce;
-        let cap = if self.oldest(now) >= STALLED { CAP } else { self.earned.min(most) };
+        // The last permits are for those that have few: several that stop answering at once are not known to have, yet.
+        let is_plain = self.oldest(now) >= STALLED || share.scarce;
+        let cap = if is_plain { CAP } else { self.earned.min(most) };
         (cap.min(bound), if may_grow { most } else { cap }.min(bound))
     }
 
@@ -182,6 +184,8 @@ mod tests {
         assert_eq!(free(&mut answered(ms(5), 20, false), SHARE, START), CAP + 20);
         assert_eq!(free(&mut answered(ms(5), 500, false), SHARE, START), 96);
         assert_eq!(free(&mut answered(ms(5), 500, true), SHARE, START), CAP, "nobody earns what is not there");
+        let scarce = Share { scarce: true, ..SHARE };
+        assert_eq!(free(&mut answered(ms(5), 500, false), scarce, START), CAP, "what was earned is no claim on the last of them");
         assert_eq!(free(&mut answered(ms(150), 500, false), SHARE, START), CAP);
         let mut health = answered(ms(5), 500, false);
         health.sample(ms(300), SHARE);

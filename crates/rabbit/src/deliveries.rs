@@ -68,7 +68,7 @@ impl Deliveries for Rabbit {
         let is_loose = lane == Lane::Slow && !delivery.has_slot && !delivery.has_app_slot;
         let deferred = delivery.deferred(due, now);
         if is_loose && due > now {
-            session.aside(&deferred, lane, now).await?.confirmed().await?;
+            session.aside(&deferred, lane, now).confirmed().await?;
         } else if due > now {
             session.deliveries.publish(delayed(session, &deferred, lane, now)).await?;
         } else {

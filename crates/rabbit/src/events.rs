@@ -54,7 +54,7 @@ impl Events for Rabbit {
         for (index, endpoint) in fan_out.endpoints.iter().enumerate() {
             let (delivery, lane) = fan_out.delivery(*endpoint);
             let published = if delivery.not_before.is_some() {
-                session.aside(&delivery, lane, fan_out.now).await?
+                session.aside(&delivery, lane, fan_out.now)
             } else {
                 session.events.begin(to_lane(&session, &writer, &delivery, lane)).await?
             };

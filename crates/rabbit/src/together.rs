@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookyard_core::delay::loose_hop;
-use hookyard_core::{Delivery, EndpointId, Fault, Lane, Timestamp};
+use hookyard_core::{Delivery, EndpointId, Lane, Timestamp};
 use hookyard_wire::form::APP_HEADER;
 use hookyard_wire::queue::{DELIVERIES_CONTENT_TYPE, write_deliveries};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -21,6 +21,9 @@ use crate::topology::text;
 
 /// How long the first waits for more: none is due for longer than that, but its claim keeps its place in the window meanwhile.
 const LINGER: Duration = Duration::from_millis(25);
+/// After a full message the next full one waits so long: a backlog that leaves as fast as it can takes the machine from those who are
+/// delivered to.
+const PACE: Duration = Duration::from_millis(5);
 /// Deliveries in one message: they come back together, and so many are at once in the hands of whoever claims it.
 const TOGETHER: usize = 64;
 /// Bytes of deliveries in one message, but for the last: a window full of such messages is some megabytes.
@@ -36,7 +39,11 @@ struct Way {
 
 /// Those that wait for more.
 #[derive(Default)]
-pub struct Together(Mutex<HashMap<Way, Group>>);
+pub struct Together {
+    groups: Mutex<HashMap<Way, Group>>,
+    /// Whose turn it is of those that are full.
+    turn: tokio::sync::Mutex<()>,
+}
 
 struct Group {
     /// The first, as it would go alone.
@@ -49,26 +56,29 @@ struct Group {
 
 impl Session {
     /// Puts a delivery aside until its moment or somewhat later, with others that go the same way.
-    pub(crate) async fn aside(self: &Arc<Self>, delivery: &Delivery, lane: Lane, now: Timestamp) -> Result<Pending, Fault> {
+    pub(crate) fn aside(self: &Arc<Self>, delivery: &Delivery, lane: Lane, now: Timestamp) -> Pending {
         let rest = delivery.not_before.map_or(Duration::ZERO, |at| at.since(now));
         let alone = in_tier(self, delivery, lane, loose_hop(rest), now);
         let way = Way { exchange: alone.exchange.clone(), routing_key: alone.routing_key.clone(), endpoint: delivery.endpoint };
         let (sender, pending) = oneshot::channel();
         let (is_first, full) = self.together.join(&way, delivery, alone, sender);
         if let Some(full) = full {
-            full.publish(self, now).await?;
+            let session = Arc::clone(self);
+            tokio::spawn(async move {
+                let _turn = session.together.turn.lock().await;
+                full.publish(&session, now).await;
+                tokio::time::sleep(PACE).await;
+            });
         } else if is_first {
             let session = Arc::clone(self);
             tokio::spawn(async move {
                 tokio::time::sleep(LINGER).await;
-                if let Some(group) = session.together.take(&way)
-                    && let Err(fault) = group.publish(&session, now).await
-                {
-                    tracing::debug!(error = fault.chain(), "deliveries were not put aside; they come again");
+                if let Some(group) = session.together.take(&way) {
+                    group.publish(&session, now).await;
                 }
             });
         }
-        Ok(Pending::of(pending))
+        Pending::of(pending)
     }
 }
 
@@ -97,26 +107,24 @@ impl Together {
     }
 
     fn groups(&self) -> MutexGuard<'_, HashMap<Way, Group>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Group {
     /// Publishes them and, when the broker has confirmed, tells everybody who waits. Dropped before that, it tells them otherwise.
-    async fn publish(self, session: &Session, now: Timestamp) -> Result<(), Fault> {
+    async fn publish(self, session: &Session, now: Timestamp) {
         let Self { alone, first, bodies, told, .. } = self;
         let outgoing = if bodies.len() == 1 { alone } else { as_one(alone, &first, bodies, now) };
-        let pending = session.deliveries.begin(outgoing).await?;
-        tokio::spawn(async move {
-            if pending.confirmed().await.is_ok() {
-                for waiting in told {
-                    if waiting.send(()).is_err() {
-                        tracing::trace!("nobody waits for this confirm any more");
-                    }
-                }
+        if let Err(fault) = session.deliveries.publish(outgoing).await {
+            tracing::debug!(error = fault.chain(), "deliveries were not put aside; they come again");
+            return;
+        }
+        for waiting in told {
+            if waiting.send(()).is_err() {
+                tracing::trace!("nobody waits for this confirm any more");
             }
-        });
-        Ok(())
+        }
     }
 }
 

@@ -265,7 +265,7 @@ impl Router {
         found: Vec<Option<Marker>>,
         permit: Option<OwnedSemaphorePermit>,
     ) {
-        let mut batch = Vec::with_capacity(candidates.len());
+        let (mut batch, mut detours) = (Vec::with_capacity(candidates.len()), Vec::new());
         for (candidate, found) in candidates.into_iter().zip(found) {
             let ids = event_ids(std::slice::from_ref(&candidate));
             match standings.get(&candidate.app) {
@@ -287,9 +287,14 @@ impl Router {
             }
             match routed {
                 Some(event) if event.fan_out.endpoints.len() > LARGE_FAN_OUT => self.complete(vec![event], None),
+                // What goes aside waits for more that do; nothing else waits for it.
+                Some(event) if event.fan_out.has_detours() => detours.push(event),
                 Some(event) => batch.push(event),
                 None => self.in_flight.release(&ids),
             }
+        }
+        if !detours.is_empty() {
+            self.complete(detours, None);
         }
         if !batch.is_empty() {
             self.complete(batch, permit);
