@@ -4,13 +4,14 @@
 SHELL := bash
 PYTHON_DIR := target/python
 NODE_DIR := target/node
+CONSOLE_DIR := target/console
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20
 NEXTEST_VERSION := 0.9
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos build clients python node tools
+.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos build clients python node console browser tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,7 +29,7 @@ build: ## the program, optimised: target/release/hookyard
 
 # A failing test says what it found; where that was made is noise.
 test: export RUST_LIB_BACKTRACE := 0
-test: tools clients ## the whole suite, on a real broker and store
+test: tools clients console browser ## the whole suite, on a real broker and store
 	cargo build --workspace --all-targets
 	$(TARGET)/debug/with-services cargo nextest run --workspace
 	cargo test --workspace --doc --quiet
@@ -77,6 +78,17 @@ python:
 node:
 	@command -v npm >/dev/null || { echo "the official JavaScript client needs Node.js and npm: apt-get install nodejs npm" >&2; exit 1; }
 	@cmp -s tests/clients/package.json $(NODE_DIR)/package.json && test -d $(NODE_DIR)/node_modules/svix || { mkdir -p $(NODE_DIR) && cp tests/clients/package.json $(NODE_DIR)/ && npm install --prefix $(NODE_DIR) --silent --no-audit --no-fund --no-package-lock; }
+
+# What the console's tests need: a driver of browsers, checks of what keeps people out, and types of its libraries.
+console:
+	@command -v npm >/dev/null || { echo "the console's tests need Node.js and npm: apt-get install nodejs npm" >&2; exit 1; }
+	@cmp -s tests/console/package.json $(CONSOLE_DIR)/package.json && test -d $(CONSOLE_DIR)/node_modules/typescript || { mkdir -p $(CONSOLE_DIR) && cp tests/console/package.json $(CONSOLE_DIR)/ && npm install --prefix $(CONSOLE_DIR) --silent --no-audit --no-fund --no-package-lock; }
+
+# The browser they run in: the system's own, installed where that may be done.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || { echo "the console's tests need Chromium: apt-get install chromium" >&2; exit 1; }
 
 tools:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-nextest@^$(NEXTEST_VERSION)

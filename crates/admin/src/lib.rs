@@ -7,6 +7,7 @@ mod attempts;
 mod auth;
 mod bodies;
 mod catalog_file;
+mod console;
 mod dead_letters;
 mod destinations;
 mod endpoint_body;
@@ -27,6 +28,7 @@ mod trial;
 
 pub use api::{Api, Seams, Style, operations, routes};
 pub use auth::Tokens;
+pub use console::console;
 pub use sweep::sweep_daily;
 pub use system::{Mode, System};
 pub use tasks::{forget, work};

@@ -18,6 +18,7 @@ use tracing::Instrument as _;
 
 use crate::idempotency::answer_once;
 use crate::quota::Quota;
+use crate::session;
 use crate::token::Verifier;
 
 /// Room for what stands around an event's data in a request.
@@ -34,6 +35,8 @@ pub struct Front {
     pub max_event_bytes: usize,
     pub quota: Option<Quota>,
     pub timeout: Duration,
+    /// Whether people reach it over TLS alone.
+    pub is_secure: bool,
 }
 
 /// The API: routes behind authentication, open ones beside them, with limits, ids, metrics and errors of one shape.
@@ -44,6 +47,7 @@ pub fn app(routes: Router, open: Router, front: Front) -> Router {
         .layer(map_response(|response| async { in_our_shape(response) }))
         .layer(from_fn_with_state(Arc::clone(&front.answers), answer_once))
         .layer(from_fn_with_state(Arc::clone(&front), authenticate))
+        .merge(session::routes(Arc::clone(&front)))
         .merge(open)
         // Whether the process answers; whether it can work is the operators' listener's to say.
         .route("/api/v1/health", get(healthy))
@@ -63,8 +67,12 @@ async fn healthy() -> StatusCode {
 
 async fn authenticate(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Result<Response, Problem> {
     let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = value.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let (_, token) = token.ok_or_else(|| Problem::unauthenticated("send a token: `Authorization: Bearer …`"))?;
+    let bearer = value.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let token = match bearer {
+        Some((_, token)) => Some(token),
+        None => session::token(request.method(), request.headers())?,
+    };
+    let token = token.ok_or_else(|| Problem::unauthenticated("send a token: `Authorization: Bearer …`"))?;
     let grant = front.verifier.verify(token.trim(), &*front.clock);
     let grant = grant.ok_or_else(|| Problem::unauthenticated("this token is not valid, or no longer"))?;
     if front.quota.as_ref().is_some_and(|quota| !quota.admits(&grant.token, Instant::now())) {

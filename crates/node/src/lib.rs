@@ -18,6 +18,7 @@ pub mod openapi;
 mod ops;
 mod quota;
 mod serve;
+mod session;
 mod spill;
 mod start;
 mod system;

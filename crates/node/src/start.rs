@@ -298,7 +298,7 @@ fn api(
     let mut open = Router::new();
     if let Some(admin) = admin {
         routes = routes.merge(hookyard_admin::routes(admin));
-        open = docs::routes();
+        open = docs::routes().merge(hookyard_admin::console());
     }
     let front = Front {
         verifier,
@@ -309,6 +309,7 @@ fn api(
         max_event_bytes: settings.admission.max_bytes,
         quota: settings.config.api.rate_limit.map(Quota::new),
         timeout: settings.config.api.timeout,
+        is_secure: settings.config.public_url.as_ref().is_some_and(|url| url.starts_with("https:")),
     };
     http::app(routes, open, front)
 }

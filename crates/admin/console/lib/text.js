@@ -1,0 +1,71 @@
+// @ts-check
+/** How things are said. */
+
+const numbers = new Intl.NumberFormat("en");
+const times = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+
+/** @param {number} count */
+export const count = (count) => numbers.format(count);
+
+/** @param {string | number | Date} at */
+export const moment = (at) => times.format(new Date(at));
+
+/** @param {string | number | Date} at */
+export const timeOfDay = (at) => clock.format(new Date(at));
+
+/** @param {number} ms */
+export function duration(ms) {
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1_000;
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  if (seconds < 3_600) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 86_400) return `${Math.round(seconds / 3_600)} h`;
+  return `${Math.round(seconds / 86_400)} d`;
+}
+
+/** @param {string} at */
+export function ago(at) {
+  const ms = Date.now() - new Date(at).getTime();
+  return ms < 0 ? `in ${duration(-ms)}` : `${duration(ms)} ago`;
+}
+
+/** @param {number} count @param {string} one @param {string} [many] */
+export const counted = (count, one, many = `${one}s`) => `${numbers.format(count)} ${count === 1 ? one : many}`;
+
+/** JSON, indented, if it is that. @param {string} text */
+export function pretty(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}
+
+/** The outcome of an attempt, for people. @type {Record<string, string>} */
+export const OUTCOMES = {
+  success: "Delivered",
+  http_3xx: "Redirect refused",
+  http_4xx: "Client error",
+  http_410: "Gone",
+  http_429: "Too many requests",
+  http_5xx: "Server error",
+  timeout: "Timed out",
+  dns: "Host not found",
+  connect: "No connection",
+  tls: "TLS failed",
+  blocked: "Address not allowed",
+  protocol: "Not HTTP",
+  canceled: "Canceled",
+};
+
+/** Why a delivery is dead, for people. @type {Record<string, string>} */
+export const REASONS = {
+  attempts_exhausted: "All attempts failed",
+  gone: "Endpoint is gone (410)",
+  blocked: "Address not allowed",
+  endpoint_inactive: "Endpoint is inactive",
+  endpoint_unavailable: "Endpoint unavailable for a day",
+  expired: "Too old",
+  aborted: "Receiver asked to stop",
+};

@@ -1,0 +1,99 @@
+// @ts-check
+/** Attempts as they happen. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { html } from "../lib/html.js";
+import { useNames } from "../lib/names.js";
+import { to } from "../lib/route.js";
+import { count, counted, duration, timeOfDay } from "../lib/text.js";
+import { Badge, Empty, Heading } from "../lib/ui.js";
+import { Outcome } from "./attempts.js";
+import { chosen, endpointOptions, Select, Text } from "./filters.js";
+
+/** Attempts that are shown. More than a screen holds, and few enough to draw five times a second. */
+const SHOWN = 100;
+/** How often what came is drawn, in ms. */
+const DRAWN_EVERY = 200;
+/** Seconds the rate is counted over. */
+const RATE_OVER = 300;
+
+/** @typedef {{ attempts: any[], missed: number, missedSome: boolean, came: number, perSecond: Map<number, number> }} Stream */
+
+/** @returns {Stream} */
+const nothing = () => ({ attempts: [], missed: 0, missedSome: false, came: 0, perSecond: new Map() });
+
+/** @param {Stream} stream */
+function rate(stream) {
+  const since = Math.floor(Date.now() / 1000) - RATE_OVER;
+  let sum = 0;
+  for (const [second, came] of stream.perSecond) {
+    if (second < since) stream.perSecond.delete(second);
+    else sum += came;
+  }
+  return sum / RATE_OVER;
+}
+
+/** @param {{ app: string }} props */
+export function Activity({ app }) {
+  const { endpoints, names } = useNames(app);
+  const stream = useRef(nothing());
+  const [shown, setShown] = useState(/** @type {any[]} */ ([]));
+  const [figures, setFigures] = useState({ rate: 0, came: 0, missed: 0, missedSome: false });
+  const [state, setState] = useState("connecting");
+  const [paused, setPaused] = useState(false);
+  const isPaused = useRef(false);
+  isPaused.current = paused;
+  const query = new URLSearchParams({ app });
+  for (const [name, of] of [["endpoint_id", "endpoint"], ["event_types", "type"], ["channel", "channel"], ["status", "status"]]) {
+    if (chosen(of)) query.set(name, chosen(of));
+  }
+  const address = `/api/v1/activity?${query}`;
+  useEffect(() => {
+    stream.current = nothing();
+    setShown([]);
+    const source = new EventSource(address);
+    source.onopen = () => setState("live");
+    source.onerror = () => setState(source.readyState === EventSource.CLOSED ? "ended" : "reconnecting");
+    source.addEventListener("attempt", (event) => {
+      const { current } = stream;
+      const attempt = JSON.parse(event.data);
+      const second = Math.floor(Date.now() / 1000);
+      current.perSecond.set(second, (current.perSecond.get(second) ?? 0) + 1);
+      current.came += 1;
+      if (isPaused.current) return;
+      current.attempts.unshift(attempt);
+      if (current.attempts.length > SHOWN) current.attempts.length = SHOWN;
+    });
+    source.addEventListener("missed", (event) => {
+      const missed = JSON.parse(event.data).count;
+      if (missed === null) stream.current.missedSome = true;
+      else stream.current.missed += missed;
+    });
+    let drawn = -1;
+    const timer = setInterval(() => {
+      const { current } = stream;
+      setFigures({ rate: rate(current), came: current.came, missed: current.missed, missedSome: current.missedSome });
+      if (current.came !== drawn && !isPaused.current) setShown(current.attempts.slice());
+      drawn = current.came;
+    }, DRAWN_EVERY);
+    return () => { clearInterval(timer); source.close(); };
+  }, [address]);
+  const states = /** @type {Record<string, [string, string]>} */ ({ live: ["good", "Live"], connecting: ["off", "Connecting…"], reconnecting: ["bad", "Reconnecting…"], ended: ["bad", "Ended"] });
+  const [kind, said] = paused ? ["off", "Paused"] : states[state];
+  const missed = figures.missed > 0 || figures.missedSome;
+  return html`<${Heading} title="Activity" aside=${html`<${Badge} kind=${kind}>${said}</${Badge}>`}>
+      <button type="button" aria-pressed=${paused} onClick=${() => setPaused(!paused)}>${paused ? "Go on" : "Pause"}</button>
+    </${Heading}>
+    <div class="filters">
+      <${Select} name="endpoint" label="Endpoint" options=${endpointOptions(endpoints)} />
+      <${Text} name="type" label="Event type" placeholder="user.created" />
+      <${Text} name="channel" label="Channel" placeholder="client_123" />
+      <${Select} name="status" label="Outcome" options=${[["", "All"], ["0", "Delivered"], ["2", "Failed"]]} />
+    </div>
+    <p class="figures"><span class="figure"><b>${figures.rate.toFixed(1)}</b> attempts per second in the last five minutes</span><span class="figure"><b>${count(figures.came)}</b> since this page was opened</span></p>
+    ${missed && html`<p class="trouble" role="status">${figures.missed > 0 ? counted(figures.missed, "attempt") : "Some attempts"} could not be shown; they are in the <a href=${to(["app", app, "logs"])}>logs</a>.</p>`}
+    ${shown.length ? html`<ul class="stream" aria-label="Attempts">${shown.map((attempt) => html`<li key=${attempt.id}>
+        <a class="sub" href=${to(["app", app, "logs"], { message: attempt.msgId, attempt: attempt.id })}>${timeOfDay(attempt.timestamp)}</a>
+        <${Outcome} attempt=${attempt} /><span class="mono">${attempt.eventType}</span><span class="stretch">${names[attempt.endpointId] ?? attempt.url}</span>
+        <span class="sub">attempt ${attempt.attempt} · ${duration(attempt.responseDurationMs)}</span></li>`)}</ul>`
+      : html`<${Empty} title="Nothing yet">What is delivered from now on appears here by itself.</${Empty}>`}`;
+}

@@ -1,0 +1,94 @@
+// @ts-check
+/** The event catalog: what there is to subscribe to. */
+import { useState } from "preact/hooks";
+import { api, session } from "../lib/api.js";
+import { eventTypes, grouped, matches } from "../lib/catalog.js";
+import { html } from "../lib/html.js";
+import { useLoad } from "../lib/load.js";
+import { filter, place, to } from "../lib/route.js";
+import { counted } from "../lib/text.js";
+import { Badge, Button, Code, Dialog, Empty, Heading, Loaded, say } from "../lib/ui.js";
+
+/** @param {{ name?: string }} props */
+export function Catalog({ name }) {
+  return name ? html`<${Type} name=${name} key=${name} />` : html`<${List} />`;
+}
+
+function List() {
+  const asked = place.value.query.get("q") ?? "";
+  const types = useLoad(() => eventTypes(), []);
+  const isAdmin = session.value?.scope === "admin";
+  const [file, setFile] = useState(/** @type {{ text: string, would: any } | null} */ (null));
+  const choose = async (/** @type {any} */ event) => {
+    const text = await event.target.files[0]?.text();
+    event.target.value = "";
+    if (!text) return;
+    try {
+      setFile({ text, would: await api.importFile("/event-type/import", { dry_run: true }, text) });
+    } catch (error) {
+      say(/** @type {Error} */ (error).message, "bad");
+    }
+  };
+  const bring = async () => {
+    if (!file) return;
+    const done = await api.importFile("/event-type/import", {}, file.text);
+    say(`${counted(done.created.length, "type")} created, ${done.updated.length} updated.`);
+    await types.reload();
+  };
+  return html`<${Heading} title="Event catalog">
+      ${isAdmin && html`<a class="button" href="/api/v1/event-type/export" download="catalog.json">Export</a>
+        <label class="button">Import<input type="file" class="hidden" accept=".json,.yaml,.yml" onChange=${choose} /></label>`}
+    </${Heading}>
+    <input type="search" class="search" aria-label="Search the catalog" placeholder="Search by name, group or description" value=${asked}
+      onInput=${(/** @type {any} */ event) => filter({ q: event.target.value }, { replace: true })} />
+    <${Loaded} of=${types}>${(/** @type {any[]} */ types) => {
+      const groups = grouped(types.filter((type) => matches(type, asked)));
+      if (!groups.length) return html`<${Empty} title=${types.length ? "No event type is called that" : "The catalog is empty"}>Types appear here when they are first published, or when a catalog is imported.</${Empty}>`;
+      return groups.map(([group, of]) => html`<section class="card" key=${group}><h2>${group || "Without a group"}</h2>
+        <ul class="types">${of.map((type) => html`<li key=${type.name}><a class="mono" href=${to(["catalog", type.name])}>${type.name}</a> <${Marks} type=${type} /><div class="sub">${type.description}</div></li>`)}</ul></section>`);
+    }}</${Loaded}>
+    ${file && html`<${Dialog} title="Import this catalog?" kind="primary" confirm="Import" onConfirm=${bring} onClose=${() => setFile(null)}>
+      <p>${counted(file.would.created.length, "type")} would be created, ${file.would.updated.length} updated, ${file.would.unchanged} are as they were.</p></${Dialog}>`}`;
+}
+
+/** @param {{ type: any }} props */
+const Marks = ({ type }) => html`${type.archived && html`<${Badge} kind="off">Currently unavailable</${Badge}>`}
+  ${type.deprecated && html`<${Badge} kind="off">Deprecated</${Badge}>`}${type.discovered && html`<${Badge} kind="plain">Seen in traffic</${Badge}>`}`;
+
+/** @param {{ name: string }} props */
+function Type({ name }) {
+  const path = `/event-type/${encodeURIComponent(name)}`;
+  const type = useLoad(() => api.get(path), [name]);
+  const isAdmin = session.value?.scope === "admin";
+  const change = async (/** @type {any} */ fields, /** @type {string} */ done) => {
+    await api.patch(path, fields);
+    await type.reload();
+    say(done);
+  };
+  return html`<${Loaded} of=${type}>${(/** @type {any} */ type) => {
+    const versions = Object.keys(type.schemas ?? {}).sort((one, other) => Number(other) - Number(one));
+    return html`<${Heading} title=${type.name} back=${to(["catalog"])} aside=${html`<${Marks} type=${type} />`}>
+        ${isAdmin && html`<${Button} onPress=${() => change({ archived: !type.archived }, type.archived ? "Available again." : "Marked as unavailable.")}>${type.archived ? "Make available" : "Make unavailable"}</${Button}>`}
+      </${Heading}>
+      <section class="card"><p>${type.description || "Nobody has described it yet."}</p>
+        <dl><dt>Group</dt><dd>${type.groupName || "None"}</dd><dt>Checked against its schema</dt><dd>${{ off: "No", warn: "Yes, and counted", reject: "Yes, and refused" }[/** @type {"off"} */ (type.validation)] ?? type.validation}</dd></dl></section>
+      ${type.sample !== null && type.sample !== undefined && html`<section class="card"><h2>Sample</h2><${Code} label="Sample" text=${JSON.stringify(type.sample, null, 2)} /></section>`}
+      ${versions.map((version) => html`<section class="card" key=${version}><h2>Schema, version ${version}</h2><ul class="tree"><${Fields} schema=${type.schemas[version]} /></ul>
+        <details><summary>JSON Schema</summary><${Code} label=${`Schema ${version}`} text=${JSON.stringify(type.schemas[version], null, 2)} /></details></section>`)}
+      ${!versions.length && html`<p class="sub">It has no schema.</p>`}`;
+  }}</${Loaded}>`;
+}
+
+/** The fields of a schema, as far as it spells them out. @param {{ schema: any, depth?: number }} props */
+function Fields({ schema, depth = 0 }) {
+  const properties = Object.entries(schema?.properties ?? schema?.items?.properties ?? {});
+  const required = schema?.required ?? schema?.items?.required ?? [];
+  if (depth > 8) return null;
+  return properties.map(([name, field]) => {
+    const of = /** @type {any} */ (field);
+    const kind = [of.type ?? (of.enum ? "one of" : of.$ref ? "reference" : "any")].flat().join(" or ");
+    const nested = of.properties ?? of.items?.properties;
+    return html`<li key=${name}><span class="mono">${name}</span> <span class="sub">${kind}${required.includes(name) ? "" : ", optional"}</span>
+      ${of.description && html`<span class="sub">${of.description}</span>`}${nested && html`<ul class="tree"><${Fields} schema=${of} depth=${depth + 1} /></ul>`}</li>`;
+  });
+}
