@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hookyard_e2e::world::JWT_SECRET;
-use hookyard_e2e::{Backend, World};
+use hookyard_e2e::{Backend, World, or_more};
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_node::token;
 use http::Method;
@@ -16,14 +16,35 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// What `make console` makes.
 const MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/console");
 
+/// Seconds of the stream unless `HOOKYARD_TEST_STREAMED` asks for more.
+const STREAMED: usize = 15;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_finds_and_mends_what_went_wrong() -> Result<()> {
+    play("flow.mjs", &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_flow_needs_no_mouse() -> Result<()> {
+    play("keyboard.mjs", &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_leaves_the_page_quick_and_its_memory_flat() -> Result<()> {
+    let seconds = or_more("HOOKYARD_TEST_STREAMED", STREAMED);
+    // The short form runs beside other tests, in a build that is not optimised.
+    let (rate, endpoints) = if seconds > STREAMED { ("500", "200") } else { ("60", "30") };
+    play("endurance.mjs", &[&seconds.to_string(), rate, endpoints]).await
+}
+
+/// Plays a script on one process with everything in it.
+async fn play(script: &str, more: &[&str]) -> Result<()> {
     let world = World::on(Backend::Embedded).await?;
     let running = world.start().await?;
     let address = format!("http://{}", running.api.context("an API")?);
     let token = token::create(JWT_SECRET, &"admin".parse()?, Duration::from_secs(3600), &SystemClock, &SystemEntropy::default())?;
-    let script = format!("{ROOT}/tests/console/flow.mjs");
-    run("node", &[&script, MODULES, &address, &token], "ok").await?;
+    let script = format!("{ROOT}/tests/console/{script}");
+    run("node", &[&[script.as_str(), MODULES, &address, &token], more].concat(), "ok").await?;
     running.drain().await;
     Ok(())
 }
@@ -46,7 +67,7 @@ fn its_libraries_are_those_of_their_packages() -> Result<()> {
         let ours = std::fs::read(format!("{folder}/{file}"))?;
         ensure!(ours == std::fs::read(format!("{MODULES}/node_modules/{name}/{there}"))?, "{file} is not {package}'s {there}");
         let digest = ring::digest::digest(&ring::digest::SHA256, &ours);
-        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = digest.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         ensure!(hex == sum, "{file} has the sum {hex}");
         named += 1;
     }
@@ -99,7 +120,14 @@ async fn run(program: &str, arguments: &[&str], last: &str) -> Result<()> {
     let mut command = Command::new(program);
     command.args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await?.with_context(|| format!("cannot run {program}"))?;
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success() && said.trim() == last, "{said}");
+    let (said, talked) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success() && said.trim() == last, "{said}{talked}");
+    print_figures(&talked);
     Ok(())
+}
+
+/// What a script measured, for whoever runs the test with its output shown.
+#[expect(clippy::print_stderr, reason = "figures of a test")]
+fn print_figures(talked: &str) {
+    eprint!("{talked}");
 }

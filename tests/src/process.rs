@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::world::{Api, World};
 
+/// What long forms of tests are asked for with.
+const TOLD_TO_TESTS: [&str; 4] =
+    ["HOOKYARD_TEST_REPLAYED", "HOOKYARD_TEST_QUEUED", "HOOKYARD_TEST_CRASHES", "HOOKYARD_TEST_STREAMED"];
 /// The program that runs roles and trips over steps; built beside the tests.
 const PROGRAM: &str = "roles-under-test";
 
@@ -46,6 +49,10 @@ impl RoleProcess {
     pub fn start_with(environment: &[(&'static str, String)], roles: &[&str], trip: Option<(Step, u32)>) -> Result<Self> {
         let mut command = Command::new(program(PROGRAM)?);
         command.args(roles).envs(environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
+        // What tests are told is not for the program, which refuses variables it does not know.
+        for name in TOLD_TO_TESTS {
+            command.env_remove(name);
+        }
         if let Some((step, count)) = trip {
             command.arg(format!("--trip={step:?}:{count}"));
         }

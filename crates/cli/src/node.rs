@@ -55,7 +55,7 @@ impl Started {
     pub fn directions(&self, app: &str) -> String {
         let (url, token) = (&self.server.url, self.server.token.as_deref().unwrap_or_default());
         format!(
-            "API      {url}\nmetrics  http://{}/metrics\ntoken    {token}\n\n\
+            "console  {url}/#token={token}\nAPI      {url}\nmetrics  http://{}/metrics\ntoken    {token}\n\n\
              Publish an event and see it delivered here:\n\n  \
              curl -sS {url}/api/v1/app/{app}/msg -H 'authorization: Bearer {token}' -H 'content-type: application/json' \
              -d '{{\"eventType\": \"user.created\", \"payload\": {{\"id\": 1}}}}'\n",

@@ -9,9 +9,8 @@
 mod breaker;
 mod known;
 mod streak;
+mod text;
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -23,6 +22,7 @@ use streak::Streak;
 pub use breaker::{BreakerState, FAILURES_TO_OPEN, News, OPEN_FOR};
 pub use known::{Follower, KnownGates, Mark, READ_EVERY, Reading};
 pub use streak::{Alarm, DISABLE_AFTER};
+pub use text::BadGate;
 
 /// Whoever probes has this long before another may: the longest attempt, and time to write it down.
 pub const PROBE_LEASE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MOST.as_secs() + 15);
@@ -365,65 +365,6 @@ impl Gate {
         let has_left = self.next_slot.max(self.departures) <= Micros::of(now);
         let is_over = self.streak.is_none_or(|streak| streak.is_over(now));
         is_over && has_left && self.slow_until <= now && self.hold_until <= now
-    }
-}
-
-impl fmt::Display for Gate {
-    /// As stores keep it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.breaker {
-            Breaker::Closed { failures, last } => write!(f, "closed:{failures}:{}", last.as_millis())?,
-            Breaker::Open { since, until, level, probed_until } => {
-                let probed = probed_until.unwrap_or_default();
-                write!(f, "open:{}:{}:{level}:{}", since.as_millis(), until.as_millis(), probed.as_millis())?;
-            }
-        }
-        let Self { next_slot, departures, hold_until, slow_until, .. } = self;
-        write!(f, "|{}|{}|{}|{}|", next_slot.0, departures.0, hold_until.as_millis(), slow_until.as_millis())?;
-        match self.streak {
-            Some(Streak { since, last, lost, warned }) => {
-                write!(f, "{}:{}:{lost}:{warned}", since.as_millis(), last.as_millis())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-/// Text that is not a gate.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("not the state of an endpoint's gate")]
-pub struct BadGate;
-
-impl FromStr for Gate {
-    type Err = BadGate;
-    fn from_str(text: &str) -> Result<Self, BadGate> {
-        let moment = |text: &str| text.parse().map(Timestamp::from_millis).map_err(|_| BadGate);
-        let micros = |text: &str| text.parse().map(Micros).map_err(|_| BadGate);
-        let [breaker, next_slot, departures, hold_until, slow_until, streak] = text.split('|').collect::<Vec<_>>()[..] else {
-            return Err(BadGate);
-        };
-        let breaker = match breaker.split(':').collect::<Vec<_>>()[..] {
-            ["closed", failures, last] => {
-                Breaker::Closed { failures: failures.parse().map_err(|_| BadGate)?, last: moment(last)? }
-            }
-            ["open", since, until, level, probed] => {
-                let (since, until, probed) = (moment(since)?, moment(until)?, moment(probed)?);
-                let level = level.parse().map_err(|_| BadGate)?;
-                Breaker::Open { since, until, level, probed_until: Some(probed).filter(|at| *at > Timestamp::default()) }
-            }
-            _ => return Err(BadGate),
-        };
-        let streak = match streak.split(':').collect::<Vec<_>>()[..] {
-            [""] => None,
-            [since, until, lost, warned] => {
-                let (lost, warned) = (lost.parse().map_err(|_| BadGate)?, warned.parse().map_err(|_| BadGate)?);
-                Some(Streak { since: moment(since)?, last: moment(until)?, lost, warned })
-            }
-            _ => return Err(BadGate),
-        };
-        let (next_slot, departures) = (micros(next_slot)?, micros(departures)?);
-        let (hold_until, slow_until) = (moment(hold_until)?, moment(slow_until)?);
-        Ok(Self { breaker, next_slot, departures, hold_until, slow_until, streak })
     }
 }
 

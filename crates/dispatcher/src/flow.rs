@@ -19,8 +19,6 @@ use crate::dispatcher::Dispatcher;
 use crate::gatekeeper::{Entry, Inside, Limits, Wait};
 use crate::view::Seen;
 
-/// The rest of a delay that is waited for in memory rather than in another tier.
-const LAST_WAIT: Duration = Duration::from_secs(1);
 /// How long a delivery waits that did not leave through a fault of ours.
 const NOT_SENT_WAIT: Duration = Duration::from_secs(4);
 /// How long a delivery waits whose endpoint nobody can name now.
@@ -48,14 +46,10 @@ struct Prepared {
 impl Dispatcher {
     /// Sees one delivery to its outcome. On a fault of ours the claim is dropped: the delivery comes again, without an attempt used.
     pub(crate) async fn deliver(&self, claim: Claim<Delivery>, lane: Lane) -> Result<(), Fault> {
-        if let Some(at) = claim.item.not_before {
-            let rest = at.since(self.seams.clock.now());
-            if !rest.is_zero() {
-                let Some(_place) = self.permits.wait_here().filter(|_| rest <= LAST_WAIT) else {
-                    return self.park(claim, at, lane, Parked::NotDue).await;
-                };
-                tokio::time::sleep(rest).await;
-            }
+        if let Some(at) = claim.item.not_before
+            && !self.permits.wait_here(at.since(self.seams.clock.now())).await
+        {
+            return self.park(claim, at, lane, Parked::NotDue).await;
         }
         let found = self.find(&claim.item).await?;
         // Before the journal is asked about it: most of what comes back for an endpoint that is left alone goes aside again.
@@ -95,10 +89,10 @@ impl Dispatcher {
         loop {
             let entry = self.gatekeeper.enter(&claim.item, lane, limits).await;
             let Entry::Park(wait) = entry else { return entry };
-            let rest = wait.at.since(self.seams.clock.now());
             let is_slot = wait.has_slot || wait.has_app_slot;
-            let Some(_place) = self.permits.wait_here().filter(|_| is_slot && rest <= LAST_WAIT) else { return entry };
-            tokio::time::sleep(rest).await;
+            if !is_slot || !self.permits.wait_here(wait.at.since(self.seams.clock.now())).await {
+                return entry;
+            }
             let Wait { at, has_slot, has_app_slot, .. } = wait;
             let delivery = &mut claim.item;
             (delivery.not_before, delivery.has_slot, delivery.has_app_slot) = (Some(at), has_slot, has_app_slot);

@@ -235,14 +235,10 @@ impl Gatekeeper {
             }
             wait.has_app_slot = true;
         }
-        let rest = leaves_at.since(now);
-        if !rest.is_zero() {
-            let Some(_place) = self.permits.wait_here() else {
-                self.stay_back(endpoint.into(), limits.interval).await;
-                self.stay_back(delivery.message.app.into(), limits.app_interval).await;
-                return Entry::Park(Wait { at: leaves_at, ..wait });
-            };
-            tokio::time::sleep(rest).await;
+        if !self.permits.wait_here(leaves_at.since(now)).await {
+            self.stay_back(endpoint.into(), limits.interval).await;
+            self.stay_back(delivery.message.app.into(), limits.app_interval).await;
+            return Entry::Park(Wait { at: leaves_at, ..wait });
         }
         self.take_place(delivery, limits, wait).await
     }

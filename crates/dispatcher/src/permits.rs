@@ -1,5 +1,7 @@
 //! Requests in flight: a bounded number, in two pools, so that endpoints that hang hold none of those for endpoints that answer.
 
+use std::time::Duration;
+
 use hookyard_core::Lane;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -7,6 +9,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const SLOW_PART: usize = 4;
 /// No single endpoint has more than this part of the fast permits, as a divisor: four such at once leave nothing to spare.
 const ONE_PART: usize = 4;
+/// The longest wait for a moment of its own in memory, rather than in another tier.
+const WAIT_MOST: Duration = Duration::from_secs(1);
 /// Part of all that may wait beside them for moments of their own, as a divisor.
 const WAITING_PART: usize = 8;
 /// When less than this part is free, as a divisor, nobody earns more of them.
@@ -40,9 +44,14 @@ impl Permits {
         }
     }
 
-    /// The right to wait where one is, unless too many do.
-    pub fn wait_here(&self) -> Option<SemaphorePermit<'_>> {
-        self.waiting.try_acquire().ok()
+    /// Waits where one is, for so long; whether that was done, which it is not if too many do, or it is too long.
+    pub async fn wait_here(&self, rest: Duration) -> bool {
+        if rest.is_zero() {
+            return true;
+        }
+        let Some(_place) = self.waiting.try_acquire().ok().filter(|_| rest <= WAIT_MOST) else { return false };
+        tokio::time::sleep(rest).await;
+        true
     }
 
     /// Waits for one.

@@ -28,7 +28,7 @@ impl Deliveries for Rabbit {
         loop {
             let mut claims = Vec::new();
             for receipt in self.take(From::Lane(lane), max).await? {
-                for receipt in divided(receipt).await? {
+                for receipt in divided(receipt).await?.into_iter().map(Box::new) {
                     match read_delivery(receipt.taken.body.clone()) {
                         Ok((delivery, _)) => claims.push(Claim::new(delivery, receipt.taken.redelivered, receipt)),
                         Err(error) => quarantine(receipt, &error).await?,
@@ -93,10 +93,10 @@ impl Deliveries for Rabbit {
 }
 
 /// A receipt for each delivery of a message.
-async fn divided(receipt: Box<Receipt>) -> Result<Vec<Box<Receipt>>, Fault> {
+async fn divided(receipt: Box<Receipt>) -> Result<Vec<Receipt>, Fault> {
     let content_type = receipt.taken.properties.content_type().as_ref();
     if content_type.is_none_or(|is| is.as_str() != DELIVERIES_CONTENT_TYPE) {
-        return Ok(vec![receipt]);
+        return Ok(vec![*receipt]);
     }
     match read_deliveries(receipt.taken.body.clone()) {
         Ok(parts) => Ok(receipt.divide(DELIVERY_CONTENT_TYPE, parts)),

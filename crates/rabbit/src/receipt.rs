@@ -70,12 +70,12 @@ impl Receipt {
     }
 
     /// A receipt for each part of a message that holds several; it is let go of with the last of them.
-    pub fn divide(mut self: Box<Self>, content_type: &str, parts: Vec<Bytes>) -> Vec<Box<Self>> {
+    pub fn divide(mut self: Box<Self>, content_type: &str, parts: Vec<Bytes>) -> Vec<Self> {
         self.settled = true;
         let properties = self.taken.properties.clone().with_content_type(content_type.into());
         let part = |body| {
             let taken = Taken { body, properties: properties.clone(), ..self.taken.clone() };
-            Box::new(Self::new(Arc::clone(&self.session), taken, self.hold.clone()))
+            Self::new(Arc::clone(&self.session), taken, self.hold.clone())
         };
         parts.into_iter().map(part).collect()
     }

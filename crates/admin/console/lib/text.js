@@ -27,6 +27,7 @@ export function duration(ms) {
 /** @param {string} at */
 export function ago(at) {
   const ms = Date.now() - new Date(at).getTime();
+  if (Math.abs(ms) < 1_000) return "just now";
   return ms < 0 ? `in ${duration(-ms)}` : `${duration(ms)} ago`;
 }
 

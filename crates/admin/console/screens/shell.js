@@ -1,6 +1,6 @@
 // @ts-check
 /** Around every screen: where one can go, and as whom. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { api, session, signOut } from "../lib/api.js";
 import { html } from "../lib/html.js";
 import { useLoad } from "../lib/load.js";
@@ -34,6 +34,13 @@ export function Shell() {
   const known = first === "app" || first === "catalog" || first === "system";
   const [open, setOpen] = useState(false);
   useEffect(() => { setOpen(false); }, [place.value]);
+  // Whoever went somewhere by keyboard or screen reader begins at its beginning.
+  const where = place.value.parts.join("/");
+  const before = useRef(where);
+  useEffect(() => {
+    if (before.current !== where) document.getElementById("main")?.focus({ preventScroll: true });
+    before.current = where;
+  }, [where]);
   useEffect(() => {
     const home = apps.data?.find((/** @type {any} */ one) => one.uid === "default") ?? apps.data?.[0];
     if (!known && home) go(to(["app", home.uid ?? home.id, "overview"]), { replace: true });

@@ -75,9 +75,9 @@ async fn who_follows_knows_what_who_reads_all_knows(backend: &dyn GatesBackend) 
         }
         now = now.plus(Duration::from_secs(2));
         follower.read(&*one, now).await.expect("answered").note(&mut known, now);
-        let mut followed: Vec<_> = known.iter().map(|(id, gate)| (*id, *gate)).collect();
-        followed.sort_unstable_by_key(|(id, _)| *id);
-        assert_eq!(followed, listed(&*other, now).await, "after turn {turn}");
+        let mut listing: Vec<_> = known.iter().map(|(id, gate)| (*id, *gate)).collect();
+        listing.sort_unstable_by_key(|(id, _)| *id);
+        assert_eq!(listing, listed(&*other, now).await, "after turn {turn}");
     }
     assert!(!known.is_empty());
 }
