@@ -121,6 +121,15 @@ await page.getByRole("link", { name: bad }).click();
 await page.getByText(bad).first().waitFor();
 assert.equal(await page.evaluate(() => window.hacked), undefined);
 
+// Numbers are shown as they were published, also those that JavaScript rounds.
+const exact = '{"eventType": "odd.type", "eventId": "evt-8", "payload": {"exact": 90071992547409931234}}';
+const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+await fetch(`${base}/api/v1/app/default/msg`, { method: "POST", headers, body: exact });
+await until("it arrives", () => mine.at("/odd").length === 2);
+await page.goto("/console/app/default/logs?type=odd.type");
+await page.getByRole("table").getByRole("link").first().click();
+await page.getByText('"exact": 90071992547409931234').waitFor();
+
 // The other screens.
 await page.goto("/console/catalog");
 await page.getByRole("link", { name: "odd.type" }).click();

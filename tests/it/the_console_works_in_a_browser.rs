@@ -109,6 +109,9 @@ async fn it_is_small_and_sent_with_a_strict_policy() -> Result<()> {
         }
     }
     ensure!(sent < 150_000, "{sent} bytes over the wire");
+    for path in ["/console", "/console/", "/console/app/default/logs"] {
+        ensure!(get(path).await?.status().is_success(), "{path}");
+    }
     ensure!(get("/assets/../Cargo.toml").await?.status() == http::StatusCode::NOT_FOUND);
     running.drain().await;
     Ok(())

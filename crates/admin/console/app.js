@@ -15,7 +15,11 @@ function Console() {
     setError(null);
     signInByLink().then((signedIn) => (signedIn ? undefined : look())).catch(setError);
   };
-  useEffect(begin, []);
+  useEffect(() => {
+    begin();
+    addEventListener("hashchange", begin);
+    return () => removeEventListener("hashchange", begin);
+  }, []);
   if (error) return html`<main class="alone"><${Trouble} error=${error} retry=${begin} /></main>`;
   if (session.value === undefined) return html`<main class="alone"><p role="status">Loading…</p></main>`;
   return html`${session.value ? html`<${Shell} />` : html`<${SignIn} />`}<${Notice} />`;

@@ -45,6 +45,8 @@ static PAGE_POLICY: LazyLock<HeaderValue> = LazyLock::new(page_policy);
 pub fn console() -> Router {
     Router::new()
         .route("/", get(page))
+        .route("/console", get(page))
+        .route("/console/", get(page))
         .route("/console/{*path}", get(page))
         .route("/assets/{*path}", get(async |headers: HeaderMap, Path(path): Path<String>| file(&path, &headers)))
 }

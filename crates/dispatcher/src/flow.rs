@@ -57,6 +57,8 @@ impl Dispatcher {
             && !self.is_unavailable(&claim.item)
             && let Some(at) = self.gatekeeper.turn_away(&claim.item, limits).await
         {
+            // A slot is the past's, if it had one.
+            let claim = claim.map(|delivery| Delivery { has_slot: false, has_app_slot: false, ..delivery });
             return self.park(claim, at, Lane::Slow, Parked::BreakerOpen).await;
         }
         self.go_on(claim, found, lane).await

@@ -209,7 +209,8 @@ impl Gatekeeper {
                     // At the horizon nothing was taken; and what waited for a breaker asks for a place under its endpoint's limit
                     // when that has closed.
                     wait.has_slot = wait.why != Parked::BreakerOpen && at < now.plus(HORIZON);
-                    return Entry::Park(Wait { at, ..wait });
+                    let has_app_slot = wait.has_app_slot && wait.why != Parked::BreakerOpen;
+                    return Entry::Park(Wait { at, has_app_slot, ..wait });
                 }
                 // The one that finds out does not wait for those that hang.
                 (Pass::Probe, _) => {

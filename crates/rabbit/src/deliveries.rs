@@ -20,6 +20,7 @@ use crate::names::endpoint_key;
 use crate::publish::Outgoing;
 use crate::receipt::Receipt;
 use crate::session::{From, Rabbit, Session};
+use crate::together;
 use crate::topology::{short, text};
 
 #[async_trait]
@@ -68,7 +69,7 @@ impl Deliveries for Rabbit {
         let is_loose = lane == Lane::Slow && !delivery.has_slot && !delivery.has_app_slot;
         let deferred = delivery.deferred(due, now);
         if is_loose && due > now {
-            session.aside(&deferred, lane, now).confirmed().await?;
+            session.aside(&deferred, together::From::Lane, lane, now).confirmed().await?;
         } else if due > now {
             session.deliveries.publish(delayed(session, &deferred, lane, now)).await?;
         } else {

@@ -16,6 +16,7 @@ use crate::names::endpoint_key;
 use crate::publish::{Outgoing, Pending};
 use crate::receipt::Receipt;
 use crate::session::{From, Rabbit, Session};
+use crate::together;
 use crate::topology::short;
 
 /// Deliveries of one event between two yields to other events.
@@ -54,7 +55,7 @@ impl Events for Rabbit {
         for (index, endpoint) in fan_out.endpoints.iter().enumerate() {
             let (delivery, lane) = fan_out.delivery(*endpoint);
             let published = if delivery.not_before.is_some() {
-                session.aside(&delivery, lane, fan_out.now)
+                session.aside(&delivery, together::From::Event, lane, fan_out.now)
             } else {
                 session.events.begin(to_lane(&session, &writer, &delivery, lane)).await?
             };

@@ -7,7 +7,7 @@ use hookyard_core::journal::{Cursor, Page, PageRequest};
 use hookyard_core::port::Rejections;
 use hookyard_core::{Fault, Rejection, RejectionId, Timestamp};
 use hookyard_telemetry::label::Exchange;
-use hookyard_wire::queue::DELIVERY_CONTENT_TYPE;
+use hookyard_wire::queue::{DELIVERIES_CONTENT_TYPE, DELIVERY_CONTENT_TYPE};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
@@ -85,7 +85,8 @@ impl Rabbit {
     /// The message as it was first published. Nothing of it leads anywhere but to this installation's own exchanges.
     fn again(&self, taken: &Taken) -> Outgoing {
         // What is no event of an upstream service goes on where it was: a delivery to its lane, a record to the journal's queue.
-        let is_delivery = taken.properties.content_type().as_ref().is_some_and(|kind| kind.as_str() == DELIVERY_CONTENT_TYPE);
+        let kind = taken.properties.content_type().as_ref();
+        let is_delivery = kind.is_some_and(|kind| [DELIVERY_CONTENT_TYPE, DELIVERIES_CONTENT_TYPE].contains(&kind.as_str()));
         let (kind, exchange) = match &taken.exchange {
             _ if is_delivery => (Exchange::Dispatch, self.names.dispatch()),
             exchange if *exchange == self.names.journal() => (Exchange::Journal, self.names.journal()),

@@ -35,6 +35,16 @@ struct Way {
     exchange: ShortString,
     routing_key: ShortString,
     endpoint: EndpointId,
+    from: From,
+}
+
+/// Whence a delivery goes aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum From {
+    /// An event, which is routed as soon as it can be: others are behind it.
+    Event,
+    /// A lane, which may be left at a pace.
+    Lane,
 }
 
 /// Those that wait for more.
@@ -56,15 +66,19 @@ struct Group {
 
 impl Session {
     /// Puts a delivery aside until its moment or somewhat later, with others that go the same way.
-    pub(crate) fn aside(self: &Arc<Self>, delivery: &Delivery, lane: Lane, now: Timestamp) -> Pending {
+    pub(crate) fn aside(self: &Arc<Self>, delivery: &Delivery, from: From, lane: Lane, now: Timestamp) -> Pending {
         let rest = delivery.not_before.map_or(Duration::ZERO, |at| at.since(now));
         let alone = in_tier(self, delivery, lane, loose_hop(rest), now);
-        let way = Way { exchange: alone.exchange.clone(), routing_key: alone.routing_key.clone(), endpoint: delivery.endpoint };
+        let way =
+            Way { exchange: alone.exchange.clone(), routing_key: alone.routing_key.clone(), endpoint: delivery.endpoint, from };
         let (sender, pending) = oneshot::channel();
         let (is_first, full) = self.together.join(&way, delivery, alone, sender);
         if let Some(full) = full {
             let session = Arc::clone(self);
             tokio::spawn(async move {
+                if from == From::Event {
+                    return full.publish(&session, now).await;
+                }
                 let _turn = session.together.turn.lock().await;
                 full.publish(&session, now).await;
                 tokio::time::sleep(PACE).await;

@@ -1,6 +1,7 @@
 // @ts-check
 /** The HTTP API, as any other client of it would use it. */
 import { signal } from "@preact/signals";
+import { parse } from "./text.js";
 
 /** Who is signed in; `undefined` while nobody knows.
  * @type {import("@preact/signals").Signal<{ scope: string, app: string | null, expiresAt: string } | null | undefined>} */
@@ -43,7 +44,7 @@ async function call(method, path, body, headers = {}) {
     throw new Problem(0, "Hookyard cannot be reached. Is it running?");
   }
   const text = await response.text();
-  const answer = response.headers.get("content-type")?.includes("json") && text ? JSON.parse(text) : text;
+  const answer = response.headers.get("content-type")?.includes("json") && text ? parse(text) : text;
   if (response.ok) return answer;
   if (response.status === 401 && path.startsWith("/api/")) session.value = null;
   throw problemOf(response.status, answer);

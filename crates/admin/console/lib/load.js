@@ -18,22 +18,27 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 export function useLoad(read, on, everyMs) {
   const [state, setState] = useState(/** @type {{ data?: T, error?: Error, loading: boolean }} */ ({ loading: true }));
   const turn = useRef(0);
+  const reading = useRef(0);
   const latest = useRef(read);
   latest.current = read;
   const reload = useCallback(async () => {
     const mine = ++turn.current;
+    reading.current = mine;
     try {
       const data = await latest.current();
       if (mine === turn.current) setState({ data, loading: false });
     } catch (error) {
       if (mine === turn.current) setState((before) => ({ ...before, error: /** @type {Error} */ (error), loading: false }));
+    } finally {
+      if (reading.current === mine) reading.current = 0;
     }
   }, []);
   useEffect(() => {
     setState({ loading: true });
     reload();
     if (!everyMs) return () => { turn.current += 1; };
-    const timer = setInterval(() => { if (!document.hidden) reload(); }, everyMs);
+    // Whoever is slow is not asked again before the answer.
+    const timer = setInterval(() => { if (!document.hidden && !reading.current) reload(); }, everyMs);
     return () => { turn.current += 1; clearInterval(timer); };
   }, on);
   return { data: state.data, error: state.error, loading: state.loading, reload };

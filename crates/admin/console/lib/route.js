@@ -9,7 +9,16 @@ const HOME = "/console/";
 /** @returns {Place} */
 function read() {
   const path = location.pathname.startsWith(HOME) ? location.pathname.slice(HOME.length) : "";
-  return { parts: path.split("/").filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(location.search) };
+  return { parts: path.split("/").filter(Boolean).map(decoded), query: new URLSearchParams(location.search) };
+}
+
+/** @param {string} part */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** The present place. */

@@ -34,10 +34,24 @@ export function ago(at) {
 /** @param {number} count @param {string} one @param {string} [many] */
 export const counted = (count, one, many = `${one}s`) => `${numbers.format(count)} ${count === 1 ? one : many}`;
 
+/**
+ * JSON, with numbers as they are written where this language would round them.
+ * @param {string} text
+ * @returns {any}
+ */
+export function parse(text) {
+  const { rawJSON } = /** @type {any} */ (JSON);
+  const exact = (/** @type {string} */ _, /** @type {any} */ value, /** @type {any} */ context) => {
+    const source = typeof value === "number" && context?.source;
+    return source && rawJSON && String(value) !== source ? rawJSON(source) : value;
+  };
+  return JSON.parse(text, /** @type {any} */ (exact));
+}
+
 /** JSON, indented, if it is that. @param {string} text */
 export function pretty(text) {
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    return JSON.stringify(parse(text), null, 2);
   } catch {
     return text;
   }

@@ -13,6 +13,8 @@ import { chosen, endpointOptions, Select, Text } from "./filters.js";
 const SHOWN = 100;
 /** How often what came is drawn, in ms. */
 const DRAWN_EVERY = 200;
+/** How long after the end of a stream another is begun, in ms. */
+const AGAIN_AFTER = 3_000;
 /** Seconds the rate is counted over. */
 const RATE_OVER = 300;
 
@@ -50,24 +52,38 @@ export function Activity({ app }) {
   useEffect(() => {
     stream.current = nothing();
     setShown([]);
-    const source = new EventSource(address);
-    source.onopen = () => setState("live");
-    source.onerror = () => setState(source.readyState === EventSource.CLOSED ? "ended" : "reconnecting");
-    source.addEventListener("attempt", (event) => {
+    let source = new EventSource(address);
+    let again = 0;
+    // A browser connects again by itself, but not after an answer that is none.
+    const lost = () => {
+      setState("reconnecting");
+      if (source.readyState !== EventSource.CLOSED) return;
+      again = setTimeout(() => { source = listen(new EventSource(address)); }, AGAIN_AFTER);
+    };
+    const took = (/** @type {MessageEvent} */ event) => {
       const { current } = stream;
       const attempt = JSON.parse(event.data);
+      // After a reconnection some come twice.
+      if (current.attempts.some((one) => one.id === attempt.id)) return;
       const second = Math.floor(Date.now() / 1000);
       current.perSecond.set(second, (current.perSecond.get(second) ?? 0) + 1);
       current.came += 1;
-      if (isPaused.current) return;
       current.attempts.unshift(attempt);
       if (current.attempts.length > SHOWN) current.attempts.length = SHOWN;
-    });
-    source.addEventListener("missed", (event) => {
-      const missed = JSON.parse(event.data).count;
-      if (missed === null) stream.current.missedSome = true;
-      else stream.current.missed += missed;
-    });
+    };
+    const missed = (/** @type {MessageEvent} */ event) => {
+      const { count } = JSON.parse(event.data);
+      if (count === null) stream.current.missedSome = true;
+      else stream.current.missed += count;
+    };
+    const listen = (/** @type {EventSource} */ on) => {
+      on.onopen = () => setState("live");
+      on.onerror = lost;
+      on.addEventListener("attempt", took);
+      on.addEventListener("missed", missed);
+      return on;
+    };
+    listen(source);
     let drawn = -1;
     const timer = setInterval(() => {
       const { current } = stream;
@@ -75,9 +91,9 @@ export function Activity({ app }) {
       if (current.came !== drawn && !isPaused.current) setShown(current.attempts.slice());
       drawn = current.came;
     }, DRAWN_EVERY);
-    return () => { clearInterval(timer); source.close(); };
+    return () => { clearInterval(timer); clearTimeout(again); source.close(); };
   }, [address]);
-  const states = /** @type {Record<string, [string, string]>} */ ({ live: ["good", "Live"], connecting: ["off", "Connecting…"], reconnecting: ["bad", "Reconnecting…"], ended: ["bad", "Ended"] });
+  const states = /** @type {Record<string, [string, string]>} */ ({ live: ["good", "Live"], connecting: ["off", "Connecting…"], reconnecting: ["bad", "Reconnecting…"] });
   const [kind, said] = paused ? ["off", "Paused"] : states[state];
   const missed = figures.missed > 0 || figures.missedSome;
   return html`<${Heading} title="Activity" aside=${html`<${Badge} kind=${kind}>${said}</${Badge}>`}>

@@ -13,7 +13,7 @@ import { Picker } from "./picker.js";
 /** What the form holds: text as it is typed. */
 const BLANK = {
   name: "", url: "", description: "", all: true, eventTypes: /** @type {string[]} */ ([]), channels: /** @type {string[]} */ ([]),
-  keyHeader: "", keyValue: "", bodyFormat: "", throttleRate: "", maxInFlight: "", timeout: "", retries: "", headers: "",
+  keyHeader: "", keyValue: "", hasKey: false, bodyFormat: "", throttleRate: "", maxInFlight: "", timeout: "", retries: "", headers: "",
 };
 
 /** @typedef {typeof BLANK} Draft */
@@ -34,7 +34,7 @@ function draftOf(endpoint) {
     ...BLANK,
     name: endpoint.name ?? "", url: endpoint.url, description: endpoint.description ?? "",
     all: !endpoint.eventTypes?.length, eventTypes: endpoint.eventTypes ?? [], channels: endpoint.channels ?? [],
-    keyHeader: endpoint.apiKey?.header ?? "", bodyFormat: endpoint.bodyFormat ?? "",
+    keyHeader: endpoint.apiKey?.header ?? "", hasKey: Boolean(endpoint.apiKey), bodyFormat: endpoint.bodyFormat ?? "",
     throttleRate: text(endpoint.throttleRate), maxInFlight: text(endpoint.maxInFlight),
     timeout: endpoint.timeoutMs ? String(endpoint.timeoutMs / 1000) : "", retries: (endpoint.retrySchedule ?? []).join(", "),
   };
@@ -63,9 +63,9 @@ function bodyOf(draft, isNew) {
     bodyFormat: draft.bodyFormat || null, throttleRate: number(draft.throttleRate), maxInFlight: number(draft.maxInFlight),
     timeoutMs: timeout === null ? null : Math.round(timeout * 1000), retrySchedule: draft.retries.trim() ? retries : null,
   };
-  // A key that is not typed again stays as it is.
-  if (draft.keyHeader.trim() && draft.keyValue) body.apiKey = { header: draft.keyHeader.trim(), value: draft.keyValue };
-  else if (!draft.keyHeader.trim()) body.apiKey = null;
+  // A key that is not typed again stays as it is: so the API shows it.
+  const header = draft.keyHeader.trim();
+  body.apiKey = header ? { header, value: draft.keyValue || "****" } : null;
   if (draft.headers.trim()) body.headers = headersOf(draft.headers);
   return isNew ? Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null && value !== "")) : body;
 }
@@ -86,7 +86,8 @@ function flaws(draft, isNew) {
     if (value !== null && !(value > 0)) found[name] = "A number above zero.";
   }
   if (draft.retries.split(",").some((one) => one.trim() && !(Number(one) > 0))) found.retries = "Seconds, with commas between them.";
-  if (isNew && draft.keyHeader.trim() && !draft.keyValue) found.keyValue = "A header needs a value.";
+  if (draft.keyHeader.trim() && !draft.keyValue && !draft.hasKey) found.keyValue = "A header needs a value.";
+  if (draft.keyValue && !draft.keyHeader.trim()) found.keyHeader = "A value needs a header.";
   return found;
 }
 
@@ -116,7 +117,7 @@ function Form({ app, id, types, begin, back }) {
     setTouched(true);
     setRefused({});
   };
-  const field = (/** @type {keyof Draft} */ name) => ({ value: draft[name], onInput: (/** @type {string} */ value) => set({ [name]: value }), error: shown[name] });
+  const field = (/** @type {keyof Draft} */ name) => ({ value: String(draft[name]), onInput: (/** @type {string} */ value) => set({ [name]: value }), error: shown[name] });
   const send = async (/** @type {() => Promise<any>} */ ask) => {
     try {
       return await ask();
@@ -176,7 +177,7 @@ function Form({ app, id, types, begin, back }) {
     ${result && html`<${Result} result=${result} />`}
     <div class="actions sticky">
       <a class="button" href=${back}>Cancel</a>
-      <${Button} disabled=${!valid} onPress=${test} title=${valid ? "" : "Once the form is complete"}>Send test</${Button}>
+      ${isNew && html`<${Button} disabled=${!valid} onPress=${test} title=${valid ? "" : "Once the form is complete"}>Send test</${Button}>`}
       <button type="submit" class="primary">${isNew ? "Create endpoint" : "Save"}</button>
     </div>
   </form>`;

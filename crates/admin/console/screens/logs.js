@@ -13,7 +13,10 @@ import { chosen, endpointOptions, Select, Text } from "./filters.js";
 const FILTERS = ["endpoint", "type", "channel", "status", "class", "after", "before", "iterator"];
 
 /** A moment typed into a form, which means UTC here. @param {string} text */
-const utc = (text) => (text ? new Date(`${text}Z`).toISOString() : undefined);
+function utc(text) {
+  const at = new Date(`${text}Z`);
+  return Number.isNaN(at.getTime()) ? undefined : at.toISOString();
+}
 
 /** @param {{ app: string }} props */
 export function Logs({ app }) {

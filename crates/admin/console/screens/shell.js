@@ -1,7 +1,7 @@
 // @ts-check
 /** Around every screen: where one can go, and as whom. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { api, session, signOut } from "../lib/api.js";
+import { api, Problem, session, signOut } from "../lib/api.js";
 import { html } from "../lib/html.js";
 import { useLoad } from "../lib/load.js";
 import { go, place, to } from "../lib/route.js";
@@ -26,10 +26,24 @@ const OF_APP = /** @type {const} */ ([
   ["dead-letters", "Dead letters"],
 ]);
 
+/** The applications to choose from: the first some hundred, and the one that is open. @param {string | null} own @param {string} [open] @returns {Promise<any[]>} */
+async function applications(own, open) {
+  if (own) return [await api.get(api.app(own))];
+  const { data } = await api.get("/app", { limit: 250, order: "ascending" });
+  if (!open || data.some((/** @type {any} */ one) => one.id === open || one.uid === open)) return data;
+  try {
+    return [await api.get(api.app(open)), ...data];
+  } catch (problem) {
+    if (problem instanceof Problem && problem.status === 404) return data;
+    throw problem;
+  }
+}
+
 export function Shell() {
   const own = session.value?.scope === "app" ? session.value.app : null;
   const [first, app, screen = "overview"] = place.value.parts;
-  const apps = useLoad(async () => (own ? [await api.get(api.app(own))] : (await api.get("/app", { limit: 250, order: "ascending" })).data), [own]);
+  const named = first === "app" ? app : undefined;
+  const apps = useLoad(() => applications(own, named), [own, named]);
   const current = apps.data?.find((/** @type {any} */ one) => one.id === app || one.uid === app);
   const known = first === "app" || first === "catalog" || first === "system";
   const [open, setOpen] = useState(false);

@@ -1,7 +1,7 @@
 // @ts-check
 /** Signing in with a token. */
 import { useState } from "preact/hooks";
-import { signIn } from "../lib/api.js";
+import { session, signIn } from "../lib/api.js";
 import { html } from "../lib/html.js";
 import { go } from "../lib/route.js";
 import { Heading, TextField } from "../lib/ui.js";
@@ -13,10 +13,11 @@ export async function signInByLink() {
   go(`${location.pathname}${location.search}`, { replace: true });
   try {
     await signIn(token);
-    return true;
-  } catch {
-    return false;
+  } catch (problem) {
+    session.value = null;
+    throw new Error(`This link does not open the console: ${/** @type {Error} */ (problem).message}.`);
   }
+  return true;
 }
 
 export function SignIn() {
