@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::Path;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use hookyard_core::journal::{Cursor, MessageFilter, PageRequest};
 use hookyard_core::port::EndpointRef;
 use hookyard_core::task::{Task, TaskState, Work};
@@ -223,8 +224,10 @@ impl Api {
                 if discard {
                     begun += u64::try_from(self.discard(&letters).await?).unwrap_or(0);
                 } else {
-                    for letter in &letters {
-                        begun += u64::from(self.replay(task.app, letter.id, task.created_at).await?);
+                    // At once: broker and journal take them together.
+                    let replays = letters.iter().map(|letter| self.replay(task.app, letter.id, task.created_at));
+                    for replayed in join_all(replays).await {
+                        begun += u64::from(replayed?);
                     }
                 }
                 let last = found.items.last().map(|letter| letter.id);
