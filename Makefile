@@ -43,8 +43,9 @@ lint: tools ## formatting, clippy, licences and who may name whom
 fmt: ## format everything
 	cargo fmt --all
 
-reference: ## write docs/openapi.json anew, from the code
+reference: ## write docs/openapi.json and docs/configuration.md anew, from the code
 	cargo run --quiet -p hookyard -- openapi > docs/openapi.json
+	cargo run --quiet -p hookyard -- config reference > docs/configuration.md
 
 bench: ## measure against the bare relay, side by side
 	cargo build --release -p hookyard -p hookyard-e2e --bins

@@ -36,8 +36,8 @@ export function client(base, token) {
 }
 
 /** Waits until something is so. */
-export async function until(what, is) {
-  const end = Date.now() + 30_000;
+export async function until(what, is, patienceMs = 30_000) {
+  const end = Date.now() + patienceMs;
   while (!(await is())) {
     assert(Date.now() < end, `it never happened: ${what}`);
     await new Promise((later) => { setTimeout(later, 50); });

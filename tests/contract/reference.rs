@@ -25,6 +25,14 @@ fn the_committed_description_is_the_codes() -> Result<()> {
 }
 
 #[test]
+fn the_committed_reference_of_the_configuration_is_the_codes() -> Result<()> {
+    let committed = std::fs::read_to_string(root().join("docs/configuration.md")).context("docs/configuration.md")?;
+    let is_current = committed.trim_end() == hookyard_node::shown::reference().trim_end();
+    ensure!(is_current, "docs/configuration.md is out of date: `make reference` writes it");
+    Ok(())
+}
+
+#[test]
 fn every_operation_says_what_it_does_and_has_a_name_of_its_own() -> Result<()> {
     let description = description()?;
     let mut names: BTreeMap<String, String> = BTreeMap::new();

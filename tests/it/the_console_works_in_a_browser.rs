@@ -2,15 +2,17 @@
 //! asked of anybody else.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use hookyard_e2e::process::program;
 use hookyard_e2e::world::JWT_SECRET;
 use hookyard_e2e::{Backend, World, or_more};
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_node::token;
 use http::Method;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// What `make console` makes.
@@ -30,11 +32,34 @@ async fn the_first_flow_needs_no_mouse() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_screen_shows_what_the_demonstration_did() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut command = tokio::process::Command::new(program("hookyard")?);
+    command.args(["demo", "--keep"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+        .env("HOOKYARD_DATA_DIR", folder.path())
+        .env("HOOKYARD_LISTEN", "127.0.0.1:0")
+        .env("HOOKYARD_OPS_LISTEN", "127.0.0.1:0");
+    let mut demonstration = command.spawn()?;
+    let mut lines = BufReader::new(demonstration.stdout.take().context("its output")?).lines();
+    let (address, token) = loop {
+        let line = lines.next_line().await?.context("the demonstration said where it is")?;
+        if let Some((address, token)) = line.strip_prefix("console  ").and_then(|place| place.split_once("/#token=")) {
+            break (address.to_owned(), token.to_owned());
+        }
+    };
+    let script = format!("{ROOT}/tests/console/screens.mjs");
+    run("node", &[&script, MODULES, &address, &token], "ok").await?;
+    demonstration.kill().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_leaves_the_page_quick_and_its_memory_flat() -> Result<()> {
     let seconds = or_more("HOOKYARD_TEST_STREAMED", STREAMED);
     // The short form runs beside other tests, in a build that is not optimised.
-    let (rate, endpoints) = if seconds > STREAMED { ("500", "200") } else { ("60", "30") };
-    play("endurance.mjs", &[&seconds.to_string(), rate, endpoints]).await
+    let (rate, endpoints, before) = if seconds > STREAMED { ("500", "200", "100000") } else { ("60", "30", "600") };
+    play("endurance.mjs", &[&seconds.to_string(), rate, endpoints, before]).await
 }
 
 /// Plays a script on one process with everything in it.

@@ -26,7 +26,7 @@ enum Open {
 }
 
 /// Every operation there is. `{app}` is the application the token with that scope is for.
-const OPERATIONS: [(&str, &str, Open); 63] = [
+const OPERATIONS: [(&str, &str, Open); 66] = [
     ("GET", "/app", Open::Admin),
     ("POST", "/app", Open::Admin),
     ("GET", "/app/{app}", Open::App),
@@ -48,6 +48,7 @@ const OPERATIONS: [(&str, &str, Open); 63] = [
     ("GET", "/app/{app}/endpoint/x/stats", Open::App),
     ("GET", "/app/{app}/endpoint/x/stats/hourly", Open::App),
     ("GET", "/stats?app={app}", Open::App),
+    ("GET", "/stats/event-type?app={app}", Open::App),
     ("GET", "/app/{app}/endpoint/x/msg", Open::App),
     ("POST", "/app/{app}/endpoint/x/recover", Open::App),
     ("POST", "/app/{app}/endpoint/x/replay-missing", Open::App),
@@ -80,11 +81,14 @@ const OPERATIONS: [(&str, &str, Open); 63] = [
     ("POST", "/auth/app-portal-access/{app}", Open::Admin),
     ("POST", "/auth/logout", Open::Anybody),
     ("GET", "/system", Open::Admin),
+    ("GET", "/system/configuration", Open::Admin),
     ("GET", "/rejected", Open::Admin),
     ("POST", "/rejected/retry", Open::Admin),
     ("POST", "/rejected/discard", Open::Admin),
     // Without its endless answer: a filter that is none.
     ("GET", "/activity?app={app}&status=9", Open::App),
+    // Everybody sees their own.
+    ("GET", "/task", Open::Anybody),
     // Nobody can tell whose a task was that is not there.
     ("GET", "/task/{task}", Open::Anybody),
     ("GET", "/health", Open::Anybody),

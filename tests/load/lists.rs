@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use hookyard_core::attempt::AttemptResult;
 use hookyard_core::event::{Admission, Event, Message};
-use hookyard_core::journal::{AttemptRecord, Entry, MessageRecord};
+use hookyard_core::journal::{AttemptRecord, Entry, MessageRecord, Shown};
 use hookyard_core::port::Journal;
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::NoTripwire;
@@ -177,6 +177,7 @@ impl Target {
 }
 
 const PAYLOAD: &[u8] = br#"{"id":"ord_2b7c9d","amount":129900,"currency":"EUR","customer":{"id":"cus_81f3","name":"Example GmbH","country":"DE"},"lines":[{"sku":"A-1","quantity":2},{"sku":"B-7","quantity":1}],"status":"paid","created":"2026-01-31T12:00:00Z"}"#;
+const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 const RESPONSE: &[u8] = br#"{"received":true}"#;
 
 /// Records messages with their attempts, oldest first.
@@ -255,7 +256,11 @@ fn entries(target: &Target, index: usize, at: Timestamp) -> Vec<Entry> {
         };
         let delivery = Delivery::routed(Arc::clone(&message), *endpoint, false);
         let url = "https://example.com/hooks/hookyard".to_owned();
-        entries.push(Entry::Attempt(AttemptRecord::new(&delivery, url, result, outcome)));
+        let id = message.id.to_string();
+        let header = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let headers = [("webhook-id", id.as_str()), ("webhook-signature", SIGNATURE), ("content-type", "application/json")];
+        let sent = Shown { url, headers: headers.into_iter().map(header).collect() };
+        entries.push(Entry::Attempt(AttemptRecord::new(&delivery, sent, result, outcome)));
     }
     entries
 }

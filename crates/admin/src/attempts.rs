@@ -33,6 +33,10 @@ pub struct AttemptOut {
     response: String,
     timestamp: String,
     trigger_type: u8,
+    /// Ours: the headers that were sent, where responses are shown too; the values an endpoint was given to keep are not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Vec<String>>)]
+    request_headers: Vec<(String, String)>,
     /// Ours: the kind of event.
     event_type: String,
     /// Ours: its channels.
@@ -240,7 +244,7 @@ pub fn show(record: &AttemptRecord, with_content: bool) -> AttemptOut {
         id: record.id,
         msg_id: record.delivery.message,
         endpoint_id: record.delivery.endpoint,
-        url: record.url.clone(),
+        url: record.sent.url.clone(),
         status: if success { 0 } else { 2 },
         status_text: if success { "success" } else { "fail" },
         response_status_code: record.result.status.unwrap_or(0),
@@ -248,6 +252,7 @@ pub fn show(record: &AttemptRecord, with_content: bool) -> AttemptOut {
         response: if with_content { String::from_utf8_lossy(&record.result.response).into_owned() } else { String::new() },
         timestamp: record.result.started_at.to_string(),
         trigger_type: u8::from(record.trigger == Trigger::Resend),
+        request_headers: if with_content { record.sent.headers.clone() } else { Vec::new() },
         event_type: record.event_type.to_string(),
         channels: record.channels.iter().map(ToString::to_string).collect(),
         outcome: record.result.class.as_str(),

@@ -136,6 +136,12 @@ endpoint_bodies! {
         /// The event type whose sample is sent.
         test_event_type: Option<String>,
     }
+    /// What to test with: changes of the endpoint to be tried before they are saved, all of them optional.
+    TestIn {
+        url: Option<String>,
+        /// The event type whose sample is sent.
+        test_event_type: Option<String>,
+    }
 }
 
 /// A header the receiver knows us by.
@@ -193,14 +199,6 @@ pub struct RecoverIn {
 pub struct ExampleIn {
     /// The event type whose sample is sent.
     event_type: String,
-}
-
-/// What to test with.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase", example = json!({"testEventType": "user.created"}))]
-pub struct TestIn {
-    /// The event type whose sample is sent.
-    test_event_type: Option<String>,
 }
 
 macro_rules! event_type_bodies {

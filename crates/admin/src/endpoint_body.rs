@@ -6,8 +6,9 @@ use std::time::Duration;
 use hookyard_core::address::AllowList;
 use hookyard_core::directory::EndpointSecret;
 use hookyard_core::signature::Secret;
-use hookyard_core::{ApiKey, BodyFormat, BreakerState, Endpoint, EndpointId, limits};
+use hookyard_core::{ApiKey, BodyFormat, BreakerState, Endpoint, EndpointId, Timestamp, limits};
 use hookyard_wire::problem::Problem;
+use hookyard_wire::request::HIDDEN;
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
@@ -21,8 +22,6 @@ use crate::headers::{check_header, check_headers};
 const TEXT_BYTES: usize = 8 * 1024;
 /// Longest `maxAge`: what a tombstone outlives.
 const MAX_AGE_MOST_S: u64 = 30 * 24 * 3600;
-/// What stands for a password that is not shown again.
-const HIDDEN: &str = "****";
 
 /// An endpoint as the API shows it; nothing secret is in it.
 #[derive(Serialize, ToSchema)]
@@ -60,6 +59,9 @@ pub struct EndpointOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<ApiKeyOut>,
     signature: &'static str,
+    /// Until when a secret that was rotated away signs too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_overlap_until: Option<String>,
     metadata: BTreeMap<String, String>,
     version: u64,
     created_at: String,
@@ -118,10 +120,11 @@ pub fn read_secret(fields: &mut Fields, generate: impl Fn(bool) -> Secret) -> En
     EndpointSecret { secret: given.unwrap_or_else(|| generate(ed25519)), expires_at: None }
 }
 
-/// Shows an endpoint and its breaker.
-pub fn show(endpoint: Endpoint, breaker: BreakerState) -> EndpointOut {
+/// Shows an endpoint and its breaker as they are at this moment.
+pub fn show(endpoint: Endpoint, breaker: BreakerState, now: Timestamp) -> EndpointOut {
     let names = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
     let is_ed25519 = matches!(endpoint.secrets.first(), Some(current) if matches!(current.secret, Secret::Ed25519(_)));
+    let overlap_until = endpoint.secrets.iter().filter_map(|secret| secret.expires_at).max().filter(|end| *end > now);
     EndpointOut {
         id: endpoint.id,
         uid: endpoint.uid.map(|uid| uid.to_string()),
@@ -145,6 +148,7 @@ pub fn show(endpoint: Endpoint, breaker: BreakerState) -> EndpointOut {
         max_age: endpoint.max_age.map(|age| age.as_secs()),
         api_key: endpoint.api_key.map(|key| ApiKeyOut { header: key.header, value: HIDDEN }),
         signature: if is_ed25519 { "ed25519" } else { "hmac256" },
+        secret_overlap_until: overlap_until.map(|end| end.to_string()),
         metadata: endpoint.metadata,
         version: endpoint.revision,
         created_at: endpoint.created_at.to_string(),

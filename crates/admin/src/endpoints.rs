@@ -174,13 +174,16 @@ pub async fn delete(api: State, caller: Caller, Path((app, endpoint)): Path<(Str
 }
 
 /// How breakers stand.
-pub struct Breakers(HashMap<GateId, BreakerState>);
+pub struct Breakers {
+    states: HashMap<GateId, BreakerState>,
+    now: Timestamp,
+}
 
 impl Breakers {
     /// Shows an endpoint with its own.
     pub fn show(&self, endpoint: Endpoint) -> EndpointOut {
-        let breaker = self.0.get(&endpoint.id.into()).copied().unwrap_or(BreakerState::Closed);
-        show(endpoint, breaker)
+        let breaker = self.states.get(&endpoint.id.into()).copied().unwrap_or(BreakerState::Closed);
+        show(endpoint, breaker, self.now)
     }
 }
 
@@ -192,7 +195,7 @@ impl Api {
             tracing::debug!(error = fault.chain(), "nobody can say how breakers stand");
             Vec::new()
         });
-        Breakers(ids.into_iter().zip(gates).map(|(id, gate)| (id, gate.breaker(now))).collect())
+        Breakers { states: ids.into_iter().zip(gates).map(|(id, gate)| (id, gate.breaker(now))).collect(), now }
     }
 
     /// Makes forgotten how an endpoint did that is another one now. If that fails, it is found out as it was before.
@@ -212,7 +215,8 @@ impl Api {
         match self.seams.directory.put_endpoint(&endpoint, Expect::New).await.map_err(|fault| fail(&fault))? {
             Written::Done(revision) => {
                 self.seams.operations.mention(Notice::WebhookCreated(&endpoint)).await;
-                Ok((StatusCode::CREATED, Json(show(Endpoint { revision, ..endpoint }, BreakerState::Closed))))
+                let now = endpoint.created_at;
+                Ok((StatusCode::CREATED, Json(show(Endpoint { revision, ..endpoint }, BreakerState::Closed, now))))
             }
             Written::UidTaken | Written::Conflict => Err(uid_taken()),
             Written::NoApp => Err(no_app()),

@@ -55,6 +55,11 @@ impl Fields {
         Self { is_ours: true, ..Self::new(body, Mode::Whole) }
     }
 
+    /// The body of an operation of ours, of which what is absent stays as it is.
+    pub fn changes_of_ours(body: Map<String, Value>) -> Self {
+        Self { is_ours: true, ..Self::new(body, Mode::Partial) }
+    }
+
     /// Everything wrong so far, as an answer; nothing if all is well. What is left unread nobody knows.
     pub fn finish(mut self) -> Result<(), Problem> {
         let others = std::mem::take(&mut self.body);

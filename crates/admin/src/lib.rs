@@ -30,5 +30,5 @@ pub use api::{Api, Seams, Style, operations, routes};
 pub use auth::Tokens;
 pub use console::console;
 pub use sweep::sweep_daily;
-pub use system::{Mode, System};
+pub use system::{Mode, SettingOut, System};
 pub use tasks::{forget, work};

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query};
 use hookyard_core::journal::Standing;
 use hookyard_core::stats::{Count, LATENCY_BOUNDS_MS, Tally, minute_of};
-use hookyard_core::{AttemptClass, Timestamp};
+use hookyard_core::{AttemptClass, EventType, Timestamp};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{EndpointPath, Errors};
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,34 @@ struct LatencyOut {
     count: u64,
 }
 
+/// Of which application, when; whole hours, both ends included.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct VolumesQuery {
+    /// Id or uid of an application.
+    #[param(required = true)]
+    app: Option<String>,
+    /// From this moment on; a day ago unless given.
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Until this moment; now unless given.
+    #[param(format = DateTime)]
+    until: Option<String>,
+}
+
+/// Events by type.
+#[derive(Serialize, ToSchema)]
+pub struct VolumesOut {
+    data: Vec<VolumeOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct VolumeOut {
+    event_type: String,
+    events: u64,
+}
+
 /// An endpoint's deliveries over time.
 #[derive(Serialize, ToSchema)]
 pub struct HoursOut {
@@ -193,6 +221,29 @@ pub async fn of_app(api: State, caller: Caller, Query(query): Query<StatsQuery>)
     let bucket = bucket(query.bucket.as_deref(), since, until)?;
     let counts = api.seams.log.counts(app, since, until).await.map_err(|fault| fail(&fault))?;
     Ok(Json(StatsOut::new(&counts, since, until, bucket)))
+}
+
+/// Counts the events of an application by their type, in whole hours.
+#[utoipa::path(
+    get,
+    path = "/api/v1/stats/event-type",
+    operation_id = "get_event_type_stats",
+    tag = "Statistics",
+    params(VolumesQuery),
+    responses((status = 200, description = "Events by type, most first", body = VolumesOut), Errors),
+)]
+pub async fn of_event_types(api: State, caller: Caller, Query(query): Query<VolumesQuery>) -> Result<Json<VolumesOut>, Problem> {
+    let named = query.app.ok_or_else(|| Problem::invalid_query("app", "field required"))?;
+    let app = api.app(&caller, &named).await?;
+    let (since, until) = range(query.since.as_deref(), query.until.as_deref(), api.seams.clock.now())?;
+    let mut by_type: BTreeMap<EventType, u64> = BTreeMap::new();
+    for ((_, event_type), events) in api.seams.log.volumes(app, since, until).await.map_err(|fault| fail(&fault))? {
+        *by_type.entry(event_type).or_default() += events;
+    }
+    let mut data: Vec<VolumeOut> =
+        by_type.into_iter().map(|(event_type, events)| VolumeOut { event_type: event_type.to_string(), events }).collect();
+    data.sort_by_key(|volume| std::cmp::Reverse(volume.events));
+    Ok(Json(VolumesOut { data }))
 }
 
 impl StandingsOut {

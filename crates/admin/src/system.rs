@@ -6,13 +6,13 @@ use axum::extract::Query;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use hookyard_core::{Fault, Member, QueueDepth, Rejection, RejectionId};
+use hookyard_core::{BreakerState, EndpointId, Fault, Gate, GateId, Member, QueueDepth, Rejection, RejectionId};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::Errors;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::{Caller, State, fail, object};
+use crate::api::{Api, Caller, State, fail, object};
 use crate::apps::require_admin;
 use crate::bodies::IdsIn;
 use crate::fields::{Fields, list as list_of};
@@ -20,6 +20,8 @@ use crate::page::{PageOut, PageQuery};
 
 /// Bytes of a body that are shown.
 const SHOWN_BYTES: usize = 16 * 1024;
+/// Endpoints named of breakers that are not closed.
+const BREAKERS_SHOWN: usize = 100;
 /// Named in one request.
 const IDS_MOST: usize = 250;
 
@@ -37,6 +39,26 @@ pub trait System: Send + Sync {
 
     /// What waits in each queue.
     async fn queues(&self) -> Result<Vec<QueueDepth>, Fault>;
+
+    /// What this process was configured with; no secret is in it.
+    fn configuration(&self) -> Vec<SettingOut>;
+}
+
+/// A key of the configuration as the API shows it.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct SettingOut {
+    /// Its path.
+    pub key: String,
+    /// Its value, masked where it is secret; empty for none.
+    pub value: String,
+    /// Where that came from: `default`, a variable, a flag, or a file.
+    pub origin: String,
+}
+
+/// A configuration as the API shows it.
+#[derive(Serialize, ToSchema)]
+pub struct ConfigurationOut {
+    data: Vec<SettingOut>,
 }
 
 /// How an installation keeps things.
@@ -58,6 +80,19 @@ pub struct SystemOut {
     members: Option<Vec<MemberOut>>,
     /// Nothing while the broker does not answer.
     queues: Option<Vec<QueueOut>>,
+    /// Breakers that are not closed; nothing while the store does not answer.
+    breakers: Option<BreakersOut>,
+}
+
+/// Breakers that are not closed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BreakersOut {
+    open: usize,
+    half_open: usize,
+    /// The endpoints they belong to, up to 100 of them.
+    #[schema(value_type = Vec<String>)]
+    endpoints: Vec<EndpointId>,
 }
 
 /// One process as the API shows it.
@@ -70,12 +105,15 @@ struct MemberOut {
     host: String,
     started_at: String,
     seen_at: String,
+    /// Of a dispatcher: the longest that a delivery waited beyond its due time of those it took up in the last seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    longest_wait_ms: Option<u64>,
 }
 
 impl From<Member> for MemberOut {
     fn from(member: Member) -> Self {
-        let Member { id, roles, version, host, started_at, seen_at } = member;
-        Self { id, roles, version, host, started_at: started_at.to_string(), seen_at: seen_at.to_string() }
+        let Member { id, roles, version, host, started_at, seen_at, longest_wait_ms } = member;
+        Self { id, roles, version, host, started_at: started_at.to_string(), seen_at: seen_at.to_string(), longest_wait_ms }
     }
 }
 
@@ -140,13 +178,41 @@ pub struct CountOut {
 pub async fn get(api: State, caller: Caller) -> Result<Json<SystemOut>, Problem> {
     require_admin(&caller)?;
     let system = &api.seams.system;
-    let (members, queues) = futures_util::future::join(system.members(), system.queues()).await;
+    let (members, queues, breakers) = futures_util::join!(system.members(), system.queues(), api.open_breakers());
     Ok(Json(SystemOut {
         version: system.version(),
         mode: system.mode(),
         members: members.inspect_err(tell).ok().map(|members| members.into_iter().map(MemberOut::from).collect()),
         queues: queues.inspect_err(tell).ok().map(|queues| queues.into_iter().map(QueueOut::from).collect()),
+        breakers: breakers.inspect_err(tell).ok(),
     }))
+}
+
+/// Shows what the process that answers was configured with.
+#[utoipa::path(
+    get,
+    path = "/api/v1/system/configuration",
+    operation_id = "get_configuration",
+    tag = "System",
+    responses((status = 200, description = "Every key, secrets masked", body = ConfigurationOut), Errors),
+)]
+pub async fn configuration(api: State, caller: Caller) -> Result<Json<ConfigurationOut>, Problem> {
+    require_admin(&caller)?;
+    Ok(Json(ConfigurationOut { data: api.seams.system.configuration() }))
+}
+
+impl Api {
+    async fn open_breakers(&self) -> Result<BreakersOut, Fault> {
+        let now = self.seams.clock.now();
+        let gates = self.seams.gates.changed(None, now).await?.gates;
+        let of = |state| move |(_, gate): &&(GateId, Gate)| gate.breaker(now) == state;
+        let ids = gates.iter().filter(|(_, gate)| gate.breaker(now) != BreakerState::Closed).map(|(id, _)| *id);
+        Ok(BreakersOut {
+            open: gates.iter().filter(of(BreakerState::Open)).count(),
+            half_open: gates.iter().filter(of(BreakerState::HalfOpen)).count(),
+            endpoints: ids.take(BREAKERS_SHOWN).map(|id| EndpointId::from_bytes(*id.as_bytes())).collect(),
+        })
+    }
 }
 
 fn tell(fault: &Fault) {

@@ -39,11 +39,19 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub struct TaskOut {
     #[schema(value_type = String)]
     id: TaskId,
+    #[schema(value_type = String)]
+    app_id: AppId,
     task: &'static str,
     #[schema(value_type = String)]
     status: TaskState,
     updated_at: String,
     begun: u64,
+}
+
+/// Tasks under way.
+#[derive(Serialize, ToSchema)]
+pub struct TasksOut {
+    data: Vec<TaskOut>,
 }
 
 /// Shows how far a task is.
@@ -61,6 +69,24 @@ pub async fn get(api: State, caller: Caller, Path(task): Path<String>) -> Result
     let task = api.seams.tasks.task(id).await.map_err(|fault| fail(&fault))?.ok_or_else(none)?;
     // Another application's task is none of this caller's.
     if api.owns(&caller, task.app).await? { Ok(Json(show(&task))) } else { Err(none()) }
+}
+
+/// Lists the tasks that are under way, of an application for its own token.
+#[utoipa::path(
+    get,
+    path = "/api/v1/task",
+    operation_id = "list_tasks",
+    tag = "Task",
+    responses((status = 200, description = "Those under way, up to 100", body = TasksOut), Errors),
+)]
+pub async fn list(api: State, caller: Caller) -> Result<Json<TasksOut>, Problem> {
+    let mut data = Vec::new();
+    for task in api.seams.tasks.unfinished().await.map_err(|fault| fail(&fault))? {
+        if api.owns(&caller, task.app).await? {
+            data.push(show(&task));
+        }
+    }
+    Ok(Json(TasksOut { data }))
 }
 
 /// Sends again what failed at an endpoint since a moment.
@@ -287,5 +313,6 @@ fn show(task: &Task) -> TaskOut {
         Work::DeadLetters { .. } => "dead-letter.replay",
         Work::ReplayMissing { .. } => "endpoint.replay-missing",
     };
-    TaskOut { id: task.id, task: kind, status: task.state, updated_at: task.updated_at.to_string(), begun: task.begun }
+    let app_id = task.app;
+    TaskOut { id: task.id, app_id, task: kind, status: task.state, updated_at: task.updated_at.to_string(), begun: task.begun }
 }

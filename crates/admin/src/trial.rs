@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::Path;
 use bytes::Bytes;
 use hookyard_core::journal::{Entry, MessageRecord};
-use hookyard_core::port::Request;
 use hookyard_core::{AppId, AppRef, Delivery, Endpoint, EndpointId, Event, EventType, Message, MessageId, Trigger};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, EndpointPath, Errors};
@@ -17,13 +16,12 @@ use utoipa::ToSchema;
 
 use crate::api::{Api, Caller, State, fail, object};
 use crate::bodies::{ExampleIn, TestIn, UnsavedTestIn};
+use crate::endpoint_body;
 use crate::fields::{self, Fields, Mode};
 
 /// What a test is of, unless the catalog has a sample or the caller says so.
 const TEST_TYPE: &str = "hookyard.test";
 const TEST_DATA: &str = r#"{"test":true,"message":"A test from Hookyard. If you read this, the endpoint works."}"#;
-/// What stands for a value that is not shown.
-const HIDDEN: &str = "****";
 
 /// What the receiver did with a test.
 #[derive(Serialize, ToSchema)]
@@ -57,7 +55,7 @@ pub async fn unsaved(api: State, caller: Caller, Path(app): Path<String>, body: 
     Ok(Json(api.test(&endpoint, event_type).await?))
 }
 
-/// Tests a saved endpoint, switched off or not.
+/// Tests a saved endpoint, switched off or not, with the changes that are given; those are not saved.
 #[utoipa::path(
     post,
     path = "/api/v1/app/{app}/endpoint/{endpoint}/test",
@@ -74,10 +72,10 @@ pub async fn saved(
     body: Bytes,
 ) -> Result<Json<TestOut>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let endpoint = api.endpoint(app, &endpoint).await?;
-    let mut fields = Fields::of_ours(if body.is_empty() { serde_json::Map::new() } else { object(&body)? });
+    let mut endpoint = api.endpoint(app, &endpoint).await?;
+    let mut fields = Fields::changes_of_ours(if body.is_empty() { serde_json::Map::new() } else { object(&body)? });
     let event_type = test_type(&mut fields);
-    fields.finish()?;
+    endpoint_body::read(&mut endpoint, fields, &api.seams.allow)?;
     Ok(Json(api.test(&endpoint, event_type).await?))
 }
 
@@ -160,7 +158,7 @@ impl Api {
         let style = &self.seams.style;
         let request = request::build(&delivery, endpoint, &policy, style.signature_headers, &style.user_agent, now);
         let request = request.map_err(|fault| fail(&fault))?;
-        let (request_headers, body) = (shown_headers(&request, endpoint), request.body.clone());
+        let (request_headers, body) = (request::shown(&request, endpoint).headers, request.body.clone());
         let result = self.seams.sender.send(request).await.map_err(|fault| fail(&fault))?;
         Ok(TestOut {
             outcome: result.class.as_str(),
@@ -171,14 +169,4 @@ impl Api {
             body: String::from_utf8_lossy(&body).into_owned(),
         })
     }
-}
-
-/// The headers that were sent; what the endpoint was given to keep is not shown again.
-fn shown_headers(request: &Request, endpoint: &Endpoint) -> Vec<(String, String)> {
-    let own = |name: &str| {
-        let custom = endpoint.headers.keys().any(|own| own.eq_ignore_ascii_case(name));
-        custom || endpoint.api_key.as_ref().is_some_and(|key| key.header.eq_ignore_ascii_case(name))
-    };
-    let shown = |(name, value): &(String, String)| (name.clone(), if own(name) { HIDDEN.to_owned() } else { value.clone() });
-    request.headers.iter().map(shown).collect()
 }

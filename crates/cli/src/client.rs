@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
 /// Where the API is and who is calling.
@@ -25,6 +25,26 @@ impl Server {
 
     /// The same with a body that is JSON as text, whose bytes matter.
     pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Value> {
+        let response = self.ask(method, path, body).await?;
+        let status = response.status();
+        let text = response.text().await.context("the answer broke off")?;
+        let answer: Value =
+            if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        if status.is_success() { Ok(answer) } else { refused(status, &answer) }
+    }
+
+    /// Begins to read an answer that goes on.
+    pub async fn stream(&self, path: &str) -> anyhow::Result<Response> {
+        let response = self.ask(Method::GET, path, None).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let text = response.text().await.context("the answer broke off")?;
+        refused(status, &serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Response> {
         let token =
             self.token.as_deref().context("no token: set HOOKYARD_TOKEN or --token; `hookyard token create` makes one")?;
         let url = format!("{}/api/v1{path}", self.url.trim_end_matches('/'));
@@ -33,25 +53,21 @@ impl Server {
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let response =
-            request.send().await.with_context(|| format!("cannot reach {}; is `hookyard run` running there?", self.url))?;
-        let status = response.status();
-        let text = response.text().await.context("the answer broke off")?;
-        let answer: Value =
-            if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
-        if status.is_success() {
-            return Ok(answer);
+        request.send().await.with_context(|| format!("cannot reach {}; is `hookyard run` running there?", self.url))
+    }
+}
+
+/// An error answer: its code and what it says.
+fn refused<T>(status: StatusCode, answer: &Value) -> anyhow::Result<T> {
+    match (&answer["code"], &answer["detail"]) {
+        (Value::String(code), Value::String(detail)) => bail!("{detail} ({code}, {status})"),
+        (_, Value::Array(mistakes)) => {
+            let told = mistakes.iter().map(|mistake| {
+                let field = mistake["loc"].as_array().and_then(|loc| loc.last()).and_then(Value::as_str).unwrap_or_default();
+                format!("{field}: {}", mistake["msg"].as_str().unwrap_or_default())
+            });
+            bail!("{} ({status})", told.collect::<Vec<_>>().join("; "))
         }
-        match (&answer["code"], &answer["detail"]) {
-            (Value::String(code), Value::String(detail)) => bail!("{detail} ({code}, {status})"),
-            (_, Value::Array(mistakes)) => {
-                let told = mistakes.iter().map(|mistake| {
-                    let field = mistake["loc"].as_array().and_then(|loc| loc.last()).and_then(Value::as_str).unwrap_or_default();
-                    format!("{field}: {}", mistake["msg"].as_str().unwrap_or_default())
-                });
-                bail!("{} ({status})", told.collect::<Vec<_>>().join("; "))
-            }
-            _ => bail!("{status}"),
-        }
+        _ => bail!("{status}"),
     }
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hookyard_node::load::Layers;
 
 use crate::command::Command;
 use crate::output::{Format, talk};
@@ -24,10 +25,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Exit codes: 0 done, 1 failed, 2 wrong usage.
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
-struct Arguments {
+pub struct Arguments {
     /// Configuration file (TOML); the environment (HOOKYARD_…) goes over it.
     #[arg(long, global = true, env = "HOOKYARD_CONFIG")]
     config: Option<PathBuf>,
+    /// A key of the configuration and its value: --set delivery.timeout=5s. Goes over environment and file.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// How answers are printed: a table on a terminal, JSON otherwise.
     #[arg(long, global = true, value_enum)]
     output: Option<Format>,
@@ -39,8 +43,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     hookyard_node::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
+    let layers = Layers { file: arguments.config.as_deref(), flags: &arguments.set };
     let done = runtime.map_err(Into::into).and_then(|runtime| {
-        let done = runtime.block_on(arguments.command.run(arguments.config.as_deref(), arguments.output));
+        let done = runtime.block_on(arguments.command.run(layers, arguments.output));
         runtime.shutdown_background();
         done
     });

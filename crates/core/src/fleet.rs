@@ -1,5 +1,6 @@
 //! The processes of an installation, as they tell of themselves.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,25 @@ pub struct Member {
     pub started_at: Timestamp,
     /// When it was last heard of.
     pub seen_at: Timestamp,
+    /// Of a dispatcher: the longest that a delivery it took up since it told before had waited beyond its due time, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_wait_ms: Option<u64>,
+}
+
+/// The longest wait since somebody looked.
+#[derive(Debug, Default)]
+pub struct LongestWait(AtomicU64);
+
+impl LongestWait {
+    /// One more wait.
+    pub fn note(&self, waited: Duration) {
+        self.0.fetch_max(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The longest, in ms, and begins anew.
+    pub fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
 }
 
 /// What waits in a queue.

@@ -19,6 +19,15 @@ pub struct MessageRecord {
     pub routed_to: Option<Arc<[EndpointId]>>,
 }
 
+/// A request as it may be shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Where it went, without userinfo and query.
+    pub url: String,
+    /// Its headers, in order; what the endpoint was given to keep is not among the values.
+    pub headers: Vec<(String, String)>,
+}
+
 /// One attempt with its outcome: the log's line, and the fence against doing it twice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptRecord {
@@ -36,8 +45,8 @@ pub struct AttemptRecord {
     pub event_type: EventType,
     /// The event's channels.
     pub channels: Vec<Channel>,
-    /// Where it was sent, without userinfo and query.
-    pub url: String,
+    /// What was sent.
+    pub sent: Shown,
     /// What the receiver did.
     pub result: AttemptResult,
     /// What followed.
@@ -194,7 +203,7 @@ impl DeliveryState {
 
 impl AttemptRecord {
     /// The record of an attempt of `delivery`.
-    pub fn new(delivery: &Delivery, url: String, result: AttemptResult, outcome: Outcome) -> Self {
+    pub fn new(delivery: &Delivery, sent: Shown, result: AttemptResult, outcome: Outcome) -> Self {
         Self {
             id: delivery.attempt_id(),
             delivery: delivery.key(),
@@ -203,7 +212,7 @@ impl AttemptRecord {
             trigger: delivery.trigger,
             event_type: delivery.message.event.event_type.clone(),
             channels: delivery.message.event.channels.clone(),
-            url,
+            sent,
             result,
             outcome,
         }

@@ -360,6 +360,10 @@ pub trait Log: Send + Sync {
     /// What happened in an application in the minutes from `since` to `until`, both included. In no order.
     async fn counts(&self, app: AppId, since: Timestamp, until: Timestamp) -> Result<Vec<Count>, Fault>;
 
+    /// How many events of which type an application had routed, by the hour (counted from 1970) in which they were accepted, from
+    /// that of `since` to that of `until`, both included.
+    async fn volumes(&self, app: AppId, since: Timestamp, until: Timestamp) -> Result<BTreeMap<(i64, EventType), u64>, Fault>;
+
     /// Makes a message's data forgotten, wherever it is not on its way any more; whether the message was there.
     async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault>;
 

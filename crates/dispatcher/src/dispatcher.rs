@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookyard_core::fleet::LongestWait;
 use hookyard_core::port::{Deliveries, Directory, Gates, Journal, Sender};
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Claim, Clock, Delivery, Entropy, Fault, FaultKind, Lane, Policy};
@@ -60,6 +61,8 @@ pub struct Seams {
     pub sender: Arc<dyn Sender>,
     /// Dispatchers alive, this one included.
     pub dispatchers: watch::Receiver<usize>,
+    /// Where this process tells how long deliveries waited.
+    pub longest_wait: Arc<LongestWait>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for jitter.
@@ -157,7 +160,9 @@ impl Dispatcher {
         let now = self.seams.clock.now();
         for claim in claims {
             let due = claim.item.not_before.unwrap_or(claim.item.due);
-            self.seams.metrics.delivery_queue_delay_seconds.observe(now.since(due).as_secs_f64());
+            let waited = now.since(due);
+            self.seams.metrics.delivery_queue_delay_seconds.observe(waited.as_secs_f64());
+            self.seams.longest_wait.note(waited);
             let this = Arc::clone(self);
             tasks.spawn(async move {
                 let (message_id, endpoint) = (claim.item.message.id, claim.item.endpoint);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookyard_core::journal::{AttemptRecord, EndRecord, Entry as Recorded};
+use hookyard_core::journal::{AttemptRecord, EndRecord, Entry as Recorded, Shown};
 use hookyard_core::outcome::{asked_for, expired_before_sending, judge};
 use hookyard_core::port::Request;
 use hookyard_core::step::Step;
@@ -13,7 +13,7 @@ use hookyard_core::{
 };
 use hookyard_operations::DisabledBecause;
 use hookyard_telemetry::label::{AttemptNumber, Completed, Label as _, Parked, Pool, Success};
-use hookyard_wire::request::{build, shown_url};
+use hookyard_wire::request::{build, shown};
 
 use crate::dispatcher::Dispatcher;
 use crate::gatekeeper::{Entry, Inside, Limits, Wait};
@@ -40,7 +40,7 @@ enum Found {
 /// A request that may leave.
 struct Prepared {
     request: Request,
-    url: String,
+    shown: Shown,
 }
 
 impl Dispatcher {
@@ -131,7 +131,7 @@ impl Dispatcher {
         let alarm = self.gatekeeper.observe(claim.item.endpoint, &result, is_probe, hold_until).await;
         let judgement = judge(&claim.item, &result, policy, now, seams.entropy.fraction());
         self.count_attempt(&claim.item, &result);
-        let record = AttemptRecord::new(&claim.item, prepared.url, result, judgement.outcome);
+        let record = AttemptRecord::new(&claim.item, prepared.shown, result, judgement.outcome);
         let result = record.result.clone();
         seams.journal.record(Arc::from([Recorded::Attempt(record)])).await?;
         seams.tripwire.reached(Step::AttemptRecorded);
@@ -229,8 +229,8 @@ impl Dispatcher {
     fn prepare(&self, delivery: &Delivery, endpoint: &Endpoint, policy: &Policy) -> Result<Prepared, Fault> {
         let (config, now) = (&self.config, self.seams.clock.now());
         let request = build(delivery, endpoint, policy, config.signature_headers, &config.user_agent, now)?;
-        let url = shown_url(&request.url);
-        Ok(Prepared { request, url })
+        let shown = shown(&request, endpoint);
+        Ok(Prepared { request, shown })
     }
 
     async fn park(&self, claim: Claim<Delivery>, at: Timestamp, lane: Lane, why: Parked) -> Result<(), Fault> {

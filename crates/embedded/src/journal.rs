@@ -11,8 +11,8 @@ use hookyard_core::journal::{
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::stats::{Count, Counted, minute_of};
 use hookyard_core::{
-    AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId, Outcome,
-    Timestamp,
+    AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, EventType, Fault, FaultKind,
+    MessageId, Outcome, Timestamp,
 };
 use hookyard_wire::queue::{DeliveryWriter, read_message_part};
 use hookyard_wire::record::{read_attempt, read_dead_letter, write_attempt, write_dead_letter};
@@ -142,6 +142,18 @@ impl Log for Store {
         };
         let known = |(minute, code, times)| Some(Count { minute, counted: Counted::from_code(code)?, times });
         Ok(self.0.read("count what happened", read).await?.into_iter().filter_map(known).collect())
+    }
+
+    async fn volumes(&self, app: AppId, since: Timestamp, until: Timestamp) -> Result<BTreeMap<(i64, EventType), u64>, Fault> {
+        let read = move |_: &_, connection: &Connection| {
+            let query = "SELECT hour, event_type, times FROM volumes WHERE app = ?1 AND hour BETWEEN ?2 AND ?3";
+            let mut query = connection.prepare_cached(query)?;
+            let row = (&app.as_bytes()[..], hour_of(since), hour_of(until));
+            let rows = query.query_map(row, |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let known = |(hour, name, times): (i64, String, u64)| Some(((hour, name.parse().ok()?), times));
+        Ok(self.0.read("count events", read).await?.into_iter().filter_map(known).collect())
     }
 
     async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault> {
@@ -287,6 +299,10 @@ fn write_message(connection: &Connection, record: &MessageRecord, now: Timestamp
     let known = "SELECT wanted IS NOT NULL FROM messages WHERE id = ?1";
     if !connection.prepare_cached(known)?.query_row([id], |row| row.get::<_, bool>(0))? {
         count(connection, message.app, message.id.time(), Counted::Event)?;
+        let count = "INSERT INTO volumes (app, hour, event_type, times) VALUES (?1, ?2, ?3, 1)
+                     ON CONFLICT (app, hour, event_type) DO UPDATE SET times = times + 1";
+        let row = (&message.app.as_bytes()[..], hour_of(message.id.time()), message.event.event_type.as_str());
+        connection.prepare_cached(count)?.execute(row)?;
     }
     let update = "UPDATE messages SET routed = ?2, wanted = ?3 WHERE id = ?1";
     let wanted = i64::try_from(endpoints.len()).unwrap_or(i64::MAX);

@@ -28,8 +28,13 @@ const FILE: &str = "hookyard.db";
 /// Held as long as a process uses the folder.
 const LOCK: &str = "hookyard.lock";
 /// What made the schema, in order: a file's `user_version` says how many of them it has seen.
-const MIGRATIONS: [&str; 4] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql"), include_str!("schema/4.sql")];
+const MIGRATIONS: [&str; 5] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
+];
 /// Of a file that has seen all of them; one with a higher version is a newer program's.
 const SCHEMA_VERSION: usize = MIGRATIONS.len();
 /// Readers and the writer never wait for one another in WAL mode; a checkpoint may, for a moment.
@@ -192,6 +197,7 @@ impl Store {
         let hour = before(retention + STANDINGS_MARGIN).div_euclid(3600 * 1000);
         let fade = move |connection: &Connection| {
             connection.execute("DELETE FROM standings WHERE hour < ?1", [hour])?;
+            connection.execute("DELETE FROM volumes WHERE hour < ?1", [hour])?;
             connection.execute("DELETE FROM counts WHERE minute < ?1", [hour * 60])
         };
         self.0.write("sweep", fade).await?;

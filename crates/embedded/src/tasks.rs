@@ -37,6 +37,16 @@ impl Tasks for Store {
         self.look("read a task", read).await
     }
 
+    async fn unfinished(&self) -> Result<Vec<Task>, Fault> {
+        let read = move |connection: &Connection| {
+            let query = "SELECT record FROM tasks WHERE lease_until IS NOT NULL LIMIT ?1";
+            let mut query = connection.prepare_cached(query)?;
+            let records = query.query_map([limits::TASKS_SHOWN], |row| row.get::<_, String>(0))?;
+            records.map(|record| serde_json::from_str(&record?).map_err(unreadable)).collect()
+        };
+        self.look("list tasks", read).await
+    }
+
     async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault> {
         let until = now.plus(lease).as_millis();
         let take = move |connection: &Connection| {

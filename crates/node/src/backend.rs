@@ -17,9 +17,9 @@ use hookyard_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::built_in_apps;
-use crate::config::{BackendSettings, ClusterSettings, Settings};
 use crate::roles::Roles;
 use crate::seams::Seams;
+use crate::settings::{BackendSettings, ClusterSettings, Settings};
 use crate::spill::SpillingJournal;
 
 /// How often the file is swept.

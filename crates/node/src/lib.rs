@@ -3,8 +3,11 @@
 
 pub mod config;
 mod dataset;
+pub mod load;
 pub mod roles;
 pub mod seams;
+pub mod settings;
+pub mod shown;
 pub mod token;
 pub mod tools;
 
@@ -28,4 +31,5 @@ pub use config::Config;
 pub use hookyard_egress::install_crypto;
 pub use roles::{Role, Roles};
 pub use seams::Seams;
+pub use settings::Settings;
 pub use start::{Running, start};

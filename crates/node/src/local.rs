@@ -10,6 +10,7 @@ use hookyard_core::Entropy;
 use hookyard_core::seal::SealingKeys;
 
 use crate::config::Config;
+use crate::load::Origin;
 
 const SECRET_KEY: &str = "secret.key";
 const JWT_SECRET: &str = "jwt.secret";
@@ -20,9 +21,11 @@ pub fn fill_in(config: &mut Config) -> Result<()> {
         let (secret_key, jwt_secret) = (config.data_dir.join(SECRET_KEY), config.data_dir.join(JWT_SECRET));
         if config.secret_key.is_none() {
             config.secret_key = read(&secret_key)?;
+            config.origins.note("secret_key", Origin::DataFolder(secret_key));
         }
         if config.jwt_secret.is_none() {
             config.jwt_secret = read(&jwt_secret)?;
+            config.origins.note("jwt_secret", Origin::DataFolder(jwt_secret));
         }
     }
     Ok(())

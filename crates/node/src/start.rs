@@ -17,13 +17,11 @@ use hookyard_operations::Operations;
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::Phase;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::{Backend, Cluster, Ports};
-use crate::config::Settings;
 use crate::dataset::Guard;
 use crate::docs;
 use crate::http::{self, Front};
@@ -32,6 +30,7 @@ use crate::quota::Quota;
 use crate::roles::Roles;
 use crate::seams::Seams;
 use crate::serve::serve;
+use crate::settings::Settings;
 use crate::system::Installation;
 use crate::token::{Issuer, Verifier};
 
@@ -79,10 +78,9 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
         Style { signature_headers: settings.signature_headers, user_agent: format!("Hookyard/{}", env!("CARGO_PKG_VERSION")) };
     let egress = Egress::new(settings.egress.clone(), Arc::clone(&seams.look_up), Arc::clone(&seams.clock));
     let sender: Arc<dyn Sender> = Arc::new(egress.context("the HTTP client cannot be built")?);
-    let installation = Installation::new(backend.clone(), roles, Arc::clone(&seams.clock), &*seams.entropy);
+    let installation = Installation::new(backend.clone(), roles, &settings.config, Arc::clone(&seams.clock), &*seams.entropy);
     if roles.dispatcher {
-        let dispatchers = installation.dispatchers();
-        let dispatcher = dispatcher(settings, &ports, &style, Arc::clone(&sender), dispatchers, &metrics, &seams);
+        let dispatcher = dispatcher(settings, &ports, &style, Arc::clone(&sender), &installation, &metrics, &seams);
         services.spawn(dispatcher.run(stop.clone()));
     }
     background.spawn(Arc::clone(&installation).beat(close.clone()));
@@ -191,7 +189,7 @@ fn dispatcher(
     ports: &Ports,
     style: &Style,
     sender: Arc<dyn Sender>,
-    dispatchers: watch::Receiver<usize>,
+    installation: &Installation,
     metrics: &Metrics,
     seams: &Seams,
 ) -> Arc<Dispatcher> {
@@ -211,7 +209,8 @@ fn dispatcher(
         journal: Arc::clone(&ports.journal),
         operations: operations(ports, seams),
         sender,
-        dispatchers,
+        dispatchers: installation.dispatchers(),
+        longest_wait: installation.longest_wait(),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),

@@ -6,10 +6,10 @@ use hookyard_telemetry::Metrics;
 use serde::Serialize;
 
 use crate::backend::{rabbit_config, store};
-use crate::config::Settings;
 use crate::dataset;
 use crate::roles::Roles;
 use crate::seams::Seams;
+use crate::settings::Settings;
 
 /// How store and broker stand to each other.
 #[derive(Clone, Debug, Serialize)]

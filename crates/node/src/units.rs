@@ -1,8 +1,8 @@
-//! Human durations and sizes in configuration: `15s`, `256KiB`.
+//! Human durations and sizes in configuration, read and written: `15s`, `256KiB`.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serializer, de};
 
 /// `15s`, `10m`, `7d`.
 pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -51,6 +51,32 @@ pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Erro
     parse_size(&text).ok_or_else(|| de::Error::custom(format!("{text:?} is not a size like 256KiB")))
 }
 
+/// As [`duration`] reads it.
+pub fn write_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text_of(*duration))
+}
+
+/// As [`durations`] reads them.
+pub fn write_durations<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&durations.iter().map(|duration| text_of(*duration)).collect::<Vec<_>>().join(","))
+}
+
+/// As [`size`] reads it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+pub fn write_size<S: Serializer>(bytes: &usize, serializer: S) -> Result<S::Ok, S::Error> {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let whole = units.into_iter().find(|(_, unit)| *bytes > 0 && bytes.is_multiple_of(*unit));
+    match whole {
+        Some((name, unit)) => serializer.collect_str(&format_args!("{}{name}", bytes / unit)),
+        None => serializer.collect_str(bytes),
+    }
+}
+
+fn text_of(duration: Duration) -> String {
+    // `7days` and `1h 30m` in its own words; shorter ones are usual here, and read the same.
+    humantime::format_duration(duration).to_string().replace("days", "d").replace("day", "d").replace(' ', "")
+}
+
 fn parse_size(text: &str) -> Option<usize> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -75,5 +101,14 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(parse_size(text), bytes, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_written_reads_the_same() {
+        for seconds in [0, 1, 90, 600, 3_600, 5_400, 86_400, 604_800, 700_000] {
+            let duration = Duration::from_secs(seconds);
+            assert_eq!(humantime::parse_duration(&text_of(duration)).ok(), Some(duration), "{}", text_of(duration));
+        }
+        assert_eq!(text_of(Duration::from_secs(604_800)), "7d");
     }
 }

@@ -13,7 +13,8 @@ use hookyard_core::journal::{
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::stats::{Count, Counted, minute_of};
 use hookyard_core::{
-    AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, FaultKind, MessageId, Timestamp,
+    AppId, AttemptId, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, EventType, Fault, FaultKind,
+    MessageId, Timestamp,
 };
 use hookyard_telemetry::label::StoreOp;
 use hookyard_wire::record::{read_attempt, read_dead_letter, read_message, write_attempt, write_message};
@@ -67,6 +68,38 @@ impl RedisJournal {
         let today = keys::day_of(self.store.clock.now());
         let kept = i64::try_from(self.store.retention.as_secs().div_ceil(24 * 3600)).unwrap_or(i64::MAX / 2);
         today - kept - MARGIN_DAYS..=today + 1
+    }
+
+    /// What is counted by day in hashes of `<hour of day>:<name>`: hour counted from 1970, name, count.
+    async fn by_hour(
+        &self,
+        operation: &'static str,
+        since: Timestamp,
+        until: Timestamp,
+        key: impl Fn(i64) -> String,
+    ) -> Result<Vec<(i64, String, u64)>, Fault> {
+        let kept = self.days();
+        let days: Vec<i64> = (keys::day_of(since).max(*kept.start())..=keys::day_of(until).min(*kept.end())).collect();
+        if days.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for day in &days {
+            pipeline.hgetall(key(*day));
+        }
+        let found: Vec<Vec<(String, i64)>> = self.store.journal.query(StoreOp::Read, operation, &pipeline).await?;
+        let within = absolute_hour(since)..=absolute_hour(until);
+        let mut counts = Vec::new();
+        for (day, fields) in days.into_iter().zip(found) {
+            for (field, count) in fields {
+                let Some((hour, name)) = field.split_once(':') else { continue };
+                let hour = hour.parse::<i64>().map_or(-1, |hour| day * 24 + hour);
+                if within.contains(&hour) {
+                    counts.push((hour, name.to_owned(), u64::try_from(count).unwrap_or(0)));
+                }
+            }
+        }
+        Ok(counts)
     }
 
     /// Members of a list that spans days, nearest first along `way`. Members begin with an id.
@@ -209,29 +242,9 @@ impl Log for RedisJournal {
         since: Timestamp,
         until: Timestamp,
     ) -> Result<BTreeMap<(i64, Standing), u64>, Fault> {
-        const OPERATION: &str = "count deliveries";
-        let kept = self.days();
-        let days: Vec<i64> = (keys::day_of(since).max(*kept.start())..=keys::day_of(until).min(*kept.end())).collect();
-        if days.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let mut pipeline = redis::pipe();
-        for day in &days {
-            pipeline.hgetall(keys::standings(app, endpoint, *day));
-        }
-        let found: Vec<Vec<(String, i64)>> = self.store.journal.query(StoreOp::Read, OPERATION, &pipeline).await?;
-        let within = absolute_hour(since)..=absolute_hour(until);
-        let mut standings = BTreeMap::new();
-        for (day, fields) in days.into_iter().zip(found) {
-            for (field, count) in fields {
-                let Some((hour, name)) = field.split_once(':') else { continue };
-                let hour = hour.parse::<i64>().map_or(-1, |hour| day * 24 + hour);
-                if let Some(standing) = Standing::from_name(name).filter(|_| within.contains(&hour)) {
-                    *standings.entry((hour, standing)).or_default() += u64::try_from(count).unwrap_or(0);
-                }
-            }
-        }
-        Ok(standings)
+        let found = self.by_hour("count deliveries", since, until, |day| keys::standings(app, endpoint, day)).await?;
+        let known = |(hour, name, count): (i64, String, u64)| Some(((hour, Standing::from_name(&name)?), count));
+        Ok(found.into_iter().filter_map(known).collect())
     }
 
     async fn counts(&self, app: AppId, since: Timestamp, until: Timestamp) -> Result<Vec<Count>, Fault> {
@@ -257,6 +270,12 @@ impl Log for RedisJournal {
             }
         }
         Ok(counts)
+    }
+
+    async fn volumes(&self, app: AppId, since: Timestamp, until: Timestamp) -> Result<BTreeMap<(i64, EventType), u64>, Fault> {
+        let found = self.by_hour("count events", since, until, |day| keys::volumes(app, day)).await?;
+        let known = |(hour, name, times): (i64, String, u64)| Some(((hour, name.parse().ok()?), times));
+        Ok(found.into_iter().filter_map(known).collect())
     }
 
     async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault> {

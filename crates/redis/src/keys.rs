@@ -134,6 +134,11 @@ pub fn standings(app: AppId, endpoint: EndpointId, day: i64) -> String {
     format!("hookyard:{{{app}}}:standings:{endpoint}:{day}")
 }
 
+/// Hash, per day of acceptance. `<hour of day>:<event type>` → events of an application that were routed.
+pub fn volumes(app: AppId, day: i64) -> String {
+    format!("hookyard:{{{app}}}:volumes:{day}")
+}
+
 /// The bucket of a list that holds items of this moment.
 pub fn day_of(moment: Timestamp) -> i64 {
     moment.as_millis().div_euclid(24 * 3600 * 1000)

@@ -45,6 +45,22 @@ impl Tasks for RedisStore {
         record.map(|record| serde_json::from_slice(&record).map_err(|error| Fault::corrupt(OPERATION, error))).transpose()
     }
 
+    async fn unfinished(&self) -> Result<Vec<Task>, Fault> {
+        const OPERATION: &str = "list tasks";
+        let most = isize::try_from(limits::TASKS_SHOWN).unwrap_or(isize::MAX);
+        let mut pipeline = redis::pipe();
+        pipeline.zrange(keys::TASKS_UNFINISHED, 0, most - 1);
+        let (ids,): (Vec<String>,) = self.directory.query(StoreOp::Read, OPERATION, &pipeline).await?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.hmget(keys::TASKS, ids);
+        let (records,): (Vec<Option<String>>,) = self.directory.query(StoreOp::Read, OPERATION, &pipeline).await?;
+        let read = |record: String| serde_json::from_str(&record).map_err(|error| Fault::corrupt(OPERATION, error));
+        records.into_iter().flatten().map(read).collect()
+    }
+
     async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault> {
         const OPERATION: &str = "lease a task";
         let mut call = self.directory.scripts.lease_task.prepare_invoke();

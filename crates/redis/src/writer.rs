@@ -140,13 +140,14 @@ fn add(call: &mut ScriptInvocation<'_>, app: AppId, entry: &Entry) {
 fn add_message(call: &mut ScriptInvocation<'_>, app: AppId, record: &MessageRecord) {
     let id = record.message.id;
     let key = keys::message(app, id);
-    // One list, and no state: the other keys are the first again.
-    call.key(key.clone()).key(keys::messages(app, keys::day_of(id.time()))).key(key.clone()).key(key);
-    call.key(stats_of(app, id.time()));
+    let day = keys::day_of(id.time());
+    // One list: the key of the other is the first again.
+    call.key(key.clone()).key(keys::messages(app, day)).key(key).key(keys::volumes(app, day)).key(stats_of(app, id.time()));
     let member = [&id.as_bytes()[..], &summary::of_message(&record.message.event)].concat();
     call.arg("M").arg(member).arg(write_message(record));
     call.arg(record.routed_to.as_ref().map_or_else(String::new, |ids| ids.len().to_string()));
     call.arg(count_field(id.time(), Counted::Event));
+    call.arg(format!("{}:{}", hour_of(id.time()), record.message.event.event_type));
 }
 
 fn add_attempt(call: &mut ScriptInvocation<'_>, app: AppId, record: &AttemptRecord) {

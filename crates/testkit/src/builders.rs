@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookyard_core::journal::AttemptRecord;
+use hookyard_core::journal::{AttemptRecord, Shown};
 use hookyard_core::signature::Secret;
 use hookyard_core::{
     AppId, AppRef, Application, AttemptClass, AttemptResult, Clock, Delivery, Endpoint, EndpointId, EndpointSecret, Entropy,
@@ -192,7 +192,8 @@ impl Builders {
     /// The record of the attempt that `delivery` asks for: answered with `status` at once, and what followed.
     pub fn attempt(&self, delivery: &Delivery, status: u16, outcome: Outcome) -> AttemptRecord {
         let url = format!("https://receiver-{}.example/hooks", self.number());
-        AttemptRecord::new(delivery, url, answered(status, delivery.due), outcome)
+        let headers = vec![("webhook-id".to_owned(), delivery.message.id.to_string())];
+        AttemptRecord::new(delivery, Shown { url, headers }, answered(status, delivery.due), outcome)
     }
 
     fn number(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookyard_core::event::EventId;
-use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord};
+use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord, Shown};
 use hookyard_core::{
     AppId, AttemptClass, AttemptId, AttemptResult, Channel, DeadLetter, DeadLetterId, DeadReason, Delivery, DeliveryKey,
     DiscardReason, EndpointId, Event, Message, MessageId, Outcome, PastAttempt, Timestamp, Trigger,
@@ -223,13 +223,19 @@ pub(crate) fn attempt_record_to_proto(record: &AttemptRecord) -> v1::AttemptReco
         trigger: trigger_to_proto(record.trigger),
         event_type: record.event_type.to_string(),
         channels: record.channels.iter().map(ToString::to_string).collect(),
-        url: record.url.clone(),
+        url: record.sent.url.clone(),
         class: record.result.class.as_str().to_owned(),
         status: u32::from(record.result.status.unwrap_or_default()),
         response: record.result.response.clone(),
         started_at_ms: record.result.started_at.as_millis(),
         duration_ms: u64::try_from(record.result.duration.as_millis()).unwrap_or(u64::MAX),
         outcome: Some(outcome_to_proto(record.outcome)),
+        request_headers: record
+            .sent
+            .headers
+            .iter()
+            .map(|(name, value)| v1::Header { name: name.clone(), value: value.clone() })
+            .collect(),
     }
 }
 
@@ -242,7 +248,10 @@ pub(crate) fn attempt_record_from_proto(record: v1::AttemptRecord) -> Result<Att
         trigger: trigger_from_proto(record.trigger)?,
         event_type: record.event_type.parse().map_err(|_| Unreadable::Field("event_type"))?,
         channels: channels_from_proto(&record.channels)?,
-        url: record.url,
+        sent: Shown {
+            url: record.url,
+            headers: record.request_headers.into_iter().map(|header| (header.name, header.value)).collect(),
+        },
         result: AttemptResult {
             class: AttemptClass::from_name(&record.class).ok_or(Unreadable::Field("class"))?,
             status: status_from_proto(record.status),

@@ -31,9 +31,13 @@ pub fn read_attempt(bytes: Bytes) -> Result<AttemptRecord, Unreadable> {
     attempt_record_from_proto(v1::AttemptRecord::decode(bytes)?)
 }
 
-/// Writes attempts for those who watch, without their responses, and how many more there were.
+/// Writes attempts for those who watch, without request headers and responses, and how many more there were.
 pub fn write_attempts(records: &[&AttemptRecord], missed: usize) -> Vec<u8> {
-    let attempt = |record: &&AttemptRecord| v1::AttemptRecord { response: Bytes::new(), ..attempt_record_to_proto(record) };
+    let attempt = |record: &&AttemptRecord| v1::AttemptRecord {
+        response: Bytes::new(),
+        request_headers: Vec::new(),
+        ..attempt_record_to_proto(record)
+    };
     let missed = u64::try_from(missed).unwrap_or(u64::MAX);
     v1::Activity { attempts: records.iter().map(attempt).collect(), missed }.encode_to_vec()
 }

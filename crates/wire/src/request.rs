@@ -1,5 +1,6 @@
 //! The request to a receiver: body, signature and headers. Pure.
 
+use hookyard_core::journal::Shown;
 use hookyard_core::port::Request;
 use hookyard_core::signature::sign;
 use hookyard_core::{Delivery, Endpoint, Fault, FaultKind, Policy, Timestamp};
@@ -57,8 +58,21 @@ pub fn build(
     Ok(Request { url, headers, body: body.bytes, timeout: policy.timeout })
 }
 
+/// What stands for a value that is not shown.
+pub const HIDDEN: &str = "****";
+
+/// The request as the log shows it: what the endpoint was given to keep is not shown again.
+pub fn shown(request: &Request, endpoint: &Endpoint) -> Shown {
+    let own = |name: &str| {
+        let custom = endpoint.headers.keys().any(|own| own.eq_ignore_ascii_case(name));
+        custom || endpoint.api_key.as_ref().is_some_and(|key| key.header.eq_ignore_ascii_case(name))
+    };
+    let header = |(name, value): &(String, String)| (name.clone(), if own(name) { HIDDEN.to_owned() } else { value.clone() });
+    Shown { url: shown_url(&request.url), headers: request.headers.iter().map(header).collect() }
+}
+
 /// The URL as the log shows it: without userinfo and query, which may hold credentials.
-pub fn shown_url(url: &Url) -> String {
+fn shown_url(url: &Url) -> String {
     let mut shown = url.clone();
     let cleared = shown.set_username("").and_then(|()| shown.set_password(None));
     shown.set_query(None);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use hookyard_core::step::{Step, Tripwire};
+use hookyard_node::load::Layers;
 use hookyard_node::{Config, Role, Roles, Seams, local};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,7 +36,7 @@ async fn main() -> Result<()> {
             }
         }
     }
-    let mut config = Config::load(None)?;
+    let mut config = Config::load(Layers::default())?;
     local::create(&mut config, &*seams.entropy)?;
     let running = hookyard_node::start(&config.judge()?, Roles::of(&roles), seams).await?;
     signal(SignalKind::terminate())?.recv().await;

@@ -26,6 +26,12 @@ export function grouped(types) {
   return [...groups].sort(([one], [other]) => (one === "" ? 1 : other === "" ? -1 : one.localeCompare(other)));
 }
 
+/** Whether an endpoint asks for a type: without any it asks for all, and `user.*` asks for what begins with `user.`. @param {any} endpoint @param {string} name */
+export function asksFor(endpoint, name) {
+  const types = /** @type {string[]} */ (endpoint.eventTypes ?? []);
+  return !types.length || types.some((one) => one === name || (one.endsWith(".*") && name.startsWith(one.slice(0, -1))));
+}
+
 /** Whether a type or its description holds every word asked for. @param {any} type @param {string} asked */
 export function matches(type, asked) {
   const text = `${type.name} ${type.description} ${type.groupName ?? ""}`.toLowerCase();

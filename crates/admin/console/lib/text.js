@@ -24,6 +24,9 @@ export function duration(ms) {
   return `${Math.round(seconds / 86_400)} d`;
 }
 
+/** How long it is until then. @param {string} at */
+export const remaining = (at) => duration(Math.max(0, new Date(at).getTime() - Date.now()));
+
 /** @param {string} at */
 export function ago(at) {
   const ms = Date.now() - new Date(at).getTime();
@@ -83,4 +86,12 @@ export const REASONS = {
   endpoint_unavailable: "Endpoint unavailable for a day",
   expired: "Too old",
   aborted: "Receiver asked to stop",
+};
+
+/** What a task does, for people. @type {Record<string, string>} */
+export const TASKS = {
+  "dead-letter.replay": "Replaying dead letters",
+  "dead-letter.discard": "Discarding dead letters",
+  "endpoint.recover": "Recovering what failed at an endpoint",
+  "endpoint.replay-missing": "Sending an endpoint what it missed",
 };

@@ -123,13 +123,13 @@ export const Choice = ({ label, value, options, onInput, hint, error }) => html`
  */
 export function Chips({ label, values, onChange, hint, error, placeholder }) {
   const [text, setText] = useState("");
-  const add = () => {
-    const more = text.split(",").map((one) => one.trim()).filter((one) => one && !values.includes(one));
+  const add = (/** @type {string} */ typed = text) => {
+    const more = typed.split(",").map((one) => one.trim()).filter((one) => one && !values.includes(one));
     if (more.length) onChange([...values, ...more]);
     setText("");
   };
   const press = (/** @type {KeyboardEvent} */ event) => {
-    if (event.key === "Enter" || event.key === ",") {
+    if (event.key === "Enter") {
       event.preventDefault();
       add();
     } else if (event.key === "Backspace" && !text && values.length) {
@@ -141,7 +141,7 @@ export function Chips({ label, values, onChange, hint, error, placeholder }) {
       ${values.map((value) => html`<span class="chip" key=${value}>${value}
         <button type="button" aria-label=${`Remove ${value}`} onClick=${() => onChange(values.filter((one) => one !== value))}>×</button></span>`)}
       <input id=${id} aria-describedby=${described} value=${text} placeholder=${placeholder} autocomplete="off" spellcheck=${false}
-        onInput=${(/** @type {any} */ event) => setText(event.target.value)} onKeyDown=${press} onBlur=${add} />
+        onInput=${(/** @type {any} */ event) => (event.target.value.includes(",") ? add(event.target.value) : setText(event.target.value))} onKeyDown=${press} onBlur=${() => add()} />
     </div>`}</${Field}>`;
 }
 
@@ -178,13 +178,13 @@ export function Copy({ text, children = "Copy" }) {
 
 /**
  * The way to the pages beside this one; the place is in the address.
- * @param {{ page: any, onGo: (iterator: string | undefined) => void, first: boolean }} props
+ * @param {{ page: any, onGo: (iterator: string | undefined) => void, first: boolean, names?: [string, string] }} props
  */
-export function Pages({ page, onGo, first }) {
+export function Pages({ page, onGo, first, names: [begin, on] = ["Newest", "Older"] }) {
   if (first && page.done) return null;
   return html`<nav class="pages" aria-label="Pages">
-    <button type="button" disabled=${first} onClick=${() => onGo(undefined)}>Newest</button>
-    <button type="button" disabled=${page.done || !page.iterator} onClick=${() => onGo(page.iterator)}>Older</button>
+    <button type="button" disabled=${first} onClick=${() => onGo(undefined)}>${begin}</button>
+    <button type="button" disabled=${page.done || !page.iterator} onClick=${() => onGo(page.iterator)}>${on}</button>
   </nav>`;
 }
 

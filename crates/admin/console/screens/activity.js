@@ -88,7 +88,8 @@ export function Activity({ app }) {
     const timer = setInterval(() => {
       const { current } = stream;
       setFigures({ rate: rate(current), came: current.came, missed: current.missed, missedSome: current.missedSome });
-      if (current.came !== drawn && !isPaused.current) setShown(current.attempts.slice());
+      if (current.came === drawn || isPaused.current) return;
+      setShown(current.attempts.slice());
       drawn = current.came;
     }, DRAWN_EVERY);
     return () => { clearInterval(timer); clearTimeout(again); source.close(); };

@@ -8,7 +8,7 @@ import { useNames } from "../lib/names.js";
 import { filter, to } from "../lib/route.js";
 import { counted, REASONS } from "../lib/text.js";
 import { Ago, Badge, Button, Code, Dialog, Empty, Heading, Loaded, Pages, say } from "../lib/ui.js";
-import { chosen, endpointOptions, Select, Text } from "./filters.js";
+import { chosen, endpointOptions, Select, Text, utc } from "./filters.js";
 
 /** @type {[string, string][]} */
 const WHY = [["", "All reasons"], ...Object.entries(REASONS)];
@@ -17,8 +17,8 @@ const WHY = [["", "All reasons"], ...Object.entries(REASONS)];
 export function DeadLetters({ app }) {
   const { endpoints, names } = useNames(app);
   const iterator = chosen("iterator");
-  const wanted = { endpointId: chosen("endpoint") || undefined, eventType: chosen("type") || undefined, reason: chosen("reason") || undefined };
-  const query = { limit: 50, iterator: iterator || undefined, endpoint_id: wanted.endpointId, event_type: wanted.eventType, reason: wanted.reason };
+  const wanted = { endpointId: chosen("endpoint") || undefined, eventType: chosen("type") || undefined, reason: chosen("reason") || undefined, after: utc(chosen("after")), before: utc(chosen("before")) };
+  const query = { limit: 50, iterator: iterator || undefined, endpoint_id: wanted.endpointId, event_type: wanted.eventType, reason: wanted.reason, after: wanted.after, before: wanted.before };
   const page = useLoad(() => api.get(api.app(app, "dead-letter"), query), [app, JSON.stringify(query)], 5_000);
   const [picked, setPicked] = useState(/** @type {string[]} */ ([]));
   const [asking, setAsking] = useState(/** @type {{ what: "replay" | "discard", body: any, count: number } | null} */ (null));
@@ -48,6 +48,8 @@ export function DeadLetters({ app }) {
       <${Select} name="endpoint" label="Endpoint" options=${endpointOptions(endpoints)} />
       <${Text} name="type" label="Event type" placeholder="user.created" />
       <${Select} name="reason" label="Reason" options=${WHY} />
+      <${Text} name="after" label="Died from (UTC)" type="datetime-local" />
+      <${Text} name="before" label="To (UTC)" type="datetime-local" />
     </div>
     ${task && html`<${Progress} task=${task} onEnd=${page.reload} />`}
     ${present.length > 0 && html`<div class="picked" role="status">${counted(present.length, "dead letter")} chosen
@@ -55,7 +57,7 @@ export function DeadLetters({ app }) {
       <${Button} kind="danger" onPress=${() => some("discard", present)}>Discard…</${Button}></div>`}
     <${Loaded} of=${page}>${(/** @type {any} */ page) => html`${page.data.length
       ? groups(page.data).map((group) => html`<${Group} app=${app} ...${group} name=${names[group.endpoint] ?? group.endpoint} picked=${present} onPick=${setPicked} onReplay=${(/** @type {string} */ id) => some("replay", [id])} key=${group.endpoint + group.reason} />`)
-      : html`<${Empty} title="No dead letters">Everything was delivered, or is still being tried.</${Empty}>`}
+      : html`<${Empty} title="No dead letters">${Object.values(wanted).some(Boolean) ? "None fits these filters." : "Everything was delivered, or is still being tried."}</${Empty}>`}
       <${Pages} page=${page} first=${!iterator} onGo=${(/** @type {string | undefined} */ next) => filter({ iterator: next })} />`}</${Loaded}>
     ${asking && html`<${Dialog} title=${`${asking.what === "replay" ? "Replay" : "Discard"} ${counted(asking.count, "dead letter")}?`} kind=${asking.what === "replay" ? "primary" : "danger"}
       confirm=${asking.what === "replay" ? "Replay" : "Discard"} onConfirm=${confirm} onClose=${() => setAsking(null)}>

@@ -131,8 +131,9 @@ function Form({ app, id, types, begin, back }) {
   };
   const sample = draft.all ? types.find((type) => type.sample) : types.find((type) => draft.eventTypes.includes(type.name));
   const test = async () => {
-    const body = { ...bodyOf(draft, true), ...(sample ? { testEventType: sample.name } : {}) };
-    setResult(await send(() => api.post(api.app(app, "endpoint", "test"), body)));
+    const body = { ...bodyOf(draft, isNew), ...(sample ? { testEventType: sample.name } : {}) };
+    const path = isNew ? api.app(app, "endpoint", "test") : api.app(app, "endpoint", id, "test");
+    setResult(await send(() => api.post(path, body)));
   };
   const save = async () => {
     setTouched(true);
@@ -177,7 +178,7 @@ function Form({ app, id, types, begin, back }) {
     ${result && html`<${Result} result=${result} />`}
     <div class="actions sticky">
       <a class="button" href=${back}>Cancel</a>
-      ${isNew && html`<${Button} disabled=${!valid} onPress=${test} title=${valid ? "" : "Once the form is complete"}>Send test</${Button}>`}
+      <${Button} disabled=${!valid} onPress=${test} title=${valid ? "" : "Once the form is complete"}>Send test</${Button}>
       <button type="submit" class="primary">${isNew ? "Create endpoint" : "Save"}</button>
     </div>
   </form>`;

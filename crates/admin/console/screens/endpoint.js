@@ -6,7 +6,7 @@ import { Chart } from "../lib/chart.js";
 import { html } from "../lib/html.js";
 import { useLoad } from "../lib/load.js";
 import { go, to } from "../lib/route.js";
-import { count, counted, moment } from "../lib/text.js";
+import { count, counted, moment, remaining } from "../lib/text.js";
 import { Button, Chips, Code, Dialog, Empty, Heading, Loaded, State, say } from "../lib/ui.js";
 import { Result } from "./endpoint-form.js";
 import { Names } from "./endpoints.js";
@@ -46,7 +46,7 @@ function Detail({ app, endpoint, reload }) {
       <${Facts} endpoint=${endpoint} />
       <${Channels} endpoint=${endpoint} onSave=${(/** @type {string[]} */ channels) => change({ channels: channels.length ? channels : null }, "Channels saved.")} />
       <${Health} app=${app} endpoint=${endpoint} />
-      <${Secret} path=${path} />
+      <${Secret} path=${path} endpoint=${endpoint} reload=${reload} />
       <${Again} app=${app} path=${path} endpoint=${endpoint} />
     </div>
     <${Attempts} app=${app} endpoint=${endpoint} />`;
@@ -100,20 +100,19 @@ function Health({ app, endpoint }) {
 /** @param {{ value: number, name: string }} props */
 export const Figure = ({ value, name }) => html`<span class="figure"><b>${count(value)}</b> ${name}</span>`;
 
-/** @param {{ path: string }} props */
-function Secret({ path }) {
+/** @param {{ path: string, endpoint: any, reload: () => Promise<void> }} props */
+function Secret({ path, endpoint, reload }) {
   const [secret, setSecret] = useState("");
   const [rotating, setRotating] = useState(false);
-  const [rotated, setRotated] = useState("");
   const rotate = async () => {
     const answer = await api.post(`${path}/secret/rotate`);
     setSecret(answer?.key ?? (await api.get(`${path}/secret`)).key);
-    setRotated(moment(Date.now() + 24 * 3_600_000));
+    await reload();
     say("Secret rotated.");
   };
   return html`<section class="card"><h2>Signing secret</h2>
     ${secret ? html`<${Code} label="Secret" text=${secret} />` : html`<p class="mono">whsec_••••••••••••</p>`}
-    ${rotated && html`<p class="sub">The one before signs too, until ${rotated}.</p>`}
+    ${endpoint.secretOverlapUntil && html`<p class="sub">The one before signs too, for ${remaining(endpoint.secretOverlapUntil)} more (until ${moment(endpoint.secretOverlapUntil)}).</p>`}
     <div class="actions">
       ${secret ? html`<button type="button" onClick=${() => setSecret("")}>Hide</button>` : html`<${Button} onPress=${async () => setSecret((await api.get(`${path}/secret`)).key)}>Reveal</${Button}>`}
       <${Button} onPress=${() => setRotating(true)}>Rotate</${Button}>

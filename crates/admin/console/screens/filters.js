@@ -17,5 +17,11 @@ export const Text = ({ name, label, placeholder, type = "text" }) => html`<label
   <input type=${type} value=${chosen(name)} placeholder=${placeholder} spellcheck=${false}
     onChange=${(/** @type {any} */ event) => filter({ [name]: event.target.value.trim(), iterator: undefined })} /></label>`;
 
+/** A moment typed into a form, which means UTC here. @param {string} text */
+export function utc(text) {
+  const at = new Date(`${text}Z`);
+  return text && !Number.isNaN(at.getTime()) ? at.toISOString() : undefined;
+}
+
 /** @param {any[]} endpoints @returns {[string, string][]} */
 export const endpointOptions = (endpoints) => [["", "All endpoints"], ...endpoints.map((one) => /** @type {[string, string]} */ ([one.id, one.name || one.url]))];

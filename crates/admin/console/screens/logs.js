@@ -8,15 +8,9 @@ import { filter, to } from "../lib/route.js";
 import { duration, moment, OUTCOMES, pretty, REASONS } from "../lib/text.js";
 import { Button, Code, Copy, Empty, Heading, Loaded, Pages, say } from "../lib/ui.js";
 import { AttemptRows, Outcome } from "./attempts.js";
-import { chosen, endpointOptions, Select, Text } from "./filters.js";
+import { chosen, endpointOptions, Select, Text, utc } from "./filters.js";
 
 const FILTERS = ["endpoint", "type", "channel", "status", "class", "after", "before", "iterator"];
-
-/** A moment typed into a form, which means UTC here. @param {string} text */
-function utc(text) {
-  const at = new Date(`${text}Z`);
-  return Number.isNaN(at.getTime()) ? undefined : at.toISOString();
-}
 
 /** @param {{ app: string }} props */
 export function Logs({ app }) {
@@ -61,12 +55,20 @@ function Message({ app, id, attempt, names }) {
       const open = attempts.data.find((/** @type {any} */ one) => one.id === attempt) ?? attempts.data[0];
       return html`<dl><dt>Id</dt><dd class="mono">${message.id}</dd><dt>Event type</dt><dd class="mono">${message.eventType}</dd>
           <dt>Accepted</dt><dd>${moment(message.timestamp)}</dd>${message.channels?.length ? html`<dt>Channels</dt><dd>${message.channels.join(", ")}</dd>` : null}</dl>
-        <h3>Attempts</h3>
-        <ol class="timeline">${[...attempts.data].reverse().map((/** @type {any} */ one) => html`<li key=${one.id} class=${one === open ? "chosen" : ""}>
-          <button type="button" class="quiet" aria-pressed=${one === open} onClick=${() => filter({ attempt: one.id })}>${one.attempt}${one.run > 0 ? ` · run ${one.run + 1}` : ""}</button>
-          <${Outcome} attempt=${one} /><span class="sub">${names[one.endpointId] ?? one.url} · ${moment(one.timestamp)}</span></li>`)}</ol>
+        ${byEndpoint(attempts.data, open).map(([endpoint, of]) => html`<h3>Attempts at ${names[endpoint] ?? of[0].url}</h3>
+          <ol class="timeline" aria-label=${`Attempts at ${names[endpoint] ?? of[0].url}`}>${of.map((one) => html`<li key=${one.id} class=${one === open ? "chosen" : ""}>
+            <button type="button" class="quiet" aria-pressed=${one === open} onClick=${() => filter({ attempt: one.id })}>${one.attempt}${one.run > 0 ? ` · run ${one.run + 1}` : ""}</button>
+            <${Outcome} attempt=${one} /><span class="sub">${moment(one.timestamp)}</span></li>`)}</ol>`)}
         ${open && html`<${Attempt} app=${app} message=${message} attempt=${open} reload=${all.reload} />`}`;
     }}</${Loaded}></aside>`;
+}
+
+/** Attempts, the oldest first, of the endpoint one looks at and then of the others. @param {any[]} attempts @param {any} open @returns {[string, any[]][]} */
+function byEndpoint(attempts, open) {
+  /** @type {Map<string, any[]>} */
+  const found = new Map(open ? [[open.endpointId, []]] : []);
+  for (const one of [...attempts].reverse()) found.set(one.endpointId, [...(found.get(one.endpointId) ?? []), one]);
+  return [...found];
 }
 
 /** @param {{ app: string, message: any, attempt: any, reload: () => Promise<void> }} props */
@@ -84,6 +86,7 @@ function Attempt({ app, message, attempt, reload }) {
     ${attempt.nextAttemptAt && html`<p class="sub">Next attempt ${moment(attempt.nextAttemptAt)}</p>`}
     <div class="actions"><${Button} onPress=${resend}>Resend</${Button}><${Copy} text=${curl}>Copy as curl</${Copy}>
       <a class="button" href=${to(["app", app, "endpoints", attempt.endpointId])}>Endpoint</a></div>
+    ${attempt.requestHeaders?.length ? html`<details><summary>Request headers</summary><${Code} label="Request headers" text=${attempt.requestHeaders.map((/** @type {[string, string]} */ [name, value]) => `${name}: ${value}`).join("\n")} /></details>` : null}
     <h3>Payload</h3><${Code} label="Payload" text=${JSON.stringify(message.payload, null, 2)} />
     <h3>Response ${attempt.responseStatusCode ? html`<span class="sub">${attempt.responseStatusCode}</span>` : null}</h3>
     ${attempt.response ? html`<${Code} label="Response" text=${pretty(attempt.response)} />` : html`<p class="sub">It is empty.</p>`}

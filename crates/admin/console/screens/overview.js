@@ -1,12 +1,13 @@
 // @ts-check
 /** How an application does. */
-import { api } from "../lib/api.js";
+import { api, session } from "../lib/api.js";
 import { Chart } from "../lib/chart.js";
 import { html } from "../lib/html.js";
 import { useLoad } from "../lib/load.js";
+import { endpointsOf } from "../lib/names.js";
 import { filter, place, to } from "../lib/route.js";
 import { count, duration, OUTCOMES } from "../lib/text.js";
-import { Empty, Heading, Loaded, State } from "../lib/ui.js";
+import { Badge, Empty, Heading, Loaded, State } from "../lib/ui.js";
 
 /** @type {Record<string, [string, number, number]>} */
 const RANGES = { "1h": ["Last hour", 3_600, 60], "24h": ["Last 24 hours", 86_400, 900], "7d": ["Last 7 days", 604_800, 21_600] };
@@ -17,18 +18,19 @@ export function Overview({ app }) {
   const [, seconds, bucket] = RANGES[range] ?? RANGES["1h"];
   const all = useLoad(() => Promise.all([
     api.get("/stats", { app, since: new Date(Date.now() - seconds * 1000).toISOString(), bucket }),
-    api.get(api.app(app, "endpoint"), { limit: 250 }),
+    endpointsOf(app),
     api.get(api.app(app, "dead-letter"), { limit: 1 }),
+    session.value?.scope === "admin" ? api.get("/system") : null,
   ]), [app, range], 5_000);
   return html`<${Heading} title="Overview"><div class="choices" role="group" aria-label="Range">${Object.entries(RANGES).map(([of, [text]]) => html`
       <button type="button" aria-pressed=${of === range} onClick=${() => filter({ range: of })}>${text}</button>`)}</div></${Heading}>
-    <${Loaded} of=${all}>${(/** @type {any[]} */ [stats, endpoints, dead]) => html`<${Figures} stats=${stats} seconds=${seconds} />
-      <div class="grid"><${Attempts} stats=${stats} /><${Latency} stats=${stats} /></div>
-      <${Unhealthy} app=${app} endpoints=${endpoints.data} hasDead=${dead.data.length > 0} />`}</${Loaded}>`;
+    <${Loaded} of=${all}>${(/** @type {any[]} */ [stats, endpoints, dead, system]) => html`<${Figures} stats=${stats} seconds=${seconds} system=${system} />
+      <div class="grid"><${Attempts} stats=${stats} /><${Latency} stats=${stats} />
+      <${Unhealthy} app=${app} endpoints=${endpoints} hasDead=${dead.data.length > 0} />${system && html`<${Installation} system=${system} />`}</div>`}</${Loaded}>`;
 }
 
-/** @param {{ stats: any, seconds: number }} props */
-function Figures({ stats, seconds }) {
+/** @param {{ stats: any, seconds: number, system: any }} props */
+function Figures({ stats, seconds, system }) {
   const { events, deadLetters, attempts, p50Ms, p95Ms } = stats.total;
   const made = /** @type {number} */ (Object.values(attempts).reduce((sum, of) => sum + of, 0));
   const delivered = attempts.success ?? 0;
@@ -40,7 +42,26 @@ function Figures({ stats, seconds }) {
     ${tile(made ? `${((delivered / made) * 100).toFixed(delivered === made ? 0 : 1)} %` : "–", "of attempts succeeded", `${count(made)} attempts`)}
     ${tile(p50Ms === null ? "–" : duration(p50Ms), "median answer", p95Ms === null ? "" : `95 of 100 within ${duration(p95Ms)}`)}
     ${tile(count(deadLetters), "became dead letters", "in this range")}
+    ${system && tile(longestWait(system), "longest wait", "of what was sent lately, beyond when it was due")}
   </div>`;
+}
+
+/** Of all dispatchers. @param {any} system */
+function longestWait(system) {
+  const waits = (system.members ?? []).map((/** @type {any} */ one) => one.longestWaitMs).filter((/** @type {any} */ ms) => ms !== undefined);
+  return waits.length ? duration(Math.max(...waits)) : "–";
+}
+
+/** The processes and queues behind it all, for administrators. @param {{ system: any }} props */
+function Installation({ system }) {
+  /** @type {Map<string, number>} */
+  const roles = new Map();
+  for (const member of system.members ?? []) for (const role of member.roles) roles.set(role, (roles.get(role) ?? 0) + 1);
+  return html`<section class="card"><h2>Installation</h2>
+    <p>${roles.size ? [...roles].map(([role, many]) => html`<${Badge} kind="plain">${role} × ${many}</${Badge}> `) : html`<span class="sub">The store does not answer: nobody knows which processes there are.</span>`}</p>
+    ${system.queues ? html`<table class="bars"><tbody>${system.queues.map((/** @type {any} */ one) => html`<tr key=${one.name}><th scope="row" class="mono">${one.name}</th><td></td><td class="number">${count(one.messages)}</td></tr>`)}</tbody></table>`
+      : html`<p class="sub">The broker does not answer: nobody knows what waits.</p>`}
+    <p><a href=${to(["system"])}>System</a></p></section>`;
 }
 
 /** @param {{ stats: any }} props */

@@ -42,9 +42,10 @@ async function applications(own, open) {
 export function Shell() {
   const own = session.value?.scope === "app" ? session.value.app : null;
   const [first, app, screen = "overview"] = place.value.parts;
-  const named = first === "app" ? app : undefined;
+  // The catalog and the system are nobody's: there the query keeps the application one comes from.
+  const named = first === "app" ? app : place.value.query.get("app") ?? undefined;
   const apps = useLoad(() => applications(own, named), [own, named]);
-  const current = apps.data?.find((/** @type {any} */ one) => one.id === app || one.uid === app);
+  const current = apps.data?.find((/** @type {any} */ one) => one.id === named || one.uid === named);
   const known = first === "app" || first === "catalog" || first === "system";
   const [open, setOpen] = useState(false);
   useEffect(() => { setOpen(false); }, [place.value]);
@@ -59,9 +60,9 @@ export function Shell() {
     const home = apps.data?.find((/** @type {any} */ one) => one.uid === "default") ?? apps.data?.[0];
     if (!known && home) go(to(["app", home.uid ?? home.id, "overview"]), { replace: true });
   }, [known, apps.data]);
-  const name = app ?? apps.data?.find((/** @type {any} */ one) => one.uid === "default")?.uid ?? apps.data?.[0]?.id;
-  const link = (/** @type {string[]} */ parts, /** @type {string} */ text, /** @type {boolean} */ here) =>
-    html`<a href=${to(parts)} aria-current=${here ? "page" : undefined}>${text}</a>`;
+  const name = named ?? own ?? apps.data?.find((/** @type {any} */ one) => one.uid === "default")?.uid ?? apps.data?.[0]?.id;
+  const link = (/** @type {string} */ address, /** @type {string} */ text, /** @type {boolean} */ here) =>
+    html`<a href=${address} aria-current=${here ? "page" : undefined}>${text}</a>`;
   return html`<div class="shell">
     <a class="skip" href="#main">Skip to content</a>
     <header class="bar">
@@ -73,19 +74,20 @@ export function Shell() {
       <${Button} kind="quiet" onPress=${signOut}>Sign out</${Button}>
     </header>
     <nav id="menu" class="side ${open ? "open" : ""}" aria-label="Main">
-      ${name && OF_APP.map(([word, text]) => link(["app", name, word], text, first === "app" && screen === word))}
-      ${link(["catalog"], "Event catalog", first === "catalog")}
-      ${!own && link(["system"], "System", first === "system")}
+      ${name && OF_APP.map(([word, text]) => link(to(["app", name, word]), text, first === "app" && screen === word))}
+      ${link(to(["catalog"], { app: name }), "Event catalog", first === "catalog")}
+      ${!own && link(to(["system"], { app: name }), "System", first === "system")}
     </nav>
     <main id="main" tabindex="-1">
-      <${Loaded} of=${apps}>${() => html`<${Screen} first=${first} app=${app} screen=${screen} rest=${place.value.parts.slice(3)} exists=${Boolean(current) || first !== "app"} />`}</${Loaded}>
+      <${Loaded} of=${apps}>${() => html`<${Screen} first=${first} app=${first === "app" ? app : name} screen=${screen} rest=${place.value.parts.slice(3)} exists=${Boolean(current) || first !== "app"} />`}</${Loaded}>
     </main>
   </div>`;
 }
 
 /** @param {{ apps: any[], current: any, screen: string }} props */
 function Switcher({ apps, current, screen }) {
-  const change = (/** @type {any} */ event) => go(to(["app", event.target.value, screen]));
+  const [first, ...rest] = place.value.parts;
+  const change = (/** @type {any} */ event) => go(first === "app" ? to(["app", event.target.value, screen]) : to([first, ...rest], { app: event.target.value }));
   return html`<select class="switcher" aria-label="Application" value=${current ? (current.uid ?? current.id) : ""} onChange=${change}>
     ${!current && html`<option value="" selected disabled>Application…</option>`}
     ${apps.map((app) => html`<option value=${app.uid ?? app.id} selected=${app === current}>${app.name}</option>`)}
@@ -94,8 +96,8 @@ function Switcher({ apps, current, screen }) {
 
 /** @param {{ first: string, app: string, screen: string, rest: string[], exists: boolean }} props */
 function Screen({ first, app, screen, rest, exists }) {
-  if (first === "catalog") return html`<${Catalog} name=${place.value.parts[1]} />`;
-  if (first === "system") return html`<${System} />`;
+  if (first === "catalog") return html`<${Catalog} app=${app} name=${place.value.parts[1]} />`;
+  if (first === "system") return html`<${System} app=${app} />`;
   if (first !== "app") return null;
   if (!exists) return html`<${Nothing} what="There is no such application." />`;
   const [item, action] = rest;

@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use hookyard_node::config::Settings;
+use hookyard_node::settings::Settings;
 use hookyard_node::tools::{self, DatasetReport};
 use serde_json::json;
 

@@ -1,22 +1,24 @@
 //! The commands, one file each.
 
+mod completion;
+mod config;
 mod dataset;
 mod dead_letter;
 mod demo;
 mod event;
+mod event_type;
 mod listen;
+mod log;
 mod resource;
 mod run;
 mod secret_key;
 mod token;
 mod topology;
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use clap::Subcommand;
-use hookyard_node::Config;
-use hookyard_node::config::Settings;
+use hookyard_node::load::Layers;
+use hookyard_node::{Config, Settings};
 
 use crate::output::{Format, print};
 
@@ -27,6 +29,9 @@ pub enum Command {
     Run(run::Run),
     /// Start everything with receivers that answer well, badly or not at all, publish events, and check what comes of them.
     Demo(demo::Demo),
+    /// What is configured, and whether it is right.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Exchanges, queues and bindings in the broker.
     #[command(subcommand)]
     Topology(topology::Topology),
@@ -45,9 +50,14 @@ pub enum Command {
     /// Endpoints.
     #[command(subcommand)]
     Endpoint(resource::Endpoint),
+    /// Event types: the catalog.
+    #[command(subcommand)]
+    EventType(event_type::EventTypeCommand),
     /// Events.
     #[command(subcommand)]
     Event(event::Event),
+    /// What was sent, and what receivers answered.
+    Log(log::Log),
     /// What will not be tried again on its own.
     #[command(subcommand)]
     DeadLetter(dead_letter::DeadLetter),
@@ -58,14 +68,17 @@ pub enum Command {
     Listen(listen::Listen),
     /// Print the description of the HTTP API (OpenAPI 3.1).
     Openapi,
+    /// Print what makes a shell complete these commands.
+    Completion(completion::Completion),
 }
 
 impl Command {
     /// Does it.
-    pub async fn run(self, config: Option<&Path>, format: Option<Format>) -> anyhow::Result<()> {
+    pub async fn run(self, config: Layers<'_>, format: Option<Format>) -> anyhow::Result<()> {
         match self {
             Self::Run(command) => command.run(Config::load(config)?).await,
             Self::Demo(command) => command.run(Config::load(config)?).await,
+            Self::Config(command) => command.run(config, format),
             Self::Topology(command) => command.run(&judged(config)?).await,
             Self::Dataset(command) => command.run(&judged(config)?, format).await,
             Self::Token(command) => command.run(&Config::load(config)?),
@@ -75,7 +88,9 @@ impl Command {
             }
             Self::App(command) => command.run(format).await,
             Self::Endpoint(command) => command.run(format).await,
+            Self::EventType(command) => command.run(format).await,
             Self::Event(command) => command.run(format).await,
+            Self::Log(command) => command.run(format).await,
             Self::DeadLetter(command) => command.run(format).await,
             Self::Rejected(command) => command.run(format).await,
             Self::Listen(command) => command.run().await,
@@ -83,11 +98,15 @@ impl Command {
                 print(hookyard_node::openapi::document().trim_end());
                 Ok(())
             }
+            Self::Completion(command) => {
+                command.run();
+                Ok(())
+            }
         }
     }
 }
 
-fn judged(config: Option<&Path>) -> anyhow::Result<Settings> {
+fn judged(config: Layers<'_>) -> anyhow::Result<Settings> {
     let config = Config::load(config)?;
     hookyard_telemetry::logs::begin(&config.log);
     config.judge().context("the configuration is wrong")

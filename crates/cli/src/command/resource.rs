@@ -221,6 +221,15 @@ pub enum Endpoint {
         #[arg(long)]
         yes: bool,
     },
+    /// Send it a test and show what it answered.
+    Test {
+        #[command(flatten)]
+        app: InApp,
+        endpoint: String,
+        /// The event type whose sample is sent.
+        #[arg(long)]
+        event_type: Option<String>,
+    },
     /// Switch one on.
     Enable {
         #[command(flatten)]
@@ -263,6 +272,11 @@ impl Endpoint {
             Self::Disable { app, endpoint } => {
                 app.call(Method::PATCH, &[&endpoint], "", Some(&json!({"disabled": true}))).await?
             }
+            Self::Test { app, endpoint, event_type } => {
+                let mut body = Map::new();
+                put(&mut body, "testEventType", event_type.map(Value::from));
+                app.call(Method::POST, &[&endpoint, "test"], "", Some(&Value::Object(body))).await?
+            }
             Self::Secret { app, endpoint } => app.call(Method::GET, &[&endpoint, "secret"], "", None).await?,
             Self::RotateSecret { app, endpoint, grace } => {
                 let body = json!({ "gracePeriodSeconds": grace });
@@ -293,14 +307,14 @@ pub fn require_yes(yes: bool, what: &str) -> anyhow::Result<()> {
     if yes { Ok(()) } else { bail!("this deletes {what}; add --yes to do it") }
 }
 
-fn extra(json: Option<&str>) -> anyhow::Result<Map<String, Value>> {
+pub fn extra(json: Option<&str>) -> anyhow::Result<Map<String, Value>> {
     match json {
         None => Ok(Map::new()),
         Some(text) => serde_json::from_str(text).context("--json is not a JSON object"),
     }
 }
 
-fn put(body: &mut Map<String, Value>, name: &str, value: Option<Value>) {
+pub fn put(body: &mut Map<String, Value>, name: &str, value: Option<Value>) {
     if let Some(value) = value {
         body.insert(name.to_owned(), value);
     }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use hookyard_node::config::BackendSettings;
 use hookyard_node::seams::SystemEntropy;
+use hookyard_node::settings::BackendSettings;
 use hookyard_node::{Config, Role, Roles, Running, Seams, local};
 use reqwest::Method;
 use serde_json::json;

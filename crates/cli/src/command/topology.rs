@@ -1,7 +1,7 @@
 //! `hookyard topology`.
 
 use clap::Subcommand;
-use hookyard_node::config::Settings;
+use hookyard_node::settings::Settings;
 use hookyard_node::tools;
 
 use crate::output::talk;

@@ -86,6 +86,9 @@ pub trait Tasks: Send + Sync {
     /// One task, finished or not; finished ones are forgotten after [`crate::limits::TASK_KEPT`].
     async fn task(&self, id: TaskId) -> Result<Option<Task>, Fault>;
 
+    /// The unfinished ones, in no order; at most [`crate::limits::TASKS_SHOWN`].
+    async fn unfinished(&self) -> Result<Vec<Task>, Fault>;
+
     /// Takes the unfinished task that nobody has and that waits for longest.
     async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault>;
 }

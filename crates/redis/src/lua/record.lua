@@ -1,8 +1,8 @@
 -- Writes journal entries of one application. States merge: a lower rank never overwrites a higher one. Repeating changes nothing.
--- KEYS: the application's dead letters; then per entry the message's hash, the two lists it belongs to, its endpoint's standings, and
--- the counts of its hour.
+-- KEYS: the application's dead letters; then per entry the message's hash, the two lists it belongs to, its endpoint's standings (of a
+-- message, the volumes of its day), and the counts of its hour.
 -- ARGV: retention and list TTL in s; then per entry its kind and
---   M: list member, record, number of deliveries or '' while not routed, the count it adds to
+--   M: list member, record, number of deliveries or '' while not routed, the count and the volume it adds to
 --   A: list member, field and record of the attempt, the count it adds to, then a state
 --   E: a state
 -- A state is: field, rank, text, ended (0 or 1), dead (0 or 1), dead letter or '', the count a dead letter adds to, the hour of the
@@ -105,7 +105,10 @@ for i = 2, #KEYS, 5 do
       redis.call('HSETNX', message, 'm', ARGV[a + 1])
     else
       local counts = redis.call('HMGET', message, 't', 'd', 'x', 'n')
-      if not counts[4] then count(KEYS[i + 4], ARGV[a + 3], 1) end
+      if not counts[4] then
+        count(KEYS[i + 4], ARGV[a + 3], 1)
+        count(KEYS[i + 3], ARGV[a + 4], 1)
+      end
       -- What was made forgotten stays so.
       if counts[3] then
         redis.call('HSET', message, 'n', ARGV[a + 2])
@@ -114,7 +117,7 @@ for i = 2, #KEYS, 5 do
       end
       keep(message, tonumber(ARGV[a + 2]), tonumber(counts[1] or 0), tonumber(counts[2] or 0), false)
     end
-    a = a + 4
+    a = a + 5
   elseif kind == 'A' then
     -- The first record of an attempt stays.
     if redis.call('HSETNX', message, ARGV[a + 1], ARGV[a + 2]) == 1 then

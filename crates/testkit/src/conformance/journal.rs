@@ -421,9 +421,13 @@ async fn what_happened_is_counted_once_in_its_minute(backend: &dyn JournalBacken
         ];
         expected.sort_unstable();
         assert_eq!(found, expected, "repeating changes nothing");
+        let volumes = log.volumes(app(), since, until).await.expect("answered");
+        let hour = at[0].as_seconds().div_euclid(3600);
+        assert_eq!(volumes, [((hour, delivery.message.event.event_type.clone()), 1)].into(), "repeating changes nothing");
     }
     let (long_ago, lately) = (since.minus(Duration::from_secs(7200)), since.minus(Duration::from_secs(3600)));
     assert_eq!(log.counts(app(), long_ago, lately).await.expect("answered"), []);
+    assert_eq!(log.volumes(app(), long_ago.minus(Duration::from_secs(7200)), long_ago).await.expect("answered"), BTreeMap::new());
     assert_eq!(log.counts(AppId::from_bytes([8; 20]), since, until).await.expect("answered"), []);
 }
 

@@ -14,6 +14,7 @@ const PROMISES: &[Promise<dyn TasksBackend>] = promises![
     a_task_is_leased_to_one_until_its_lease_ends,
     what_got_on_goes_on_from_there,
     a_finished_task_is_leased_to_nobody_and_still_read,
+    unfinished_ones_are_listed_leased_or_not,
 ];
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -99,4 +100,17 @@ async fn a_finished_task_is_leased_to_nobody_and_still_read(backend: &dyn TasksB
     tasks.put(&finished, None).await.expect("written");
     assert_eq!(tasks.lease(now.plus(LEASE * 10), LEASE).await.expect("answered"), None);
     assert_eq!(tasks.task(finished.id).await.expect("answered"), Some(finished));
+}
+
+async fn unfinished_ones_are_listed_leased_or_not(backend: &dyn TasksBackend) {
+    let (tasks, now) = (backend.tasks(), backend.clock().now());
+    assert_eq!(tasks.unfinished().await.expect("answered"), []);
+    for number in [1, 2, 3] {
+        tasks.put(&task(number, now), (number == 1).then_some(LEASE)).await.expect("written");
+    }
+    let failed = Task { state: TaskState::Failed, ..task(3, now) };
+    tasks.put(&failed, None).await.expect("written");
+    let mut listed = tasks.unfinished().await.expect("answered");
+    listed.sort_unstable_by_key(|task| task.id);
+    assert_eq!(listed, [task(1, now), task(2, now)]);
 }

@@ -13,8 +13,8 @@ use hookyard_core::journal::{
 use hookyard_core::port::{Activity, Heard, Journal, Log, Watch};
 use hookyard_core::stats::{Count, Counted, minute_of};
 use hookyard_core::{
-    AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, Fault, MessageId, Outcome,
-    Timestamp,
+    AppId, AttemptId, Clock, DeadLetter, DeadLetterFilter, DeadLetterId, DeliveryKey, EndpointId, EventType, Fault, MessageId,
+    Outcome, Timestamp,
 };
 
 use super::page::page;
@@ -252,6 +252,19 @@ impl Log for MemoryJournal {
             counts.iter().map(|(counted, times)| Count { minute: *minute, counted: *counted, times: *times })
         });
         Ok(counts.collect())
+    }
+
+    async fn volumes(&self, app: AppId, since: Timestamp, until: Timestamp) -> Result<BTreeMap<(i64, EventType), u64>, Fault> {
+        let hour = |moment: Timestamp| moment.as_millis().div_euclid(3600 * 1000);
+        let mut volumes = BTreeMap::new();
+        for ((_, message), kept) in self.kept().range(of(app)) {
+            let routed = kept.record.as_ref().filter(|record| record.routed_to.is_some());
+            let is_within = (hour(since)..=hour(until)).contains(&hour(message.time()));
+            if let Some(record) = routed.filter(|_| is_within) {
+                *volumes.entry((hour(message.time()), record.message.event.event_type.clone())).or_default() += 1;
+            }
+        }
+        Ok(volumes)
     }
 
     async fn expunge_message(&self, app: AppId, message: MessageId) -> Result<bool, Fault> {

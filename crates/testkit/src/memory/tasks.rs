@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hookyard_core::port::Tasks;
 use hookyard_core::task::{Task, TaskState};
-use hookyard_core::{Clock, Fault, TaskId, Timestamp};
+use hookyard_core::{Clock, Fault, TaskId, Timestamp, limits};
 
 /// Tasks, each with the end of its lease while it is unfinished. They are kept for ever.
 pub struct MemoryTasks {
@@ -36,6 +36,12 @@ impl Tasks for MemoryTasks {
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, Fault> {
         Ok(self.all().get(&id).map(|(task, _)| task.clone()))
+    }
+
+    async fn unfinished(&self) -> Result<Vec<Task>, Fault> {
+        let all = self.all();
+        let unfinished = all.values().filter(|(task, _)| task.state == TaskState::Running);
+        Ok(unfinished.take(limits::TASKS_SHOWN).map(|(task, _)| task.clone()).collect())
     }
 
     async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookyard_core::event::{Admission, admit};
-use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord};
+use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord, Shown};
 use hookyard_core::{
     AppId, AttemptClass, AttemptId, AttemptResult, DeadLetter, DeadLetterId, DeadReason, Delivery, DeliveryKey, DiscardReason,
     EndpointId, Event, EventType, Message, MessageId, Outcome, PastAttempt, Submission, Timestamp, Trigger, limits,
@@ -134,10 +134,11 @@ pub fn attempt_record() -> impl Strategy<Value = AttemptRecord> {
     let event_type = event_type();
     let channels = vec("[A-Za-z0-9._-]{1,20}".prop_map(|text| text.parse().expect("valid")), 0..3);
     let place = (id, delivery_key(), any::<u32>(), any::<u32>(), trigger());
-    (place, event_type, channels, any::<String>(), attempt_result(), outcome()).prop_map(
-        |(place, event_type, channels, url, result, outcome)| {
+    let sent = (any::<String>(), vec(any::<(String, String)>(), 0..3)).prop_map(|(url, headers)| Shown { url, headers });
+    (place, event_type, channels, sent, attempt_result(), outcome()).prop_map(
+        |(place, event_type, channels, sent, result, outcome)| {
             let (id, delivery, run, number, trigger) = place;
-            AttemptRecord { id, delivery, run, number, trigger, event_type, channels, url, result, outcome }
+            AttemptRecord { id, delivery, run, number, trigger, event_type, channels, sent, result, outcome }
         },
     )
 }

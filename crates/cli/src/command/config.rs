@@ -1,0 +1,56 @@
+//! `hookyard config`.
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use hookyard_node::Config;
+use hookyard_node::load::Layers;
+use hookyard_node::shown::{self, Row};
+use serde_json::{Value, json};
+
+use crate::output::{Format, print, show, talk};
+
+const COLUMNS: [&str; 3] = ["key", "value", "origin"];
+
+/// What is configured, and whether it is right.
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Show every key with its value and where that came from; secrets are masked.
+    Print,
+    /// Say whether everything is there and right; fails if not.
+    Check,
+    /// Print the reference of all keys, in Markdown.
+    Reference,
+}
+
+impl ConfigCommand {
+    pub fn run(self, layers: Layers<'_>, format: Option<Format>) -> anyhow::Result<()> {
+        match self {
+            Self::Print => {
+                let row = |Row { key, value, origin }: Row| json!({ "key": key, "value": value, "origin": origin.to_string() });
+                let rows: Vec<Value> = Config::load(layers)?.rows().into_iter().map(row).collect();
+                show(&json!({ "data": rows }), &COLUMNS, format);
+            }
+            Self::Check => {
+                let config = Config::load(layers)?;
+                // What one process makes for itself at its first start is not missing before.
+                let is_first_start = config.is_embedded() && (config.secret_key.is_none() || config.jwt_secret.is_none());
+                if is_first_start {
+                    talk("the data folder's secrets are made at the first start");
+                    let made = || Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned());
+                    Config {
+                        secret_key: config.secret_key.clone().or_else(made),
+                        jwt_secret: config.jwt_secret.clone().or_else(made),
+                        ..config
+                    }
+                    .judge()
+                } else {
+                    config.judge()
+                }
+                .context("the configuration is wrong")?;
+                talk("the configuration is right");
+            }
+            Self::Reference => print(shown::reference().trim_end()),
+        }
+        Ok(())
+    }
+}
