@@ -10,7 +10,7 @@ const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
 /** A receiver on loopback: what it got per path, and what it answers. */
 export async function receiver() {
   const got = [];
-  const self = { status: 200, got, at: (path) => got.filter((hit) => hit.path === path), url: "", close: () => server.close() };
+  const self = { status: 200, got, at: (path) => got.filter((hit) => hit.path === path), url: "", close: () => { server.close(); server.closeAllConnections(); } };
   const server = createServer((request, response) => {
     let body = "";
     request.on("data", (part) => { body += part; });
