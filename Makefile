@@ -5,13 +5,14 @@ SHELL := bash
 PYTHON_DIR := target/python
 NODE_DIR := target/node
 CONSOLE_DIR := target/console
+PROMETHEUS_DIR := target/prometheus
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20
 NEXTEST_VERSION := 0.9
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos build clients python node console browser tools
+.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos build clients python node console browser promtool tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,7 +30,7 @@ build: ## the program, optimised: target/release/hookyard
 
 # A failing test says what it found; where that was made is noise.
 test: export RUST_LIB_BACKTRACE := 0
-test: tools clients console browser ## the whole suite, on a real broker and store
+test: tools clients console browser promtool ## the whole suite, on a real broker and store
 	cargo build --workspace --all-targets
 	$(TARGET)/debug/with-services cargo nextest run --workspace
 	cargo test --workspace --doc --quiet
@@ -43,9 +44,11 @@ lint: tools ## formatting, clippy, licences and who may name whom
 fmt: ## format everything
 	cargo fmt --all
 
-reference: ## write docs/openapi.json and docs/configuration.md anew, from the code
+reference: ## write what is made from the code anew: docs/openapi.json, docs/configuration.md, definitions of the broker
 	cargo run --quiet -p hookyard -- openapi > docs/openapi.json
 	cargo run --quiet -p hookyard -- config reference > docs/configuration.md
+	cargo run --quiet -p hookyard -- topology print > deploy/rabbitmq/definitions.json
+	cp deploy/prometheus/rules.yml deploy/helm/hookyard/files/rules.yml
 
 bench: ## measure against the bare relay, side by side
 	cargo build --release -p hookyard -p hookyard-e2e --bins
@@ -91,6 +94,12 @@ browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
 	  || { echo "the console's tests need Chromium: apt-get install chromium" >&2; exit 1; }
+
+# Prometheus and its tool, unpacked from the system's package: nothing is installed, and nothing started.
+promtool:
+	@test -x $(PROMETHEUS_DIR)/usr/bin/promtool || { mkdir -p $(PROMETHEUS_DIR) && cd $(PROMETHEUS_DIR) \
+	  && { command -v apt-get >/dev/null || { echo "the tests of alerts need Prometheus' promtool in target/prometheus/usr/bin" >&2; exit 1; }; } \
+	  && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } 2>/dev/null && dpkg -x prometheus_*.deb . ; }
 
 tools:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-nextest@^$(NEXTEST_VERSION)

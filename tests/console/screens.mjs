@@ -277,6 +277,7 @@ const SCREENS = {
     await card("Tasks under way").getByText("nothing is being replayed").waitFor();
     await card("Rejected events").getByText("Nothing was rejected").waitFor();
     const configuration = card("Configuration");
+    await configuration.getByText(/values chosen/).click();
     await configuration.getByRole("row", { name: /delivery.timeout 15s default/ }).waitFor();
     await configuration.getByRole("row", { name: /jwt_secret \*\*\*\*/ }).waitFor();
     await accessible("system-demo");

@@ -8,6 +8,7 @@ use hookyard_core::task::{ReasonName, Work};
 use hookyard_core::{
     AppId, DeadLetter, DeadLetterFilter, DeadLetterId, DeadReason, DiscardReason, EndpointId, Fault, MessageId, Outcome, TaskId,
 };
+use hookyard_telemetry::label::LetterAction;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, Errors};
 use serde::{Deserialize, Serialize};
@@ -258,6 +259,7 @@ impl Api {
             Entry::End(EndRecord { delivery: letter.delivery, run: letter.run + 1, number: 0, event_type, outcome, at })
         };
         self.seams.journal.record(letters.iter().map(end).collect()).await?;
+        self.seams.metrics.dead_letter_actions_total.add(LetterAction::Discarded, letters.len() as u64);
         Ok(letters.len())
     }
 

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::Path;
 use hookyard_core::journal::{Entry, MessageRecord, RunRecord};
 use hookyard_core::{AppId, DeadLetterId, Delivery, EndpointId, Fault, Message, MessageId, Timestamp, Trigger};
+use hookyard_telemetry::label::LetterAction;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{DeliveryPath, Errors};
 use http::StatusCode;
@@ -75,6 +76,7 @@ impl Api {
         let begin = Timestamp::from_millis(due.as_millis() - due.as_millis().rem_euclid(window));
         let (endpoint, run) = (letter.delivery.endpoint, letter.run + 1);
         self.begin_run(record.message, endpoint, run, Trigger::Replay, begin.max(letter.at)).await?;
+        self.seams.metrics.dead_letter_actions_total.inc(LetterAction::Replayed);
         Ok(true)
     }
 

@@ -9,6 +9,7 @@ use axum::Json;
 use hookyard_core::journal::{EndRecord, Entry, MessageRecord};
 use hookyard_core::port::{DeadJudge, Looked};
 use hookyard_core::{DeadReason, Delivery, Fault, FaultKind, Outcome, Timestamp};
+use hookyard_telemetry::label::LetterAction;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::Errors;
 use serde::Serialize;
@@ -83,6 +84,8 @@ impl Api {
         let census = Census { api: self, restored: AtomicUsize::default() };
         let swept = self.seams.dead_letters.sweep(STEP, &census).await?;
         let restored = census.restored.into_inner();
+        self.seams.metrics.dead_letter_actions_total.add(LetterAction::Swept, swept.removed as u64);
+        self.seams.metrics.dead_letter_actions_total.add(LetterAction::Restored, restored as u64);
         if swept.removed > 0 || restored > 0 {
             tracing::info!(examined = swept.examined, removed = swept.removed, restored, "dead letters swept");
         }

@@ -6,6 +6,7 @@ use axum::extract::Query;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use hookyard_core::fleet::QueueKind;
 use hookyard_core::{BreakerState, EndpointId, Fault, Gate, GateId, Member, QueueDepth, Rejection, RejectionId};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::Errors;
@@ -128,7 +129,7 @@ struct QueueOut {
 }
 
 impl From<QueueDepth> for QueueOut {
-    fn from(QueueDepth { name, messages, consumers }: QueueDepth) -> Self {
+    fn from(QueueDepth { name, messages, consumers, .. }: QueueDepth) -> Self {
         Self { name, messages, consumers }
     }
 }
@@ -183,7 +184,7 @@ pub async fn get(api: State, caller: Caller) -> Result<Json<SystemOut>, Problem>
         version: system.version(),
         mode: system.mode(),
         members: members.inspect_err(tell).ok().map(|members| members.into_iter().map(MemberOut::from).collect()),
-        queues: queues.inspect_err(tell).ok().map(|queues| queues.into_iter().map(QueueOut::from).collect()),
+        queues: queues.inspect_err(tell).ok().map(|queues| queues.into_iter().filter(is_shown).map(QueueOut::from).collect()),
         breakers: breakers.inspect_err(tell).ok(),
     }))
 }
@@ -213,6 +214,11 @@ impl Api {
             endpoints: ids.take(BREAKERS_SHOWN).map(|id| EndpointId::from_bytes(*id.as_bytes())).collect(),
         })
     }
+}
+
+/// Of the delay tiers only those in which something waits.
+fn is_shown(queue: &QueueDepth) -> bool {
+    queue.kind != QueueKind::Delay || queue.messages > 0
 }
 
 fn tell(fault: &Fault) {

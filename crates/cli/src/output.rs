@@ -17,7 +17,8 @@ pub enum Format {
 }
 
 impl Format {
-    fn chosen(asked: Option<Self>) -> Self {
+    /// As asked for; else by whether somebody watches.
+    pub fn chosen(asked: Option<Self>) -> Self {
         asked.unwrap_or(if std::io::stdout().is_terminal() { Self::Table } else { Self::Json })
     }
 }

@@ -18,6 +18,13 @@ impl Tier {
         TIERS.map(Tier)
     }
 
+    /// How long a message waits in it, as people and metrics name it.
+    pub const fn name(self) -> &'static str {
+        const NAMES: [&str; 15] =
+            ["1s", "2s", "4s", "8s", "16s", "32s", "64s", "128s", "256s", "512s", "1024s", "2048s", "4096s", "8192s", "16384s"];
+        NAMES[self.0 as usize]
+    }
+
     /// How long a message waits in it, in seconds.
     pub const fn seconds(self) -> u64 {
         1 << self.0

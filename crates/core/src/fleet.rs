@@ -54,8 +54,47 @@ impl LongestWait {
 pub struct QueueDepth {
     /// The queue's name.
     pub name: String,
+    /// What it is for.
+    pub kind: QueueKind,
     /// Messages that wait.
     pub messages: u64,
     /// Who consumes it, where that means anything.
     pub consumers: Option<u32>,
+}
+
+/// What a queue is for; a kind may have several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QueueKind {
+    /// Events for the router.
+    Ingest,
+    /// Deliveries to endpoints that answer.
+    Fast,
+    /// Deliveries to those that do not, or take long.
+    Slow,
+    /// Deliveries whose moment has not come.
+    Delay,
+    /// Dead letters.
+    Dead,
+    /// What could not be handled.
+    Rejected,
+    /// Journal entries while the journal is away.
+    Journal,
+}
+
+impl QueueKind {
+    /// Every kind, in the order of the flow.
+    pub const ALL: [Self; 7] = [Self::Ingest, Self::Fast, Self::Slow, Self::Delay, Self::Dead, Self::Rejected, Self::Journal];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Fast => "fast",
+            Self::Slow => "slow",
+            Self::Delay => "delay",
+            Self::Dead => "dead",
+            Self::Rejected => "rejected",
+            Self::Journal => "journal",
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod attempt;
+pub mod canary;
 pub mod catalog;
 pub mod claim;
 pub mod clock;

@@ -8,9 +8,11 @@ use bytes::{Bytes, BytesMut};
 use hookyard_core::address::AllowList;
 use hookyard_core::port::{Request, Sender};
 use hookyard_core::{AttemptClass, AttemptResult, Clock, Directive, Fault, FaultKind, RetryAfter, limits};
+use hookyard_telemetry::Metrics;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use crate::classify::{class_of, is_ours};
+use crate::connections::Connections;
 use crate::proxy::{EgressProxy, PROXY_AUTHENTICATION, away};
 use crate::resolve::{LookUp, Vetting};
 
@@ -37,6 +39,7 @@ pub struct Egress {
     allow: Arc<AllowList>,
     proxy: Option<EgressProxy>,
     clock: Arc<dyn Clock>,
+    connections: Connections,
 }
 
 /// An operator's choices. Nothing in the environment is one.
@@ -67,7 +70,7 @@ impl Authorities {
 
 impl Egress {
     /// A door; names are resolved by `look_up`, or by the proxy if there is one.
-    pub fn new(config: EgressConfig, look_up: Arc<dyn LookUp>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+    pub fn new(config: EgressConfig, look_up: Arc<dyn LookUp>, clock: Arc<dyn Clock>, metrics: &Metrics) -> Result<Self, Fault> {
         let refused = |error: reqwest::Error| Fault::caused(FaultKind::Refused, "build the HTTP client", error.without_url());
         let EgressConfig { allow, proxy, authorities } = config;
         let allow = Arc::new(allow);
@@ -79,6 +82,7 @@ impl Egress {
             }
             None => reqwest::Client::builder().no_proxy(),
         };
+        let connections = Connections::new(metrics.delivery_connections_total.clone());
         let client = builder
             .redirect(reqwest::redirect::Policy::none())
             // A second request would be an attempt that nobody counts.
@@ -89,11 +93,12 @@ impl Egress {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .tcp_nodelay(true)
+            .connector_layer(connections.clone())
             .tls_certs_merge(authorities.0)
             .dns_resolver(Arc::new(Vetting { look_up, allow: Arc::clone(&allow), proxy_host }))
             .build()
             .map_err(refused)?;
-        Ok(Self { client, allow, proxy, clock })
+        Ok(Self { client, allow, proxy, clock, connections })
     }
 }
 
@@ -111,7 +116,9 @@ impl Sender for Egress {
         let response = loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let post = self.client.post(request.url.clone()).headers(headers.clone()).body(request.body.clone()).timeout(left);
-            match post.send().await {
+            let sent = post.send().await;
+            self.connections.requested();
+            match sent {
                 Ok(response) => break response,
                 // Nothing has left, and it is not the receiver's doing.
                 Err(error) if is_ours(&error) && left > OURS_PAUSE => {

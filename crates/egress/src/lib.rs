@@ -2,6 +2,7 @@
 
 mod classify;
 mod client;
+mod connections;
 mod proxy;
 mod resolve;
 

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use hookyard_core::fleet::QueueKind;
 use hookyard_core::journal::{Cursor, Page, PageRequest};
 use hookyard_core::port::Rejections;
 use hookyard_core::{Fault, Lane, QueueDepth, Rejection, RejectionId, Timestamp};
@@ -74,16 +75,16 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub async fn depths(&self) -> Result<Vec<QueueDepth>, Fault> {
-        const COUNTS: [(&str, &str); 4] = [
-            ("events", "SELECT count(*) FROM events"),
-            ("deliveries", "SELECT count(*) FROM deliveries WHERE state = 'waiting'"),
-            ("dead", "SELECT count(*) FROM dead_letters"),
-            ("rejected", "SELECT count(*) FROM rejected"),
+        const COUNTS: [(&str, QueueKind, &str); 4] = [
+            ("events", QueueKind::Ingest, "SELECT count(*) FROM events"),
+            ("deliveries", QueueKind::Fast, "SELECT count(*) FROM deliveries WHERE state = 'waiting'"),
+            ("dead", QueueKind::Dead, "SELECT count(*) FROM dead_letters"),
+            ("rejected", QueueKind::Rejected, "SELECT count(*) FROM rejected"),
         ];
         let count = |_: &_, connection: &Connection| {
-            let count = |(name, query): (&str, &str)| {
+            let count = |(name, kind, query): (&str, QueueKind, &str)| {
                 let messages = connection.prepare_cached(query)?.query_row([], |row| row.get(0))?;
-                Ok(QueueDepth { name: name.to_owned(), messages, consumers: None })
+                Ok(QueueDepth { name: name.to_owned(), kind, messages, consumers: None })
             };
             COUNTS.into_iter().map(count).collect::<rusqlite::Result<Vec<_>>>()
         };

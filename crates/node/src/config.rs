@@ -87,6 +87,9 @@ pub struct Amqp {
     pub shards: u32,
     /// Queues of the slow lane. They only grow, too.
     pub slow_shards: u32,
+    /// Where the broker's management API is, for `hookyard doctor`: `http://user:password@host:15672`; port 15672 of the broker's host
+    /// unless given.
+    pub management_url: Option<String>,
     /// Whether to declare exchanges and queues at the start; `hookyard topology declare` does it otherwise.
     pub declare: bool,
 }
@@ -205,7 +208,7 @@ impl Default for Config {
 
 impl Default for Amqp {
     fn default() -> Self {
-        Self { prefix: "hookyard".to_owned(), shards: SHARDS.0, slow_shards: SHARDS.1, declare: true }
+        Self { prefix: "hookyard".to_owned(), shards: SHARDS.0, slow_shards: SHARDS.1, management_url: None, declare: true }
     }
 }
 

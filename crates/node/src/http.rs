@@ -11,7 +11,7 @@ use axum::routing::get;
 use hookyard_core::port::Answers;
 use hookyard_core::{Clock, Entropy};
 use hookyard_telemetry::Metrics;
-use hookyard_telemetry::label::StatusClass;
+use hookyard_telemetry::label::{Method, Route, StatusClass};
 use hookyard_wire::problem::Problem;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tracing::Instrument as _;
@@ -94,7 +94,9 @@ async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) 
     let mut id = [0; 8];
     front.entropy.fill(&mut id);
     let id = id.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let declared = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let labels = (Method::of(request.method().as_str()), Route::of(declared.as_deref()));
+    let route = declared.as_deref().unwrap_or("other");
     let span = tracing::info_span!("http", request_id = id, method = %request.method(), route);
     let is_large = is_large(request.headers());
     let response = next.run(request).instrument(span.clone()).await;
@@ -103,7 +105,7 @@ async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) 
     if is_large && status.is_client_error() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    front.metrics.http_requests_total.inc(StatusClass::of(status.as_u16()));
+    front.metrics.http_requests_total.inc((labels.0, labels.1, StatusClass::of(status.as_u16())));
     front.metrics.http_request_duration_seconds.observe(begun.elapsed().as_secs_f64());
     span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
     if let Ok(value) = HeaderValue::from_str(&id) {

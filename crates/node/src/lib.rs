@@ -3,6 +3,7 @@
 
 pub mod config;
 mod dataset;
+pub mod doctor;
 pub mod load;
 pub mod roles;
 pub mod seams;
@@ -24,6 +25,7 @@ mod serve;
 mod session;
 mod spill;
 mod start;
+mod survey;
 mod system;
 mod units;
 

@@ -31,6 +31,7 @@ use crate::roles::Roles;
 use crate::seams::Seams;
 use crate::serve::serve;
 use crate::settings::Settings;
+use crate::survey;
 use crate::system::Installation;
 use crate::token::{Issuer, Verifier};
 
@@ -76,7 +77,7 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     }
     let style =
         Style { signature_headers: settings.signature_headers, user_agent: format!("Hookyard/{}", env!("CARGO_PKG_VERSION")) };
-    let egress = Egress::new(settings.egress.clone(), Arc::clone(&seams.look_up), Arc::clone(&seams.clock));
+    let egress = Egress::new(settings.egress.clone(), Arc::clone(&seams.look_up), Arc::clone(&seams.clock), &metrics);
     let sender: Arc<dyn Sender> = Arc::new(egress.context("the HTTP client cannot be built")?);
     let installation = Installation::new(backend.clone(), roles, &settings.config, Arc::clone(&seams.clock), &*seams.entropy);
     if roles.dispatcher {
@@ -84,6 +85,11 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
         services.spawn(dispatcher.run(stop.clone()));
     }
     background.spawn(Arc::clone(&installation).beat(close.clone()));
+    background.spawn(survey::count_queues(backend.clone(), metrics.clone(), close.clone()));
+    if let (Backend::Cluster(cluster), true) = (&backend, roles.router) {
+        let (cluster, clock) = (Arc::clone(cluster), Arc::clone(&seams.clock));
+        background.spawn(survey::send_canaries(cluster, installation.id(), clock, metrics.clone(), stop.clone()));
+    }
     let state = Arc::new(Ops { metrics: metrics.clone(), backend: backend.clone(), draining: AtomicBool::new(false) });
     let silence = settings.config.api.timeout * SILENCE;
     let ops = listen(settings.config.ops_listen, ops::routes(Arc::clone(&state)), silence, &background, close.clone()).await?;

@@ -54,6 +54,11 @@ impl Installation {
         })
     }
 
+    /// This process's name among the others.
+    pub fn id(&self) -> String {
+        self.this.id.clone()
+    }
+
     /// Dispatchers alive, as last heard.
     pub fn dispatchers(&self) -> watch::Receiver<usize> {
         self.dispatchers.subscribe()

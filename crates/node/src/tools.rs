@@ -1,11 +1,14 @@
 //! What an operator does without a running process: topology and dataset.
 
 use hookyard_core::seal::SealingKeys;
-use hookyard_rabbit::{Anchor, Rabbit, Shards};
+use hookyard_rabbit::topology::Argument;
+use hookyard_rabbit::{Anchor, QueueStanding, Rabbit, Shards, Topology};
 use hookyard_telemetry::Metrics;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::backend::{rabbit_config, store};
+use crate::config::Config;
 use crate::dataset;
 use crate::roles::Roles;
 use crate::seams::Seams;
@@ -28,8 +31,51 @@ pub struct DatasetReport {
 
 /// Declares exchanges, queues and bindings.
 pub async fn declare_topology(settings: &Settings) -> anyhow::Result<()> {
-    let shards = Shards { fast: settings.config.amqp.shards, slow: settings.config.amqp.slow_shards };
+    let shards = shards(&settings.config);
     Ok(Rabbit::declare_topology(&rabbit_config(settings, settings.cluster()?, Roles::default()), shards).await?)
+}
+
+/// What is missing or other than it must be.
+pub async fn check_topology(settings: &Settings) -> anyhow::Result<Vec<String>> {
+    let shards = shards(&settings.config);
+    let inspection = Rabbit::inspect(&rabbit_config(settings, settings.cluster()?, Roles::default()), shards).await?;
+    let flaw = |(name, standing): (String, QueueStanding)| match standing {
+        QueueStanding::Same => None,
+        QueueStanding::Absent => Some(format!("{name} is missing")),
+        QueueStanding::Different(why) | QueueStanding::Forbidden(why) => Some(format!("{name}: {why}")),
+    };
+    Ok(inspection.queues.into_iter().filter_map(flaw).collect())
+}
+
+/// Everything there must be in the broker, in the form of RabbitMQ's definitions, for virtual host `/`.
+pub fn definitions(config: &Config) -> Value {
+    let topology = Topology::new(&config.amqp.prefix, shards(config));
+    let argument = |argument: &Argument| match argument {
+        Argument::Int(number) => json!(number),
+        Argument::Text(text) => json!(text),
+    };
+    let exchanges: Vec<Value> = topology.exchanges.iter().map(|exchange| {
+        let arguments: Map<String, Value> = exchange.alternate.iter().map(|name| ("alternate-exchange".to_owned(), json!(name))).collect();
+        json!({"name": exchange.name, "vhost": "/", "type": exchange.kind.as_str(), "durable": true, "auto_delete": false, "internal": false, "arguments": arguments})
+    }).collect();
+    let queues: Vec<Value> = topology
+        .queues
+        .iter()
+        .map(|queue| {
+            let mut arguments: Map<String, Value> =
+                queue.arguments.iter().map(|(key, value)| ((*key).to_owned(), argument(value))).collect();
+            arguments.insert("x-queue-type".to_owned(), json!("quorum"));
+            json!({"name": queue.name, "vhost": "/", "durable": true, "auto_delete": false, "arguments": arguments})
+        })
+        .collect();
+    let bindings: Vec<Value> = topology.bindings.iter().map(|binding| {
+        json!({"source": binding.exchange, "vhost": "/", "destination": binding.queue, "destination_type": "queue", "routing_key": binding.key, "arguments": {}})
+    }).collect();
+    json!({"vhosts": [{"name": "/"}], "exchanges": exchanges, "queues": queues, "bindings": bindings})
+}
+
+fn shards(config: &Config) -> Shards {
+    Shards { fast: config.amqp.shards, slow: config.amqp.slow_shards }
 }
 
 /// Looks at the dataset and its anchor.

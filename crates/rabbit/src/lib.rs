@@ -5,6 +5,7 @@
 
 mod ack;
 mod acker;
+mod canary;
 mod config;
 mod consume;
 mod dataset;
@@ -12,6 +13,7 @@ mod dead;
 mod deliveries;
 mod depth;
 mod events;
+mod inspect;
 mod intake;
 mod look;
 mod message;
@@ -23,9 +25,11 @@ mod rejections;
 mod session;
 mod spill;
 mod together;
-mod topology;
+pub mod topology;
 
 pub use config::{Consumes, RabbitConfig, Shards};
 pub use dataset::Anchor;
+pub use inspect::{Inspection, QueueStanding};
 pub use names::Names;
 pub use session::Rabbit;
+pub use topology::Topology;

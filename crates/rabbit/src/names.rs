@@ -64,6 +64,11 @@ impl Names {
         self.with("journal")
     }
 
+    /// Queue where canaries come out of the delay tiers.
+    pub fn canary(&self) -> String {
+        self.with("canary")
+    }
+
     /// Exchange that remembers which dataset this broker belongs to.
     pub fn dataset(&self) -> String {
         self.with("dataset")
@@ -79,6 +84,9 @@ impl Names {
         self.with("probe")
     }
 }
+
+/// The routing key of canaries.
+pub const CANARY_KEY: &str = "canary";
 
 /// The routing key of one shard of a lane.
 pub fn shard_key(lane: Lane, shard: u32) -> String {

@@ -24,7 +24,7 @@ use crate::publish::Publisher;
 use crate::receipt::Receipt;
 use crate::reconnect::Reconnect;
 use crate::together::Together;
-use crate::topology::{self, short};
+use crate::topology::{Topology, short};
 
 /// Time to reach the broker and agree on a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -159,7 +159,7 @@ impl Rabbit {
         let unavailable = |error: lapin::Error| Fault::unavailable("declare topology", error);
         let connection = connect(config, "topology").await?;
         let channel = connection.create_channel().await.map_err(unavailable)?;
-        let declared = topology::declare(&channel, &Names::new(&config.prefix), shards).await;
+        let declared = Topology::new(&config.prefix, shards).declare(&channel).await;
         close(connection).await;
         declared.map_err(unavailable)
     }
@@ -339,7 +339,7 @@ async fn begin(rabbit: &Rabbit) -> Result<Arc<Session>, Fault> {
     let publishing = connect(config, "publish").await?;
     if config.declare {
         let channel = publishing.create_channel().await.map_err(broken)?;
-        topology::declare(&channel, names, shards).await.map_err(broken)?;
+        Topology::new(&config.prefix, shards).declare(&channel).await.map_err(broken)?;
         channel.close(200, short("done")).await.map_err(broken)?;
     }
     probe(&publishing, names).await?;

@@ -24,6 +24,16 @@ impl RedisStore {
         self.directory.query(StoreOp::Meta, "tell that this process is gone", &pipeline).await
     }
 
+    /// Takes or renews a lease for a process; whether it has it.
+    pub async fn hold(&self, lease: &str, holder: &str, for_ms: u64) -> Result<bool, Fault> {
+        const HOLD: &str = "local has = redis.call('GET', KEYS[1]) if has and has ~= ARGV[1] then return 0 end \
+             redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1";
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("EVAL").arg(HOLD).arg(1).arg(keys::lease(lease)).arg(holder).arg(for_ms);
+        let (has,): (bool,) = self.directory.query(StoreOp::Meta, "hold a lease", &pipeline).await?;
+        Ok(has)
+    }
+
     /// The processes heard of lately, the oldest first. Those that are gone are taken off the list.
     pub async fn members(&self) -> Result<Vec<Member>, Fault> {
         const OPERATION: &str = "read which processes there are";

@@ -17,7 +17,7 @@ use hookyard_core::{
     MessageId, Timestamp,
 };
 use hookyard_telemetry::label::StoreOp;
-use hookyard_wire::record::{read_attempt, read_dead_letter, read_message, write_attempt, write_message};
+use hookyard_wire::record::{read_attempt_of, read_dead_letter, read_message, write_attempt_of, write_message};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::activity::Hub;
@@ -150,8 +150,11 @@ impl RedisJournal {
             pipeline.hget(keys::message(app, *message), attempt_field(attempt.as_bytes()));
         }
         let records: Vec<Option<Vec<u8>>> = self.store.journal.query(StoreOp::Read, operation, &pipeline).await?;
-        let read = |bytes| read_attempt(owned(bytes)).map_err(|error| Fault::corrupt(operation, error));
-        records.into_iter().flatten().map(read).collect()
+        let read = |((_, message), bytes): (&(AttemptId, MessageId), Option<Vec<u8>>)| {
+            let read = |bytes| read_attempt_of(app, *message, owned(bytes)).map_err(|error| Fault::corrupt(operation, error));
+            bytes.map(read)
+        };
+        ids.iter().zip(records).filter_map(read).collect()
     }
 
     /// The attempts of one message, in id order.
@@ -179,7 +182,8 @@ impl Journal for RedisJournal {
         let mut pipeline = redis::pipe();
         pipeline.hget(keys::message(delivery.app, delivery.message), attempt_field(attempt.as_bytes()));
         let (found,): (Option<Vec<u8>>,) = self.store.journal.query(StoreOp::Recorded, OPERATION, &pipeline).await?;
-        found.map(|bytes| read_attempt(owned(bytes)).map_err(|error| Fault::corrupt(OPERATION, error))).transpose()
+        let read = |bytes| read_attempt_of(delivery.app, delivery.message, owned(bytes));
+        found.map(|bytes| read(bytes).map_err(|error| Fault::corrupt(OPERATION, error))).transpose()
     }
 }
 
@@ -310,7 +314,7 @@ impl Log for RedisJournal {
         const OPERATION: &str = "expunge an attempt";
         let Some(mut record) = self.attempt(app, message, attempt).await? else { return Ok(false) };
         record.result.response = Bytes::new();
-        self.expunge(OPERATION, app, message, &attempt_field(attempt.as_bytes()), write_attempt(&record)).await
+        self.expunge(OPERATION, app, message, &attempt_field(attempt.as_bytes()), write_attempt_of(&record)).await
     }
 
     async fn messages(

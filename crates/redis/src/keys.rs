@@ -32,6 +32,11 @@ pub fn answer(key: [u8; 16]) -> Vec<u8> {
 /// Sorted set by moment of expiry in ms, no TTL, trimmed. Ids of revoked tokens.
 pub const REVOKED: &str = "hookyard:revoked";
 
+/// String, seconds. The process that has the lease of this name.
+pub fn lease(name: &str) -> String {
+    format!("hookyard:lease:{name}")
+}
+
 /// Hash, no TTL, trimmed. Task id → its record.
 pub const TASKS: &str = "hookyard:tasks";
 

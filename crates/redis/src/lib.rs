@@ -9,6 +9,7 @@ mod catalog;
 mod client;
 mod directory;
 mod endpoints;
+mod examine;
 mod fleet;
 mod gates;
 mod journal;
@@ -24,5 +25,6 @@ mod tasks;
 mod writer;
 
 pub use client::{RedisConfig, RedisStore};
+pub use examine::ServerFacts;
 pub use journal::RedisJournal;
 pub use meta::{Meta, ShardCounts};

@@ -9,7 +9,7 @@ use hookyard_core::journal::{AttemptRecord, DeliveryState, Entry, MessageRecord}
 use hookyard_core::stats::{Counted, minute_of};
 use hookyard_core::{AppId, DeadLetter, DeliveryKey, EndpointId, Fault, FaultKind, Outcome, Timestamp};
 use hookyard_telemetry::label::StoreOp;
-use hookyard_wire::record::{write_attempt, write_dead_letter, write_message};
+use hookyard_wire::record::{write_attempt_of, write_dead_letter, write_message};
 use redis::ScriptInvocation;
 use tokio::sync::{mpsc, oneshot};
 
@@ -156,7 +156,7 @@ fn add_attempt(call: &mut ScriptInvocation<'_>, app: AppId, record: &AttemptReco
     call.key(keys::message(app, key.message)).key(keys::attempts_to(app, key.endpoint, day)).key(keys::attempts(app, day));
     call.key(standings_of(key)).key(stats_of(app, record.result.started_at));
     let member = [&record.id.as_bytes()[..], key.message.as_bytes(), &summary::of_attempt(record)].concat();
-    call.arg("A").arg(member).arg(attempt_field(record.id.as_bytes())).arg(write_attempt(record));
+    call.arg("A").arg(member).arg(attempt_field(record.id.as_bytes())).arg(write_attempt_of(record));
     call.arg(count_field(record.result.started_at, Counted::of(record)));
 }
 

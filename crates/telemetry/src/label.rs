@@ -1,5 +1,7 @@
 //! Metric labels: closed sets only. A label's value is never an endpoint, a URL, an id or the text of an error.
 
+use hookyard_core::delay::Tier;
+use hookyard_core::fleet::QueueKind;
 use hookyard_core::{AttemptClass, BreakerState, DeadReason, Lane, RefusalReason};
 
 /// A closed set of label values.
@@ -186,6 +188,64 @@ labels! {
         /// Closing connections.
         Close "close",
     }
+    /// A method of HTTP requests.
+    Method "method" {
+        /// GET, and HEAD.
+        Get "GET",
+        /// POST.
+        Post "POST",
+        /// PUT.
+        Put "PUT",
+        /// PATCH.
+        Patch "PATCH",
+        /// DELETE.
+        Delete "DELETE",
+        /// Any other.
+        Other "other",
+    }
+    /// A part of the HTTP API: what its paths are about.
+    Route "route" {
+        /// Publishing events, and messages.
+        Message "message",
+        /// Attempts, and their stream.
+        Attempt "attempt",
+        /// Applications.
+        Application "application",
+        /// Endpoints.
+        Endpoint "endpoint",
+        /// Event types.
+        EventType "event_type",
+        /// Dead letters and what was rejected.
+        DeadLetter "dead_letter",
+        /// Counts over time.
+        Statistics "statistics",
+        /// Tasks and the installation.
+        System "system",
+        /// Tokens and sessions.
+        Authentication "authentication",
+        /// The console's files, the reference, and health.
+        Page "page",
+        /// Nothing there is.
+        Other "other",
+    }
+    /// What was done with dead letters.
+    LetterAction "action" {
+        /// Another run was begun.
+        Replayed "replayed",
+        /// They were let go of.
+        Discarded "discarded",
+        /// They left the queue, because they were dead no longer.
+        Swept "swept",
+        /// They came back into the list, which had lost them.
+        Restored "restored",
+    }
+    /// Whether a request went over a connection that had carried one before.
+    Reused "reused" {
+        /// It did.
+        Yes "true",
+        /// A connection was opened.
+        No "false",
+    }
     /// A class of HTTP status.
     StatusClass "status_class" {
         /// 2xx.
@@ -231,6 +291,41 @@ impl Pool {
     }
 }
 
+impl Method {
+    /// Of this name.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "GET" | "HEAD" => Self::Get,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "PATCH" => Self::Patch,
+            "DELETE" => Self::Delete,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Route {
+    /// Of a path as it was declared, with names for its parts; `None` for what matched nothing.
+    pub fn of(declared: Option<&str>) -> Self {
+        let Some(path) = declared else { return Self::Other };
+        let has = |part: &str| path.split('/').any(|one| one == part);
+        match path.strip_prefix("/api/v1") {
+            None if path.starts_with("/console/session") => Self::Authentication,
+            Some(_) if has("attempt") || has("activity") => Self::Attempt,
+            Some(_) if has("stats") => Self::Statistics,
+            Some(_) if has("dead-letter") || has("rejected") => Self::DeadLetter,
+            Some(_) if has("event-type") => Self::EventType,
+            Some(_) if has("msg") => Self::Message,
+            Some(_) if has("endpoint") => Self::Endpoint,
+            Some(_) if has("app") => Self::Application,
+            Some(_) if has("task") || has("system") => Self::System,
+            Some(_) if has("auth") => Self::Authentication,
+            None | Some(_) => Self::Page,
+        }
+    }
+}
+
 impl StatusClass {
     /// Of this status.
     pub const fn of(status: u16) -> Self {
@@ -240,6 +335,26 @@ impl StatusClass {
             500.. => Self::Server,
             _ => Self::Success,
         }
+    }
+}
+
+impl Label for Tier {
+    const NAME: &'static str = "tier";
+    fn all() -> Vec<Self> {
+        Self::all().collect()
+    }
+    fn value(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Label for QueueKind {
+    const NAME: &'static str = "queue";
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+    fn value(self) -> &'static str {
+        self.as_str()
     }
 }
 

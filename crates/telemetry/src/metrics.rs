@@ -1,11 +1,13 @@
 //! Every metric, declared once; its doc comment is its help text.
 
+use hookyard_core::delay::Tier;
+use hookyard_core::fleet::QueueKind;
 use hookyard_core::{AttemptClass, DeadReason, RefusalReason};
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::label::{
-    AttemptNumber, BreakerMove, Completed, Connection, Exchange, Lookup, NotClosed, Parked, Phase, Pool, Routed, Source,
-    StatusClass, StoreOp, Success, Warned,
+    AttemptNumber, BreakerMove, Completed, Connection, Exchange, LetterAction, Lookup, Method, NotClosed, Parked, Phase, Pool,
+    Reused, Route, Routed, Source, StatusClass, StoreOp, Success, Warned,
 };
 use crate::typed::{CounterBy, GaugeBy, HistogramBy};
 
@@ -39,6 +41,9 @@ macro_rules! metrics {
                         make(&registry, concat!("hookyard_", stringify!($field)), concat!($($doc),*).trim())?
                     };
                 )*
+                // Of the process itself, where the system tells: `process_cpu_seconds_total` and its like.
+                #[cfg(target_os = "linux")]
+                registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
                 Ok(Self { registry, $($field),* })
             }
         }
@@ -46,6 +51,8 @@ macro_rules! metrics {
 }
 
 metrics! {
+    /// 1; its label says which version this is.
+    build_info: IntGauge = build_info;
     /// 1 while this process is ready for work.
     ready: IntGauge = gauge;
     /// 1 while the store is not the one this installation was using.
@@ -65,7 +72,7 @@ metrics! {
     /// Bytes of data per event.
     event_payload_bytes: Histogram = |r, n, h| histogram(r, n, h, SIZE);
     /// HTTP requests answered.
-    http_requests_total: CounterBy<StatusClass> = CounterBy::new;
+    http_requests_total: CounterBy<(Method, Route, StatusClass)> = CounterBy::new;
     /// Seconds from an HTTP request to its answer.
     http_request_duration_seconds: Histogram = |r, n, h| histogram(r, n, h, LATENCY);
     /// Events the router is done with, by what became of them.
@@ -96,6 +103,10 @@ metrics! {
     delivery_repeats_prevented_total: IntCounter = counter;
     /// Deliveries that became dead letters, by reason.
     dead_letters_total: CounterBy<DeadReason> = CounterBy::new;
+    /// Dead letters that something was done with, by what.
+    dead_letter_actions_total: CounterBy<LetterAction> = CounterBy::new;
+    /// Requests to receivers, by whether their connection had carried one before.
+    delivery_connections_total: CounterBy<Reused> = CounterBy::new;
     /// Requests to receivers in flight.
     delivery_inflight: GaugeBy<Pool> = GaugeBy::new;
     /// Most requests to receivers that may be in flight.
@@ -118,6 +129,12 @@ metrics! {
     amqp_publishes_total: CounterBy<(Exchange, Success)> = CounterBy::new;
     /// Seconds from a publish to its confirm.
     amqp_confirm_duration_seconds: Histogram = |r, n, h| histogram(r, n, h, LATENCY);
+    /// Messages that wait in the queues of a kind, as this process last counted them.
+    queue_messages: GaugeBy<QueueKind> = GaugeBy::new;
+    /// Consumers of the queues of a kind, as this process last counted them.
+    consumers_active: GaugeBy<QueueKind> = GaugeBy::new;
+    /// Seconds beyond its time that the last message through a delay tier came, or that one is missing.
+    delay_canary_late_seconds: GaugeBy<Tier> = GaugeBy::new;
     /// Commands sent to the store, by operation and whether they were answered.
     redis_commands_total: CounterBy<(StoreOp, Success)> = CounterBy::new;
     /// Seconds a round trip to the store took.
@@ -154,6 +171,14 @@ impl Metrics {
         }
         text
     }
+}
+
+/// A gauge that is 1, with the version as its label.
+fn build_info(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    let gauge = IntGauge::with_opts(Opts::new(name, help).const_label("version", env!("CARGO_PKG_VERSION")))?;
+    gauge.set(1);
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {

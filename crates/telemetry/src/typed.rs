@@ -41,6 +41,19 @@ impl<A: Label, B: Label> Labels for (A, B) {
     }
 }
 
+impl<A: Label, B: Label, C: Label> Labels for (A, B, C) {
+    fn names() -> Vec<&'static str> {
+        vec![A::NAME, B::NAME, C::NAME]
+    }
+    fn combinations() -> Vec<Vec<&'static str>> {
+        let rest = <(B, C)>::combinations();
+        A::all().into_iter().flat_map(|a| rest.iter().map(move |rest| [&[a.value()], &rest[..]].concat())).collect()
+    }
+    fn with<R>(self, use_values: impl FnOnce(&[&str]) -> R) -> R {
+        use_values(&[self.0.value(), self.1.value(), self.2.value()])
+    }
+}
+
 /// A counter per combination of labels.
 #[derive(Clone, Debug)]
 pub struct CounterBy<L>(IntCounterVec, PhantomData<fn(L)>);

@@ -11,6 +11,7 @@ use hookyard_core::{
     DiscardReason, EndpointId, Event, Message, MessageId, Outcome, PastAttempt, Timestamp, Trigger,
 };
 
+use crate::sent;
 use crate::v1;
 
 /// Bytes that are not what they should be.
@@ -224,25 +225,26 @@ pub(crate) fn attempt_record_to_proto(record: &AttemptRecord) -> v1::AttemptReco
         event_type: record.event_type.to_string(),
         channels: record.channels.iter().map(ToString::to_string).collect(),
         url: record.sent.url.clone(),
-        class: record.result.class.as_str().to_owned(),
+        class: class_to_proto(&record.result),
         status: u32::from(record.result.status.unwrap_or_default()),
         response: record.result.response.clone(),
         started_at_ms: record.result.started_at.as_millis(),
         duration_ms: u64::try_from(record.result.duration.as_millis()).unwrap_or(u64::MAX),
         outcome: Some(outcome_to_proto(record.outcome)),
-        request_headers: record
-            .sent
-            .headers
-            .iter()
-            .map(|(name, value)| v1::Header { name: name.clone(), value: value.clone() })
-            .collect(),
+        sent_headers: sent::to_proto(
+            &record.sent.headers,
+            &record.delivery.message.to_string(),
+            record.result.started_at.as_seconds(),
+        ),
     }
 }
 
 pub(crate) fn attempt_record_from_proto(record: v1::AttemptRecord) -> Result<AttemptRecord, Unreadable> {
+    let delivery = key_from_proto(&record.app, &record.message, &record.endpoint)?;
+    let (status, started_at) = (status_from_proto(record.status), Timestamp::from_millis(record.started_at_ms));
     Ok(AttemptRecord {
         id: AttemptId::from_slice(&record.id).ok_or(Unreadable::Field("id"))?,
-        delivery: key_from_proto(&record.app, &record.message, &record.endpoint)?,
+        delivery,
         run: record.run,
         number: record.number,
         trigger: trigger_from_proto(record.trigger)?,
@@ -250,19 +252,32 @@ pub(crate) fn attempt_record_from_proto(record: v1::AttemptRecord) -> Result<Att
         channels: channels_from_proto(&record.channels)?,
         sent: Shown {
             url: record.url,
-            headers: record.request_headers.into_iter().map(|header| (header.name, header.value)).collect(),
+            headers: sent::from_proto(record.sent_headers, &delivery.message.to_string(), started_at.as_seconds()),
         },
         result: AttemptResult {
-            class: AttemptClass::from_name(&record.class).ok_or(Unreadable::Field("class"))?,
-            status: status_from_proto(record.status),
+            class: class_from_proto(&record.class, status)?,
+            status,
             response: record.response,
-            started_at: Timestamp::from_millis(record.started_at_ms),
+            started_at,
             duration: Duration::from_millis(record.duration_ms),
             retry_after: None,
             directive: None,
         },
         outcome: outcome_from_proto(record.outcome)?,
     })
+}
+
+/// A class that follows from the status is not written.
+fn class_to_proto(result: &AttemptResult) -> String {
+    let follows = result.status.is_some_and(|status| AttemptClass::of_status(status) == result.class);
+    if follows { String::new() } else { result.class.as_str().to_owned() }
+}
+
+fn class_from_proto(name: &str, status: Option<u16>) -> Result<AttemptClass, Unreadable> {
+    match status {
+        Some(status) if name.is_empty() => Ok(AttemptClass::of_status(status)),
+        _ => AttemptClass::from_name(name).ok_or(Unreadable::Field("class")),
+    }
 }
 
 fn key_from_proto(app: &[u8], message: &[u8], endpoint: &[u8]) -> Result<DeliveryKey, Unreadable> {

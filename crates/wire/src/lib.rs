@@ -13,6 +13,7 @@ pub mod shown;
 pub mod stored;
 
 mod convert;
+mod sent;
 
 /// The generated protobuf types of `proto/hookyard/v1`.
 #[expect(missing_docs, clippy::pedantic, reason = "generated code; the .proto files hold the documentation")]

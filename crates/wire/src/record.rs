@@ -1,8 +1,8 @@
 //! Journal records as bytes, for stores that keep them whole.
 
 use bytes::Bytes;
-use hookyard_core::DeadLetter;
 use hookyard_core::journal::{AttemptRecord, MessageRecord};
+use hookyard_core::{AppId, DeadLetter, MessageId};
 use prost::Message as _;
 
 use crate::convert::{
@@ -31,11 +31,22 @@ pub fn read_attempt(bytes: Bytes) -> Result<AttemptRecord, Unreadable> {
     attempt_record_from_proto(v1::AttemptRecord::decode(bytes)?)
 }
 
+/// Writes an attempt record to a place that says which application and message it is of.
+pub fn write_attempt_of(record: &AttemptRecord) -> Vec<u8> {
+    v1::AttemptRecord { app: Bytes::new(), message: Bytes::new(), ..attempt_record_to_proto(record) }.encode_to_vec()
+}
+
+/// Reads what [`write_attempt_of`] wrote, from the place of this application and message.
+pub fn read_attempt_of(app: AppId, message: MessageId, bytes: Bytes) -> Result<AttemptRecord, Unreadable> {
+    let (app, message) = (Bytes::copy_from_slice(app.as_bytes()), Bytes::copy_from_slice(message.as_bytes()));
+    attempt_record_from_proto(v1::AttemptRecord { app, message, ..v1::AttemptRecord::decode(bytes)? })
+}
+
 /// Writes attempts for those who watch, without request headers and responses, and how many more there were.
 pub fn write_attempts(records: &[&AttemptRecord], missed: usize) -> Vec<u8> {
     let attempt = |record: &&AttemptRecord| v1::AttemptRecord {
         response: Bytes::new(),
-        request_headers: Vec::new(),
+        sent_headers: None,
         ..attempt_record_to_proto(record)
     };
     let missed = u64::try_from(missed).unwrap_or(u64::MAX);

@@ -30,6 +30,30 @@ impl SignatureHeaders {
     }
 }
 
+/// What the headers say that every request has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ours<'a> {
+    pub content_type: &'a str,
+    pub user_agent: &'a str,
+    pub id: &'a str,
+    pub timestamp: &'a str,
+    pub signature: &'a str,
+}
+
+impl Ours<'_> {
+    /// In the order in which they are sent, the signature last.
+    pub(crate) fn headers(self, names: SignatureHeaders) -> Vec<(String, String)> {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut headers = vec![header("content-type", self.content_type), header("user-agent", self.user_agent)];
+        for prefix in names.prefixes() {
+            headers.push((format!("{prefix}-id"), self.id.to_owned()));
+            headers.push((format!("{prefix}-timestamp"), self.timestamp.to_owned()));
+            headers.push((format!("{prefix}-signature"), self.signature.to_owned()));
+        }
+        headers
+    }
+}
+
 /// Builds the request of an attempt made at `now`.
 pub fn build(
     delivery: &Delivery,
@@ -48,13 +72,8 @@ pub fn build(
     // Ours last: whatever an endpoint was saved with, it cannot replace them.
     headers.extend(endpoint.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
     headers.extend(endpoint.api_key.iter().map(|key| (key.header.to_ascii_lowercase(), key.value.clone())));
-    headers.push(("content-type".to_owned(), body.content_type));
-    headers.push(("user-agent".to_owned(), user_agent.to_owned()));
-    for prefix in signature_headers.prefixes() {
-        headers.push((format!("{prefix}-id"), id.clone()));
-        headers.push((format!("{prefix}-timestamp"), timestamp.clone()));
-        headers.push((format!("{prefix}-signature"), signature.clone()));
-    }
+    let ours = Ours { content_type: &body.content_type, user_agent, id: &id, timestamp: &timestamp, signature: &signature };
+    headers.extend(ours.headers(signature_headers));
     Ok(Request { url, headers, body: body.bytes, timeout: policy.timeout })
 }
 

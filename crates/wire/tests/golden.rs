@@ -67,6 +67,8 @@ struct QueueGolden {
     about: String,
     kind: String,
     bytes_base64: String,
+    /// Where it is written otherwise than it was.
+    written_base64: Option<String>,
     expect: Value,
 }
 
@@ -109,7 +111,8 @@ fn every_queue_golden_file_is_read_as_it_says_and_written_as_it_was() {
             other => panic!("{name}: unknown kind {other}"),
         };
         assert_same(&name, &said, &golden.expect);
-        assert_eq!(BASE64.encode(written), golden.bytes_base64, "{name}: is written otherwise now");
+        let expected = golden.written_base64.as_ref().unwrap_or(&golden.bytes_base64);
+        assert_eq!(BASE64.encode(written), *expected, "{name}: is written otherwise now");
     }
 }
 

@@ -56,8 +56,7 @@ function List({ app }) {
       const groups = grouped(types.filter((type) => matches(type, asked)));
       if (!groups.length) return html`<${Empty} title=${types.length ? "No event type is called that" : "The catalog is empty"}>Types appear here when they are first published, or when a catalog is imported.</${Empty}>`;
       return groups.map(([group, of]) => html`<section class="card" key=${group}><h2>${group || "Without a group"}</h2>
-        <ul class="types">${of.map((type) => html`<li key=${type.name}><a class="mono" href=${to(["catalog", type.name], { app })}>${type.name}</a> <${Marks} type=${type} />
-          <span class="sub">${day.data?.[type.name] ? `${counted(day.data[type.name], "event")} in 24 hours` : ""}</span><div class="sub">${type.description}</div></li>`)}</ul></section>`);
+        <ul class="types">${of.map((type) => html`<li key=${type.name}><a class="mono" href=${to(["catalog", type.name], { app })}>${type.name}</a> <${Marks} type=${type} /> <span class="sub">${day.data?.[type.name] ? `${counted(day.data[type.name], "event")} in 24 hours` : ""}</span><div class="sub">${type.description}</div></li>`)}</ul></section>`);
     }}</${Loaded}>
     ${file && html`<${Dialog} title="Import this catalog?" kind="primary" confirm="Import" onConfirm=${bring} onClose=${() => setFile(null)}>
       <p>${counted(file.would.created.length, "type")} would be created, ${file.would.updated.length} updated, ${file.would.unchanged} are as they were.</p></${Dialog}>`}`;
@@ -65,7 +64,7 @@ function List({ app }) {
 
 /** @param {{ type: any }} props */
 const Marks = ({ type }) => html`${type.archived && html`<${Badge} kind="off">Currently unavailable</${Badge}>`}
-  ${type.deprecated && html`<${Badge} kind="off">Deprecated</${Badge}>`}${type.discovered && html`<${Badge} kind="plain">Seen in traffic</${Badge}>`}`;
+  ${type.deprecated && html` <${Badge} kind="off">Deprecated</${Badge}>`} ${type.discovered && html`<${Badge} kind="plain">Seen in traffic</${Badge}>`}`;
 
 /** @param {{ app: string, name: string }} props */
 function Type({ app, name }) {
@@ -99,8 +98,7 @@ function Use({ app, name }) {
     const asking = endpoints.filter((/** @type {any} */ one) => asksFor(one, name));
     return html`<p class="figures"><span class="figure"><b>${count(day[name] ?? 0)}</b> in 24 hours</span><span class="figure"><b>${count(week[name] ?? 0)}</b> in 7 days</span></p>
       <h3>${asking.length ? `${counted(asking.length, "endpoint")} asking for it` : "No endpoint asks for it"}</h3>
-      <ul class="types">${asking.map((/** @type {any} */ one) => html`<li key=${one.id}><a href=${to(["app", app, "endpoints", one.id])}>${one.name || one.url}</a> <${State} endpoint=${one} />
-        ${!one.eventTypes?.length && html`<span class="sub">all types</span>`}</li>`)}</ul>`;
+      <ul class="types">${asking.map((/** @type {any} */ one) => html`<li key=${one.id}><a href=${to(["app", app, "endpoints", one.id])}>${one.name || one.url}</a> <${State} endpoint=${one} /> ${!one.eventTypes?.length && html`<span class="sub">all types</span>`}</li>`)}</ul>`;
   }}</${Loaded}></section>`;
 }
 
@@ -113,7 +111,6 @@ function Fields({ schema, depth = 0 }) {
     const of = /** @type {any} */ (field);
     const kind = [of.type ?? (of.enum ? "one of" : of.$ref ? "reference" : "any")].flat().join(" or ");
     const nested = of.properties ?? of.items?.properties;
-    return html`<li key=${name}><span class="mono">${name}</span> <span class="sub">${kind}${required.includes(name) ? "" : ", optional"}</span>
-      ${of.description && html`<span class="sub">${of.description}</span>`}${nested && html`<ul class="tree"><${Fields} schema=${of} depth=${depth + 1} /></ul>`}</li>`;
+    return html`<li key=${name}><span class="mono">${name}</span> <span class="sub">${kind}${required.includes(name) ? "" : ", optional"}${of.description ? ` · ${of.description}` : ""}</span>${nested && html`<ul class="tree"><${Fields} schema=${of} depth=${depth + 1} /></ul>`}</li>`;
   });
 }

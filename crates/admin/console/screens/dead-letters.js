@@ -41,7 +41,7 @@ export function DeadLetters({ app }) {
     await page.reload();
   };
   return html`<${Heading} title="Dead letters">
-      <${Button} onPress=${() => all("replay")}>Replay all shown by these filters…</${Button}>
+      <${Button} onPress=${() => all("replay")}>${Object.values(wanted).some(Boolean) ? "Replay all of these filters…" : "Replay all…"}</${Button}>
       <${Button} kind="danger" onPress=${() => all("discard")}>Discard all…</${Button}>
     </${Heading}>
     <div class="filters">

@@ -42,7 +42,7 @@ function Figures({ stats, seconds, system }) {
     ${tile(made ? `${((delivered / made) * 100).toFixed(delivered === made ? 0 : 1)} %` : "–", "of attempts succeeded", `${count(made)} attempts`)}
     ${tile(p50Ms === null ? "–" : duration(p50Ms), "median answer", p95Ms === null ? "" : `95 of 100 within ${duration(p95Ms)}`)}
     ${tile(count(deadLetters), "became dead letters", "in this range")}
-    ${system && tile(longestWait(system), "longest wait", "of what was sent lately, beyond when it was due")}
+    ${system && tile(longestWait(system), "longest wait", "beyond the due time, lately")}
   </div>`;
 }
 

@@ -25,7 +25,7 @@ const Silent = ({ what }) => html`<p class="sub">${what} does not answer.</p>`;
 function Processes({ system }) {
   return html`<section class="card"><h2>Processes</h2><p class="sub">${system.mode === "embedded" ? "One process on one SQLite file" : "A cluster on RabbitMQ and Redis"} · version ${system.version}</p>
     ${system.members ? html`<div class="table-place"><table><thead><tr><th>Roles</th><th>Host</th><th>Version</th><th>Started</th><th>Heard of</th><th>Longest wait</th></tr></thead>
-      <tbody>${system.members.map((/** @type {any} */ one) => html`<tr key=${one.id}><td data-label="Roles">${one.roles.map((/** @type {string} */ role) => html`<${Badge} kind="plain">${role}</${Badge}> `)}</td>
+      <tbody>${system.members.map((/** @type {any} */ one) => html`<tr key=${one.id}><td data-label="Roles"><span class="names">${one.roles.map((/** @type {string} */ role) => html`<${Badge} kind="plain">${role}</${Badge}>`)}</span></td>
         <td data-label="Host">${one.host || "–"}</td><td data-label="Version">${one.version}</td><td data-label="Started">${moment(one.startedAt)}</td><td data-label="Heard of"><${Ago} at=${one.seenAt} /></td>
         <td data-label="Longest wait">${one.longestWaitMs === undefined ? "–" : duration(one.longestWaitMs)}</td></tr>`)}</tbody></table></div>` : html`<${Silent} what="The store" />`}</section>`;
 }
@@ -54,13 +54,16 @@ function Tasks() {
     : html`<p class="sub">None: nothing is being replayed, recovered or discarded.</p>`)}</${Loaded}></section>`;
 }
 
-/** What it was started with; secrets are not in it. */
+/** What it was started with, what somebody chose first; secrets are not in it. */
 function Configuration() {
   const configuration = useLoad(() => api.get("/system/configuration"), []);
-  return html`<section class="card"><h2>Configuration</h2><p class="sub">Of the process that answers here.</p><${Loaded} of=${configuration}>${(/** @type {any} */ configuration) => html`<div class="table-place"><table>
+  const isDefault = (/** @type {any} */ one) => one.origin === "default";
+  // A file that is not named says nothing.
+  const told = (/** @type {any[]} */ all) => [...all.filter((one) => !isDefault(one)), ...all.filter((one) => isDefault(one) && !(one.key.endsWith("_file") && !one.value))];
+  return html`<section class="card"><h2>Configuration</h2><${Loaded} of=${configuration}>${(/** @type {any} */ configuration) => html`<details><summary>Of the process that answers here: ${counted(configuration.data.filter((/** @type {any} */ one) => !isDefault(one)).length, "value")} chosen, the rest as it is by default</summary><div class="table-place"><table>
     <thead><tr><th>Key</th><th>Value</th><th>From</th></tr></thead>
-    <tbody>${configuration.data.map((/** @type {any} */ one) => html`<tr key=${one.key}><td data-label="Key" class="mono">${one.key}</td><td data-label="Value" class="mono">${one.value || html`<span class="sub">none</span>`}</td>
-      <td data-label="From">${one.origin === "default" ? html`<span class="sub">default</span>` : one.origin}</td></tr>`)}</tbody></table></div>`}</${Loaded}></section>`;
+    <tbody>${told(configuration.data).map((/** @type {any} */ one) => html`<tr key=${one.key}><td data-label="Key" class="mono">${one.key}</td><td data-label="Value" class="mono">${one.value || html`<span class="sub">none</span>`}</td>
+      <td data-label="From">${isDefault(one) ? html`<span class="sub">default</span>` : html`<span class="mono">${one.origin}</span>`}</td></tr>`)}</tbody></table></div></details>`}</${Loaded}></section>`;
 }
 
 /** What intake refused. */

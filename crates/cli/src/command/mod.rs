@@ -5,6 +5,7 @@ mod config;
 mod dataset;
 mod dead_letter;
 mod demo;
+mod doctor;
 mod event;
 mod event_type;
 mod listen;
@@ -32,6 +33,8 @@ pub enum Command {
     /// What is configured, and whether it is right.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Look at configuration, broker, store, clocks and ports, and say what is wrong and what to do.
+    Doctor(doctor::Doctor),
     /// Exchanges, queues and bindings in the broker.
     #[command(subcommand)]
     Topology(topology::Topology),
@@ -79,6 +82,11 @@ impl Command {
             Self::Run(command) => command.run(Config::load(config)?).await,
             Self::Demo(command) => command.run(Config::load(config)?).await,
             Self::Config(command) => command.run(config, format),
+            Self::Doctor(command) => command.run(config, format).await,
+            Self::Topology(command) if command.is_offline() => {
+                topology::Topology::print(&Config::load(config)?);
+                Ok(())
+            }
             Self::Topology(command) => command.run(&judged(config)?).await,
             Self::Dataset(command) => command.run(&judged(config)?, format).await,
             Self::Token(command) => command.run(&Config::load(config)?),

@@ -13,6 +13,7 @@ use hookyard_core::address::AllowList;
 use hookyard_core::port::{Request, Sender};
 use hookyard_core::{AttemptResult, Clock, Fault, Timestamp};
 use hookyard_egress::{Egress, EgressConfig, LookUp, install_crypto};
+use hookyard_telemetry::Metrics;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -57,8 +58,13 @@ pub fn door(allow: AllowList, look_up: Arc<Scripted>) -> Egress {
 }
 
 pub fn door_of(config: EgressConfig, look_up: Arc<Scripted>) -> Egress {
+    door_counted(config, look_up, &Metrics::unregistered())
+}
+
+/// A door whose requests are counted in `metrics`.
+pub fn door_counted(config: EgressConfig, look_up: Arc<Scripted>, metrics: &Metrics) -> Egress {
     install_crypto();
-    Egress::new(config, look_up, Arc::new(FixedClock)).expect("a client")
+    Egress::new(config, look_up, Arc::new(FixedClock), metrics).expect("a client")
 }
 
 /// A receiver that writes these bytes to everybody who connects, and then keeps the connection open.
