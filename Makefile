@@ -50,9 +50,11 @@ reference: ## write what is made from the code anew: docs/openapi.json, docs/con
 	cargo run --quiet -p hookyard -- topology print > deploy/rabbitmq/definitions.json
 	cp deploy/prometheus/rules.yml deploy/helm/hookyard/files/rules.yml
 
-bench: ## measure against the bare relay, side by side
+bench: ## measure against the bare relay, side by side, and everything else that has a wanted figure: half an hour
 	cargo build --release -p hookyard -p hookyard-e2e --bins
-	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard
+	@rm -f $(TARGET)/bench.txt; set -o pipefail; for part in "--fan-outs 1,5,50" "--part routing" "--part scale" "--lists 1000000" "--backlog 1000000"; do \
+	  $(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard $$part | tee -a $(TARGET)/bench.txt || exit 1; done
+	@echo; grep -E '^(PASS|FAIL)' $(TARGET)/bench.txt
 
 bench-lists: ## measure lists of journals with a million messages, and the memory those take
 	cargo build --release -p hookyard -p hookyard-e2e --bins

@@ -96,6 +96,11 @@ impl Hookyard {
         Ok(())
     }
 
+    /// Configures what is started from now on otherwise.
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
+    }
+
     /// A token that may do everything.
     pub async fn token(&self) -> Result<String> {
         self.ask(&["token", "create", "--scope", "admin"]).await

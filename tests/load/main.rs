@@ -21,6 +21,8 @@ mod receiver;
 mod redis_info;
 mod relay;
 mod report;
+mod routing;
+mod scale;
 mod stage;
 mod throughput;
 mod yard;
@@ -94,9 +96,21 @@ pub struct Plan {
     /// Measure only how a backlog of so many deliveries for one dead endpoint leaves the queue, and what that costs the others.
     #[arg(long, value_name = "DELIVERIES", conflicts_with_all = ["only", "embedded", "isolation"])]
     backlog: Option<usize>,
+    /// Measure only this part.
+    #[arg(long, value_enum, conflicts_with_all = ["only", "embedded", "isolation", "backlog"])]
+    part: Option<Part>,
     /// Measure only the lists of journals filled with so many messages, and what those take.
     #[arg(long, value_name = "MESSAGES", conflicts_with_all = ["only", "embedded"])]
     lists: Option<usize>,
+}
+
+/// What can be measured without the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// What routing one event costs, by how many endpoints there are.
+    Routing,
+    /// How dispatchers add up.
+    Scale,
 }
 
 /// Deliveries of an unmeasured first round per side: the broker compiles and allocates as it goes.
@@ -141,7 +155,7 @@ fn serve(arguments: Arguments) -> Result<()> {
         None => {
             let folder = tempfile::Builder::new().prefix("hookyard-bench-").tempdir().context("no temporary folder")?;
             let plan = &arguments.plan;
-            let services = if plan.embedded || plan.isolation || plan.backlog.is_some() {
+            let services = if plan.embedded || plan.isolation || plan.part.is_some() || plan.backlog.is_some() {
                 None
             } else {
                 Some(Services::start(folder.path())?)
@@ -170,6 +184,11 @@ async fn signalled() -> Result<()> {
 async fn measure_all(services: Option<&Services>, folder: &Path, plan: &Plan) -> Result<()> {
     if let Some(deliveries) = plan.backlog {
         return backlog::measure(folder, &plan.hookyard, deliveries).await;
+    }
+    match plan.part {
+        Some(Part::Routing) => return routing::measure(),
+        Some(Part::Scale) => return scale::measure(folder, &plan.hookyard).await,
+        None => {}
     }
     if plan.isolation {
         let program = isolation::Program { short: plan.short, seconds: plan.seconds, scene: plan.scene.clone() };

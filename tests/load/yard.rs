@@ -68,7 +68,12 @@ impl Yard {
 
     /// Starts the dispatchers.
     pub async fn start_dispatchers(&mut self) -> Result<()> {
-        for _ in 0..DISPATCHERS {
+        self.start_dispatchers_of(DISPATCHERS).await
+    }
+
+    /// Starts so many.
+    pub async fn start_dispatchers_of(&mut self, count: usize) -> Result<()> {
+        for _ in 0..count {
             self.dispatchers.push(self.hookyard.start("dispatcher", &self.api).await?);
         }
         Ok(())
@@ -78,6 +83,16 @@ impl Yard {
     pub async fn stop_dispatchers(&mut self) -> Result<()> {
         for dispatcher in self.dispatchers.drain(..) {
             dispatcher.process.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the dispatch queues are empty.
+    pub async fn drain(&self) -> Result<()> {
+        let begun = Instant::now();
+        while Hookyard::dispatch_depths(&self.broker).await? != [0, 0] {
+            ensure!(begun.elapsed() < PATIENCE, "deliveries wait and do not get fewer");
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
     }

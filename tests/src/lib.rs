@@ -3,6 +3,7 @@
 
 pub mod amqp;
 pub mod aside;
+pub mod balancer;
 pub mod process;
 pub mod receiver;
 pub mod services;

@@ -12,8 +12,13 @@ use serde_json::Value;
 use crate::world::{Api, World};
 
 /// What long forms of tests are asked for with.
-const TOLD_TO_TESTS: [&str; 4] =
-    ["HOOKYARD_TEST_REPLAYED", "HOOKYARD_TEST_QUEUED", "HOOKYARD_TEST_CRASHES", "HOOKYARD_TEST_STREAMED"];
+const TOLD_TO_TESTS: [&str; 5] = [
+    "HOOKYARD_TEST_REPLAYED",
+    "HOOKYARD_TEST_QUEUED",
+    "HOOKYARD_TEST_CRASHES",
+    "HOOKYARD_TEST_STREAMED",
+    "HOOKYARD_TEST_NODE_KILLS",
+];
 /// The program that runs roles and trips over steps; built beside the tests.
 const PROGRAM: &str = "roles-under-test";
 
@@ -27,6 +32,19 @@ pub fn free_address() -> Result<SocketAddr> {
     // 127.0.0.1 is everybody's, and 127.255.255.255 is nobody's.
     let host = Ipv4Addr::new(127, 0x40 | (high & 3), middle, low.clamp(1, 254));
     TcpListener::bind((host, 0)).and_then(|listener| listener.local_addr()).context("a free address")
+}
+
+/// Waits until the process whose operators' listener is there can do its work.
+///
+/// # Errors
+/// When it cannot in time.
+pub async fn await_ready(ops: SocketAddr) -> Result<()> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let is_ready = async || {
+        let answer = client.get(format!("http://{ops}/readyz")).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    };
+    crate::eventually("it is ready", is_ready).await
 }
 
 /// A process with some roles. Killed when dropped.

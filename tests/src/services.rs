@@ -17,7 +17,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-pub use self::rabbit::PrivateRabbit;
+pub use self::rabbit::{PrivateRabbit, RabbitCluster, RabbitOptions};
 pub use self::redis::PrivateRedis;
 
 use self::container::Container;

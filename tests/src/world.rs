@@ -116,6 +116,14 @@ impl World {
         Self::build(None, script).await
     }
 
+    /// A world in the broker at this URL.
+    ///
+    /// # Errors
+    /// When a server does not start.
+    pub async fn at(amqp_url: String, script: impl Fn(&Hit, usize) -> Answer + Send + Sync + 'static) -> Result<Self> {
+        Self::build(Some(amqp_url), script).await
+    }
+
     async fn build(shared: Option<String>, script: impl Fn(&Hit, usize) -> Answer + Send + Sync + 'static) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         install_crypto();

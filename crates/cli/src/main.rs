@@ -6,6 +6,7 @@ mod demo;
 mod node;
 mod output;
 mod receiver;
+mod traces;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

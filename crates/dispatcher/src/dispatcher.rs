@@ -8,8 +8,8 @@ use hookyard_core::port::{Deliveries, Directory, Gates, Journal, Sender};
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Claim, Clock, Delivery, Entropy, Fault, FaultKind, Lane, Policy};
 use hookyard_operations::Operations;
-use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::Pool;
+use hookyard_telemetry::{Metrics, Traces};
 use hookyard_wire::request::SignatureHeaders;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,8 @@ pub struct Seams {
     pub entropy: Arc<dyn Entropy>,
     /// Metrics.
     pub metrics: Metrics,
+    /// Traces.
+    pub traces: Traces,
     /// Told of every step.
     pub tripwire: Arc<dyn Tripwire>,
 }

@@ -13,6 +13,7 @@ use hookyard_core::{
 };
 use hookyard_operations::DisabledBecause;
 use hookyard_telemetry::label::{AttemptNumber, Completed, Label as _, Parked, Pool, Success};
+use hookyard_telemetry::traces::Stage;
 use hookyard_wire::request::{build, shown};
 
 use crate::dispatcher::Dispatcher;
@@ -131,6 +132,7 @@ impl Dispatcher {
         let alarm = self.gatekeeper.observe(claim.item.endpoint, &result, is_probe, hold_until).await;
         let judgement = judge(&claim.item, &result, policy, now, seams.entropy.fraction());
         self.count_attempt(&claim.item, &result);
+        self.trace_attempt(&claim.item, &result);
         let record = AttemptRecord::new(&claim.item, prepared.shown, result, judgement.outcome);
         let result = record.result.clone();
         seams.journal.record(Arc::from([Recorded::Attempt(record)])).await?;
@@ -268,6 +270,17 @@ impl Dispatcher {
         // Not before: a settlement that fails is done again from the record, and would be counted again.
         self.count_outcome(&delivery, outcome);
         Ok(())
+    }
+
+    fn trace_attempt(&self, delivery: &Delivery, result: &AttemptResult) {
+        let parent = delivery.message.event.traceparent.as_deref();
+        let mut span = self.seams.traces.begin(Stage::Attempt, parent, result.started_at);
+        span.say("message_id", delivery.message.id);
+        span.say("endpoint_id", delivery.endpoint);
+        span.say("attempt", delivery.attempt);
+        span.say("outcome", result.class.as_str());
+        let wrong = (result.class != AttemptClass::Success).then_some(result.class.as_str());
+        span.end(result.started_at.plus(result.duration), wrong);
     }
 
     fn count_attempt(&self, delivery: &Delivery, result: &AttemptResult) {

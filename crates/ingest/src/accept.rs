@@ -9,8 +9,9 @@ use hookyard_core::port::{Catalog, Directory, Events, Journal, Marker, MarkerCla
 use hookyard_core::rules::Rules;
 use hookyard_core::step::{Step, Tripwire};
 use hookyard_core::{AppId, Clock, Entropy, Event, Fault, Message, MessageId, Refusal, RefusalReason, Submission};
-use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::{Source, Warned};
+use hookyard_telemetry::traces::Stage;
+use hookyard_telemetry::{Metrics, Traces};
 use hookyard_wire::problem::Problem;
 use tokio::sync::Mutex;
 
@@ -31,6 +32,8 @@ pub struct Seams {
     pub entropy: Arc<dyn Entropy>,
     /// Metrics.
     pub metrics: Metrics,
+    /// Traces.
+    pub traces: Traces,
     /// Told of every step.
     pub tripwire: Arc<dyn Tripwire>,
 }
@@ -93,8 +96,13 @@ impl Intake {
         let marker = self.identify(app, &event).await?;
         let id = marker.as_ref().map_or_else(|| MessageId::new(now, &*seams.entropy), |marker| marker.proposed.message);
         seams.tripwire.reached(Step::SubmissionIdentified);
-        let event = Event { message_id: Some(id), accepted_at: id.time(), ..event };
+        let mut span = seams.traces.begin(Stage::Publish, event.traceparent.as_deref(), now);
+        let traceparent = span.traceparent().or_else(|| event.traceparent.clone());
+        let event = Event { message_id: Some(id), accepted_at: id.time(), traceparent, ..event };
         seams.events.accept(&event).await.map_err(NotAccepted::Fault)?;
+        span.say("message_id", id);
+        span.say("event_type", &event.event_type);
+        span.end(seams.clock.now(), None);
         seams.tripwire.reached(Step::SubmissionAccepted);
         let message = Message { id, app, event: Arc::new(event) };
         // It is accepted: what fails from here on does not fail the request. The router writes what is missing.

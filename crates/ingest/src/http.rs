@@ -14,7 +14,7 @@ use hookyard_wire::ignored::name_ignored;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, Errors};
 use hookyard_wire::shown::MessageOut;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -84,14 +84,21 @@ async fn publish(
     Extension(grant): Extension<Grant>,
     Path(app): Path<String>,
     Query(query): Query<PublishQuery>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let to = destination(&intake, &grant, &app, Some(&body)).await?;
     let body::MessageIn { submission, unknown } = body::read(&body)?;
+    let submission = Submission { traceparent: submission.traceparent.or_else(|| traceparent(&headers)), ..submission };
     let message = accept(&intake, &to, submission, query.with_content.unwrap_or(true)).await?;
     let mut response = (StatusCode::ACCEPTED, Json(message)).into_response();
     name_ignored(response.headers_mut(), unknown);
     Ok(response)
+}
+
+/// The trace that whoever publishes goes on with (W3C Trace Context).
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    headers.get("traceparent")?.to_str().ok().map(str::to_owned)
 }
 
 /// Publishes up to 100 events, each accepted or refused by itself.
@@ -108,15 +115,19 @@ async fn publish_batch(
     State(intake): State<Arc<Intake>>,
     Extension(grant): Extension<Grant>,
     Path(app): Path<String>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let to = destination(&intake, &grant, &app, None).await?;
+    let parent = traceparent(&headers);
+    let traced =
+        |submission: Submission| Submission { traceparent: submission.traceparent.or_else(|| parent.clone()), ..submission };
     let batch: Batch<'_> = serde_json::from_slice(&body).map_err(|error| body::malformed(&error))?;
     if batch.messages.len() > limits::BATCH_MESSAGES {
         return Err(Problem::invalid("messages", format!("at most {} messages", limits::BATCH_MESSAGES)));
     }
     let bodies: Vec<Bytes> = batch.messages.iter().map(|message| body.slice_ref(message.get().as_bytes())).collect();
-    let accepting = bodies.iter().map(async |body| accept(&intake, &to, read_ours(body)?, true).await);
+    let accepting = bodies.iter().map(async |body| accept(&intake, &to, traced(read_ours(body)?), true).await);
     let results = join_all(accepting).await.into_iter().map(|accepted| match accepted {
         Ok(message) => ResultOut { status: StatusCode::ACCEPTED.as_u16(), message: Some(message), error: None },
         Err(problem) => ResultOut { status: problem.status().as_u16(), message: None, error: Some(problem) },

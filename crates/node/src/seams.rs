@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hookyard_core::step::{NoTripwire, Tripwire};
 use hookyard_core::{Clock, Entropy, Timestamp};
 use hookyard_egress::{LookUp, SystemLookUp};
+use hookyard_telemetry::Traces;
 use prometheus::Registry;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -52,6 +53,8 @@ pub struct Seams {
     pub tripwire: Arc<dyn Tripwire>,
     /// Where metrics are declared.
     pub registry: Registry,
+    /// Who makes spans.
+    pub traces: Traces,
 }
 
 impl Default for Seams {
@@ -62,6 +65,7 @@ impl Default for Seams {
             look_up: Arc::new(SystemLookUp),
             tripwire: Arc::new(NoTripwire),
             registry: Registry::new(),
+            traces: Traces::default(),
         }
     }
 }

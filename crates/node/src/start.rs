@@ -92,7 +92,6 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     }
     let state = Arc::new(Ops { metrics: metrics.clone(), backend: backend.clone(), draining: AtomicBool::new(false) });
     let silence = settings.config.api.timeout * SILENCE;
-    let ops = listen(settings.config.ops_listen, ops::routes(Arc::clone(&state)), silence, &background, close.clone()).await?;
     let api = if roles.serves_http() {
         let around = Around { metrics: &metrics, system: Arc::clone(&installation) as _, stop: stop.clone() };
         let admin = roles.admin.then(|| admin(settings, &ports, style, sender, &seams, around));
@@ -109,6 +108,8 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     } else {
         None
     };
+    // Last: whoever is told that this is ready finds the API.
+    let ops = listen(settings.config.ops_listen, ops::routes(Arc::clone(&state)), silence, &background, close.clone()).await?;
     Ok(Running { api, ops, metrics, state, backend, stop, close, services, background, guard })
 }
 
@@ -186,6 +187,7 @@ fn router(ports: &Ports, metrics: &Metrics, seams: &Seams) -> hookyard_router::R
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),
+        traces: seams.traces.clone(),
         tripwire: Arc::clone(&seams.tripwire),
     })
 }
@@ -220,6 +222,7 @@ fn dispatcher(
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),
+        traces: seams.traces.clone(),
         tripwire: Arc::clone(&seams.tripwire),
     };
     Dispatcher::new(seams, config)
@@ -297,6 +300,7 @@ fn api(
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics: metrics.clone(),
+        traces: seams.traces.clone(),
         tripwire: Arc::clone(&seams.tripwire),
     };
     let mut routes = hookyard_ingest::routes(Intake::new(intake, settings.admission));

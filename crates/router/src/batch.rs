@@ -9,6 +9,7 @@ use hookyard_core::port::{FannedOut, MarkerClaim, MarkerState};
 use hookyard_core::step::Step;
 use hookyard_core::{Claim, FanOut, Fault, FaultKind};
 use hookyard_telemetry::label::Routed;
+use hookyard_telemetry::traces::Open;
 
 use crate::router::Seams;
 
@@ -23,6 +24,7 @@ pub struct RoutedEvent {
     pub fan_out: FanOut,
     pub marker: Option<MarkerClaim>,
     pub claimed_at: Instant,
+    pub span: Open,
 }
 
 /// Fans out and records side by side; what is both is marked, then finished. A claim that cannot be settled is dropped: the event
@@ -52,7 +54,10 @@ pub async fn complete(seams: &Seams, events: Vec<RoutedEvent>) {
 
 async fn finish(seams: &Seams, event: FannedOut, finished: Finished) {
     match seams.events.finish(event).await {
-        Ok(()) => count(seams, &finished),
+        Ok(()) => {
+            count(seams, &finished);
+            finished.span.end(seams.clock.now(), None);
+        }
         Err(fault) => tracing::warn!(error = fault.chain(), "an event was routed and not acked; it will be recognised"),
     }
 }
@@ -61,11 +66,13 @@ struct Finished {
     marker: Option<MarkerClaim>,
     endpoints: usize,
     claimed_at: Instant,
+    span: Open,
 }
 
 async fn fan_out(seams: &Seams, event: RoutedEvent) -> Option<(FannedOut, Finished)> {
-    let finished = Finished { marker: event.marker, endpoints: event.fan_out.endpoints.len(), claimed_at: event.claimed_at };
-    match seams.events.fan_out(event.claim, event.fan_out).await {
+    let RoutedEvent { claim, fan_out, marker, claimed_at, span } = event;
+    let finished = Finished { marker, endpoints: fan_out.endpoints.len(), claimed_at, span };
+    match seams.events.fan_out(claim, fan_out).await {
         Ok(fanned_out) => Some((fanned_out, finished)),
         Err(fault) => {
             tracing::debug!(error = fault.chain(), "a fan-out was cut short; the event comes again");

@@ -9,8 +9,9 @@ use hookyard_core::port::{Catalog, Directory, Events, Gates, Journal, Marker, Ma
 use hookyard_core::rules::Rules;
 use hookyard_core::step::{Step, Tripwire};
 use hookyard_core::{AppId, Claim, Clock, Entropy, Event, FanOut, Fault, Intake, Message, MessageId, Refusal, RefusalReason};
-use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::{Routed, Source};
+use hookyard_telemetry::traces::Stage;
+use hookyard_telemetry::{Metrics, Traces};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,6 +52,8 @@ pub struct Seams {
     pub entropy: Arc<dyn Entropy>,
     /// Metrics.
     pub metrics: Metrics,
+    /// Traces.
+    pub traces: Traces,
     /// Told of every step.
     pub tripwire: Arc<dyn Tripwire>,
 }
@@ -151,12 +154,18 @@ impl Router {
         let now = self.seams.clock.now();
         let mut events = Vec::with_capacity(claims.len());
         for claim in claims {
-            self.seams.metrics.events_received_total.inc(Source::Amqp);
             match claim.transpose() {
-                Err((refusal, claim)) => self.reject(claim, refusal),
+                Err((refusal, claim)) => {
+                    self.seams.metrics.events_received_total.inc(Source::Amqp);
+                    self.reject(claim, refusal);
+                }
                 Ok(claim) => {
-                    let bytes = u32::try_from(claim.item.data.len()).unwrap_or(u32::MAX);
-                    self.seams.metrics.event_payload_bytes.observe(f64::from(bytes));
+                    // What came over HTTP has its message id from there, and was counted there.
+                    if claim.item.message_id.is_none() {
+                        self.seams.metrics.events_received_total.inc(Source::Amqp);
+                        let bytes = u32::try_from(claim.item.data.len()).unwrap_or(u32::MAX);
+                        self.seams.metrics.event_payload_bytes.observe(f64::from(bytes));
+                    }
                     self.seams.metrics.router_event_lag_seconds.observe(now.since(claim.item.accepted_at).as_secs_f64());
                     events.push(claim);
                 }
@@ -340,13 +349,18 @@ impl Router {
         };
         let (event, claim) = claim.detach();
         // The moment of acceptance is the message id's: it stays the same when the fan-out is repeated, and so do the ids of attempts.
-        let event = Arc::new(Event { accepted_at: id.time(), ..event });
+        let now = self.seams.clock.now();
+        let mut span = self.seams.traces.begin(Stage::Route, event.traceparent.as_deref(), now);
+        span.say("message_id", id);
+        span.say("endpoints", endpoints.len());
+        let traceparent = span.traceparent().or(event.traceparent);
+        let event = Arc::new(Event { accepted_at: id.time(), traceparent, ..event });
         let message = Arc::new(Message { id, app, event });
         let proposed = Marker { message: id, ..marker.as_ref().map_or(EMPTY_MARKER, |marker| marker.proposed) };
         let marker = marker.map(|marker| MarkerClaim { proposed, ..marker });
-        let (gates, now) = (self.trouble.gates(), self.seams.clock.now());
+        let gates = self.trouble.gates();
         let fan_out = FanOut { message, endpoints: Arc::from(endpoints), maybe_repeat: again, gates, now };
-        Some(RoutedEvent { claim, fan_out, marker, claimed_at })
+        Some(RoutedEvent { claim, fan_out, marker, claimed_at, span })
     }
 
     /// Tells the catalog of the event's type, if it is the first of it here.

@@ -2,8 +2,11 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,8 +17,10 @@ use super::program::{Program, on_path};
 
 /// The image where RabbitMQ runs in a container.
 pub(super) const IMAGE: &str = "docker.io/library/rabbitmq:3.13";
-/// The same for every instance: each has its own port mapper, and its data, which goes by this name, is found again.
+/// The same for every instance alone: each has its own port mapper, and its data, which goes by this name, is found again.
 const NODE: &str = "hookyard@localhost";
+/// What the nodes of a cluster know each other by.
+const COOKIE: &str = "HOOKYARDTESTS";
 /// The configuration file; the user guest with password guest, from this machine only, is RabbitMQ's default.
 ///
 /// An alarm blocks every publisher, and tests would hang: the limits are there to be met last. Quorum queues write ahead to a file
@@ -44,9 +49,54 @@ pub struct PrivateRabbit {
     amqp_port: u16,
     erlang_port: u16,
     mapper_port: u16,
+    node: String,
+    feature_flags: Option<&'static str>,
     broker: Option<Server>,
     // Lives through the broker's restarts, as a machine's port mapper does.
-    _mapper: Server,
+    _mapper: Arc<Server>,
+}
+
+/// What is other than usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RabbitOptions<'a> {
+    /// More lines of `rabbitmq.conf`; what stands here counts.
+    pub configuration: &'a str,
+    /// Plugins.
+    pub plugins: &'a [&'a str],
+    /// The only feature flags of a new node, instead of all that its version knows.
+    pub feature_flags: Option<&'static str>,
+}
+
+/// Nodes on this machine that are one cluster.
+#[derive(Debug)]
+pub struct RabbitCluster {
+    /// The nodes.
+    pub nodes: Vec<PrivateRabbit>,
+}
+
+impl RabbitCluster {
+    /// Starts so many nodes and joins them.
+    ///
+    /// # Errors
+    /// RabbitMQ is not installed and cannot be, or one does not start or join.
+    pub fn start(dir: &Path, size: usize) -> Result<Self> {
+        fs::create_dir_all(dir)?;
+        let mapper_port = port::free_port()?;
+        let mapper = Arc::new(start_mapper(mapper_port, dir).context("cannot start Erlang's port mapper")?);
+        let mut nodes = Vec::new();
+        for number in 1..=size {
+            let name = format!("hookyard{number}@localhost");
+            let place = dir.join(format!("node{number}"));
+            let node = PrivateRabbit::launch_one(&place, RabbitOptions::default(), name, mapper_port, Arc::clone(&mapper))?;
+            if number > 1 {
+                for step in [&["stop_app"][..], &["join_cluster", "hookyard1@localhost"], &["start_app"]] {
+                    node.ctl(step)?;
+                }
+            }
+            nodes.push(node);
+        }
+        Ok(Self { nodes })
+    }
 }
 
 impl PrivateRabbit {
@@ -55,16 +105,31 @@ impl PrivateRabbit {
     /// # Errors
     /// RabbitMQ is not installed and cannot be, or does not start.
     pub fn start(dir: &Path) -> Result<Self> {
-        let script = Program::RabbitMq.find_or_install()?;
-        let folder = lay_out(dir).with_context(|| format!("cannot prepare {}", dir.display()))?;
+        Self::start_with(dir, RabbitOptions::default())
+    }
+
+    /// The same with something other than usual.
+    ///
+    /// # Errors
+    /// As [`PrivateRabbit::start`].
+    pub fn start_with(dir: &Path, options: RabbitOptions<'_>) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let mapper_port = port::free_port()?;
-        let mapper = start_mapper(mapper_port, &folder).context("cannot start Erlang's port mapper")?;
+        let mapper = Arc::new(start_mapper(mapper_port, dir).context("cannot start Erlang's port mapper")?);
+        Self::launch_one(dir, options, NODE.to_owned(), mapper_port, mapper)
+    }
+
+    fn launch_one(dir: &Path, options: RabbitOptions<'_>, node: String, mapper_port: u16, mapper: Arc<Server>) -> Result<Self> {
+        let script = Program::RabbitMq.find_or_install()?;
+        let folder = lay_out(dir, options).with_context(|| format!("cannot prepare {}", dir.display()))?;
         let mut rabbit = Self {
             script,
             folder,
             amqp_port: port::free_port()?,
             erlang_port: port::free_port()?,
             mapper_port,
+            node,
+            feature_flags: options.feature_flags,
             broker: None,
             _mapper: mapper,
         };
@@ -167,7 +232,7 @@ impl PrivateRabbit {
             ("RABBITMQ_DIST_PORT", self.erlang_port.to_string()),
         ]);
         command.envs([
-            ("RABBITMQ_NODENAME", NODE),
+            ("RABBITMQ_NODENAME", self.node.as_str()),
             ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1"),
             ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG_ARGS),
             ("RABBITMQ_CTL_ERL_ARGS", ERLANG_ARGS),
@@ -176,6 +241,7 @@ impl PrivateRabbit {
             // Elixir's tools complain about anything that is not UTF-8.
             ("LC_ALL", "C.UTF-8"),
         ]);
+        command.envs(self.feature_flags.map(|flags| ("RABBITMQ_FEATURE_FLAGS", flags)));
         command.envs(env::var_os("PATH").map(|path| ("PATH", path)));
         command
     }
@@ -193,14 +259,20 @@ pub(super) fn answers(port: u16) -> bool {
 }
 
 /// Makes the files and folders that the environment names, and gives back the folder's full path, for nodes do not stay in ours.
-fn lay_out(dir: &Path) -> Result<PathBuf> {
+fn lay_out(dir: &Path, options: RabbitOptions<'_>) -> Result<PathBuf> {
     fs::create_dir_all(dir)?;
     let folder = dir.canonicalize()?;
     for inner in ["home", "conf.d"] {
         fs::create_dir_all(folder.join(inner))?;
     }
-    fs::write(folder.join("rabbitmq.conf"), CONFIG)?;
-    fs::write(folder.join("enabled_plugins"), "[].\n")?;
+    fs::write(folder.join("rabbitmq.conf"), format!("{CONFIG}{}", options.configuration))?;
+    fs::write(folder.join("enabled_plugins"), format!("[{}].\n", options.plugins.join(",")))?;
+    let cookie = folder.join("home/.erlang.cookie");
+    if !cookie.exists() {
+        fs::write(&cookie, COOKIE)?;
+        // Erlang refuses one that others can read.
+        fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
+    }
     fs::write(folder.join("advanced.config"), "[].\n")?;
     fs::write(folder.join("env.conf"), "")?;
     Ok(folder)

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::node;
 use crate::output::{print, talk};
-use crate::receiver;
+use crate::{receiver, traces};
 
 /// Open files asked for: connections kept to some thousands of receivers. The system may allow fewer.
 const FILES_WANTED: u64 = 65_536;
@@ -40,7 +40,9 @@ impl Run {
         local::create(&mut config, &SystemEntropy::default())?;
         raise_file_limit();
         let settings = config.judge().context("the configuration is wrong")?;
-        let running = hookyard_node::start(&settings, Roles::of(&self.roles), Seams::default()).await?;
+        let traces = traces::begin()?;
+        let seams = Seams { traces: traces.clone(), ..Seams::default() };
+        let running = hookyard_node::start(&settings, Roles::of(&self.roles), seams).await?;
         if let Some(api) = running.api {
             talk(&format!("API on http://{api}, operations on http://{}", running.ops));
         } else {
@@ -49,7 +51,9 @@ impl Run {
         if let BackendSettings::Embedded(folder) = &settings.backend {
             talk(&format!("everything is kept in {}; a token: hookyard token create --scope admin", folder.display()));
         }
-        until_told(running).await
+        let ended = until_told(running).await;
+        traces.flush();
+        ended
     }
 }
 
