@@ -31,7 +31,8 @@ impl Diagnosis {
     /// What is so bad, as text.
     fn of(&self, level: &str) -> Vec<String> {
         let wanted = self.findings.iter().filter(|finding| finding["level"] == level);
-        wanted.map(|finding| format!("{}: {} → {}", finding["area"], finding["told"], finding["remedy"])).collect()
+        let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
+        wanted.map(|one| format!("{}: {} → {}", text(one, "area"), text(one, "told"), text(one, "remedy"))).collect()
     }
 
     /// It failed, over something that says this, and says what to do.
@@ -78,15 +79,20 @@ impl Ward {
     /// Starts everything once, so that there is a dataset and its anchor.
     fn live_for_a_moment(&self) -> Result<()> {
         let mut running = self.command(&["run"])?.stderr(Stdio::null()).spawn()?;
-        let is_there = (0..200).any(|_| {
+        let is_there = (0..50).any(|_| {
             let of = |area| move |finding: &String| finding.starts_with(area);
             self.doctor(&[]).is_ok_and(|found| {
                 let good = found.of("good");
                 good.iter().any(of("dataset")) && good.iter().any(of("secrets"))
             })
         });
+        let found = self.doctor(&[])?;
         running.kill().and_then(|()| running.wait())?;
-        ensure!(is_there, "there never was a dataset");
+        ensure!(
+            is_there,
+            "there never was a dataset and a seal: {:#?}",
+            [found.of("good"), found.of("unknown"), found.of("bad")]
+        );
         Ok(())
     }
 

@@ -30,6 +30,9 @@ vm_memory_high_watermark.relative = 0.6
 disk_free_limit.absolute = 50MB
 raft.wal_max_size_bytes = 64000000
 ";
+/// As installations are told to have it: what a delay tier published and nobody confirmed, because a node died, is published again
+/// after this long.
+const ADVANCED: &str = include_str!("../../../deploy/rabbitmq/advanced.config");
 /// For the server and for `rabbitmqctl`: the port mapper is ours to start, and nothing listens beyond this machine.
 const ERLANG_ARGS: &str = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}";
 /// It takes 4 to 7 s; more where the machine is busy building, or there is a log to replay.
@@ -273,7 +276,7 @@ fn lay_out(dir: &Path, options: RabbitOptions<'_>) -> Result<PathBuf> {
         // Erlang refuses one that others can read.
         fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
     }
-    fs::write(folder.join("advanced.config"), "[].\n")?;
+    fs::write(folder.join("advanced.config"), ADVANCED)?;
     fs::write(folder.join("env.conf"), "")?;
     Ok(folder)
 }
