@@ -42,6 +42,7 @@ mod retries_end_in_delivery_or_dead_letter;
 mod the_activity_is_streamed;
 mod the_catalog_describes_event_types;
 mod the_catalog_rules_what_is_published;
+mod the_command_line_reaches_everything;
 mod the_console_works_in_a_browser;
 mod the_dataset_is_never_taken_for_empty;
 mod the_demonstration_proves_itself;

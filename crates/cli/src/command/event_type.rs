@@ -70,11 +70,14 @@ pub enum EventTypeCommand {
         #[command(flatten)]
         fields: Fields,
     },
-    /// Remove one from the catalog.
+    /// Archive one: it is currently unavailable.
     Delete {
         #[command(flatten)]
         server: Server,
         name: String,
+        /// Remove it from the catalog for good.
+        #[arg(long)]
+        expunge: bool,
         /// Do it.
         #[arg(long)]
         yes: bool,
@@ -116,9 +119,10 @@ impl EventTypeCommand {
                 let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
                 server.send(Method::POST, &format!("/event-type/import?dry_run={dry_run}"), Some(text)).await?
             }
-            Self::Delete { server, name, yes } => {
+            Self::Delete { server, name, expunge, yes } => {
                 require_yes(yes, &format!("the event type {name}"))?;
-                server.call(Method::DELETE, &path(&["event-type", &name]), None).await?;
+                let place = format!("{}?expunge={expunge}", path(&["event-type", &name]));
+                server.call(Method::DELETE, &place, None).await?;
                 talk("deleted");
                 return Ok(());
             }
