@@ -99,9 +99,9 @@ browser:
 
 # Prometheus and its tool, unpacked from the system's package: nothing is installed, and nothing started.
 promtool:
-	@test -x $(PROMETHEUS_DIR)/usr/bin/promtool || { mkdir -p $(PROMETHEUS_DIR) && cd $(PROMETHEUS_DIR) \
-	  && { command -v apt-get >/dev/null || { echo "the tests of alerts need Prometheus' promtool in target/prometheus/usr/bin" >&2; exit 1; }; } \
-	  && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } 2>/dev/null && dpkg -x prometheus_*.deb . ; }
+	@test -x $(PROMETHEUS_DIR)/usr/bin/promtool || { command -v promtool >/dev/null && mkdir -p $(PROMETHEUS_DIR)/usr/bin && ln -sf "$$(command -v promtool)" $(PROMETHEUS_DIR)/usr/bin/promtool; } || { mkdir -p $(PROMETHEUS_DIR) && cd $(PROMETHEUS_DIR) \
+	  && { command -v apt-get >/dev/null || { echo "the tests of alerts need promtool, which comes with Prometheus, on the PATH" >&2; exit 1; }; } \
+	  && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg -x prometheus_*.deb . ; } || { echo "the tests of alerts need promtool: apt-get install prometheus" >&2; exit 1; }
 
 tools:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-nextest@^$(NEXTEST_VERSION)

@@ -29,6 +29,9 @@ async fn catalog_endpoint_and_log_are_at_hand() -> Result<()> {
     let imported = api.command_line(&["event-type", "import", &path, "--output", "json"]).await?.data()?;
     ensure!(imported["created"].as_array().is_some_and(|created| created.iter().any(|name| name == "order.paid")), "{imported}");
 
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/catalogs/unit21.yaml");
+    ensure!(api.command_line(&["event-type", "import", shipped, "--dry-run"]).await?.worked, "a shipped catalog is not taken");
+
     let endpoint = api.endpoint("default", &world.receiver.url("/a"), json!({})).await?;
     ensure!(api.command_line(&["endpoint", "test", &endpoint, "--output", "json"]).await?.data()?["outcome"] == "success");
     let (url, token) = api.place();

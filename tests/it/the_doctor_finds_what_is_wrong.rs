@@ -13,6 +13,14 @@ use serde_json::Value;
 const SECRET_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const OTHER_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
+/// Of a broker that came from an older version: one is missing.
+const OLDER_FLAGS: &str = "quorum_queue,implicit_default_bindings,virtual_host_metadata,maintenance_mode_status,user_limits";
+
+/// Whether there is the flag without which delay tiers are not safe; later versions have it always.
+fn has_flag() -> Result<bool> {
+    Ok(PrivateRabbit::version()?.is_some_and(|version| version < (3, 12)))
+}
+
 /// An installation's broker and store.
 struct Ward {
     rabbit: PrivateRabbit,
@@ -59,10 +67,7 @@ impl Ward {
         let options = RabbitOptions {
             configuration: &configuration,
             plugins: &["rabbitmq_management"],
-            // As on a broker that came from an older version: one flag is off.
-            feature_flags: Some(
-                "quorum_queue,implicit_default_bindings,virtual_host_metadata,maintenance_mode_status,user_limits",
-            ),
+            feature_flags: has_flag()?.then_some(OLDER_FLAGS),
         };
         Ok(Self {
             rabbit: PrivateRabbit::start_with(&folder.join("rabbit"), options)?,
@@ -73,7 +78,16 @@ impl Ward {
     }
 
     fn hookyard(&self, arguments: &[&str], more: &[(&str, &str)]) -> Result<std::process::Output> {
-        Ok(self.command(arguments)?.envs(more.iter().copied()).output()?)
+        let mut command = self.command(arguments)?;
+        for (name, value) in more {
+            // Without a value it is not set.
+            if value.is_empty() {
+                command.env_remove(name)
+            } else {
+                command.env(name, value)
+            };
+        }
+        Ok(command.output()?)
     }
 
     /// Starts everything once, so that there is a dataset and its anchor.
@@ -128,6 +142,12 @@ impl Ward {
         anyhow::bail!("it never says {told}")
     }
 
+    /// The same until nothing is wrong.
+    fn until_sound(&self, more: &[(&str, &str)]) -> Result<()> {
+        (0..100).any(|_| self.doctor(more).is_ok_and(|diagnosis| diagnosis.worked));
+        self.doctor(more)?.is_sound()
+    }
+
     fn declare(&self) -> Result<()> {
         let output = self.hookyard(&["topology", "declare"], &[])?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -149,8 +169,10 @@ impl Ward {
 fn each_fault_of_broker_store_and_machine_is_found_and_what_to_do() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let ward = Ward::open(folder.path())?;
-    ward.doctor(&[])?.is_bad("broker", "stream_queue is off", "enable_feature_flag")?;
-    ward.rabbit.ctl(&["enable_feature_flag", "stream_queue"])?;
+    if has_flag()? {
+        ward.doctor(&[])?.is_bad("broker", "stream_queue is off", "enable_feature_flag")?;
+        ward.rabbit.ctl(&["enable_feature_flag", "stream_queue"])?;
+    }
     ward.declare()?;
     ward.doctor(&[])?.is_sound()?;
     // The limit of the tests' brokers is RabbitMQ's own.
@@ -182,6 +204,9 @@ fn of_the_broker(ward: &Ward) -> Result<()> {
     diagnosis.is_bad("broker", "it takes no messages", "write permission")?;
     let nobody = ward.rabbit.url().replace("guest:guest", "nobody:wrong");
     ward.doctor(&[("HOOKYARD_AMQP_URL", &nobody)])?.is_bad("broker", "it cannot be used", "password")?;
+    // What it says to do is enough.
+    ward.rabbit.ctl(&["set_permissions", "weak", "^hookyard", r"^(hookyard|amq\.default$)", "^hookyard"])?;
+    ward.until_sound(&[("HOOKYARD_AMQP_URL", &weak)])?;
 
     ward.rabbit.ctl(&["delete_queue", "hookyard.dead"])?;
     ward.doctor(&[])?.is_bad("broker", "queues are missing: hookyard.dead", "topology declare")?;
@@ -199,7 +224,7 @@ fn of_the_broker(ward: &Ward) -> Result<()> {
     ward.until("bad", "it takes no messages")?.is_bad("broker", "it takes no messages", "check_local_alarms")?;
     ward.until("bad", "alarm over its disk")?.is_bad("broker", "alarm over its disk", "free disk")?;
     ward.rabbit.ctl(&["set_disk_free_limit", "50MB"])?;
-    (0..100).find_map(|_| ward.doctor(&[]).ok().filter(|diagnosis| diagnosis.worked)).context("it stays ill")?.is_sound()
+    ward.until_sound(&[])
 }
 
 fn of_the_store(ward: &Ward) -> Result<()> {
@@ -227,7 +252,9 @@ fn of_the_machine(ward: &Ward) -> Result<()> {
     let taken = ward.ops.local_addr()?.to_string();
     let diagnosis = ward.doctor(&[("HOOKYARD_OPS_LISTEN", &taken)])?;
     ensure!(diagnosis.of("doubt").iter().any(|finding| finding.contains(&taken)), "{:#?}", diagnosis.of("doubt"));
-    ward.doctor(&[("HOOKYARD_SECRET_KEY_FILE", "/nowhere/key")])?.is_bad("configuration", "cannot be read", "config print")?;
+    let file = ("HOOKYARD_SECRET_KEY_FILE", "/nowhere/key");
+    ward.doctor(&[file, ("HOOKYARD_SECRET_KEY", "")])?.is_bad("configuration", "cannot be read", "config print")?;
+    ward.doctor(&[file])?.is_bad("configuration", "are both set", "config print")?;
     let unknown = [("HOOKYARD_AMQP__SHARTS", "4")];
     ward.doctor(&unknown)?.is_bad("configuration", "did you mean HOOKYARD_AMQP__SHARDS", "config print")?;
     // Whoever starts first seals.

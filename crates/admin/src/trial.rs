@@ -12,6 +12,7 @@ use hookyard_wire::reference::{AppPath, EndpointPath, Errors};
 use hookyard_wire::request;
 use hookyard_wire::shown::MessageOut;
 use serde::Serialize;
+use url::{Origin, Url};
 use utoipa::ToSchema;
 
 use crate::api::{Api, Caller, State, fail, object};
@@ -55,7 +56,8 @@ pub async fn unsaved(api: State, caller: Caller, Path(app): Path<String>, body: 
     Ok(Json(api.test(&endpoint, event_type).await?))
 }
 
-/// Tests a saved endpoint, switched off or not, with the changes that are given; those are not saved.
+/// Tests a saved endpoint, switched off or not, with the changes that are given; those are not saved. At another host, the stored API
+/// key and headers are not sent.
 #[utoipa::path(
     post,
     path = "/api/v1/app/{app}/endpoint/{endpoint}/test",
@@ -73,9 +75,15 @@ pub async fn saved(
 ) -> Result<Json<TestOut>, Problem> {
     let app = api.app(&caller, &app).await?;
     let mut endpoint = api.endpoint(app, &endpoint).await?;
-    let mut fields = Fields::changes_of_ours(if body.is_empty() { serde_json::Map::new() } else { object(&body)? });
+    let given = if body.is_empty() { serde_json::Map::new() } else { object(&body)? };
+    let has_own = ["apiKey", "headers"].map(|field| given.contains_key(field));
+    let mut fields = Fields::changes_of_ours(given);
     let event_type = test_type(&mut fields);
+    let stored = endpoint.clone();
     endpoint_body::read(&mut endpoint, fields, &api.seams.allow)?;
+    if origin(&endpoint.url) != origin(&stored.url) {
+        keep_secrets_back(&mut endpoint, &stored, has_own);
+    }
     Ok(Json(api.test(&endpoint, event_type).await?))
 }
 
@@ -109,6 +117,21 @@ pub async fn send_example(
     let record = MessageRecord { message: Arc::clone(&message), routed_to: Some(routed_to) };
     api.seams.journal.record([Entry::Message(record)].into()).await.map_err(|fault| fail(&fault))?;
     Ok(Json(MessageOut::new(&message, true)))
+}
+
+/// Whoever may try a URL is not to see there what is never shown: what was kept for another place is sent only if it is given anew.
+fn keep_secrets_back(endpoint: &mut Endpoint, stored: &Endpoint, [has_key, has_headers]: [bool; 2]) {
+    if !has_key || endpoint.api_key.as_ref().map(|key| &key.value) == stored.api_key.as_ref().map(|key| &key.value) {
+        endpoint.api_key = None;
+    }
+    if !has_headers {
+        endpoint.headers.clear();
+    }
+}
+
+/// Scheme, host and port.
+fn origin(url: &str) -> Option<Origin> {
+    Url::parse(url).ok().map(|url| url.origin())
 }
 
 /// The event type to test with.

@@ -6,6 +6,8 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
+const JSON: &str = "application/json";
+
 /// Where the API is and who is calling.
 #[derive(Args, Clone, Debug)]
 pub struct Server {
@@ -23,9 +25,17 @@ impl Server {
         self.send(method, path, body.map(Value::to_string)).await
     }
 
+    /// The same with a body of another kind.
+    pub async fn send_as(&self, method: Method, path: &str, kind: &'static str, body: String) -> anyhow::Result<Value> {
+        self.answer(self.ask(method, path, Some((kind, body))).await?).await
+    }
+
     /// The same with a body that is JSON as text, whose bytes matter.
     pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Value> {
-        let response = self.ask(method, path, body).await?;
+        self.answer(self.ask(method, path, body.map(|body| (JSON, body))).await?).await
+    }
+
+    async fn answer(&self, response: Response) -> anyhow::Result<Value> {
         let status = response.status();
         let text = response.text().await.context("the answer broke off")?;
         let answer: Value =
@@ -44,14 +54,14 @@ impl Server {
         refused(status, &serde_json::from_str(&text).unwrap_or_default())
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Response> {
+    async fn ask(&self, method: Method, path: &str, body: Option<(&'static str, String)>) -> anyhow::Result<Response> {
         let token =
             self.token.as_deref().context("no token: set HOOKYARD_TOKEN or --token; `hookyard token create` makes one")?;
         let url = format!("{}/api/v1{path}", self.url.trim_end_matches('/'));
         let client = reqwest::Client::builder().no_proxy().build().context("cannot build an HTTP client")?;
         let mut request = client.request(method, &url).bearer_auth(token);
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        if let Some((kind, body)) = body {
+            request = request.header(CONTENT_TYPE, kind).body(body);
         }
         request.send().await.with_context(|| format!("cannot reach {}; is `hookyard run` running there?", self.url))
     }

@@ -75,15 +75,27 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub async fn depths(&self) -> Result<Vec<QueueDepth>, Fault> {
-        const COUNTS: [(&str, QueueKind, &str); 4] = [
+        const COUNTS: [(&str, QueueKind, &str); 6] = [
             ("events", QueueKind::Ingest, "SELECT count(*) FROM events"),
-            ("deliveries", QueueKind::Fast, "SELECT count(*) FROM deliveries WHERE state = 'waiting'"),
+            (
+                "deliveries",
+                QueueKind::Fast,
+                "SELECT count(*) FROM deliveries WHERE state = 'waiting' AND lane = 0 AND due_at <= ?1",
+            ),
+            ("slow", QueueKind::Slow, "SELECT count(*) FROM deliveries WHERE state = 'waiting' AND lane <> 0 AND due_at <= ?1"),
+            ("delay", QueueKind::Delay, "SELECT count(*) FROM deliveries WHERE state = 'waiting' AND due_at > ?1"),
             ("dead", QueueKind::Dead, "SELECT count(*) FROM dead_letters"),
             ("rejected", QueueKind::Rejected, "SELECT count(*) FROM rejected"),
         ];
-        let count = |_: &_, connection: &Connection| {
+        let now = self.0.seams.clock.now().as_millis();
+        let count = move |_: &_, connection: &Connection| {
             let count = |(name, kind, query): (&str, QueueKind, &str)| {
-                let messages = connection.prepare_cached(query)?.query_row([], |row| row.get(0))?;
+                let mut query = connection.prepare_cached(query)?;
+                let messages = if query.parameter_count() > 0 {
+                    query.query_row([now], |row| row.get(0))?
+                } else {
+                    query.query_row([], |row| row.get(0))?
+                };
                 Ok(QueueDepth { name: name.to_owned(), kind, messages, consumers: None })
             };
             COUNTS.into_iter().map(count).collect::<rusqlite::Result<Vec<_>>>()

@@ -13,7 +13,7 @@ use figment::value::Value;
 use figment::{Figment, Profile, Source};
 
 use crate::config::Config;
-use crate::local;
+use crate::{local, shown};
 
 /// What the variables of all keys begin with.
 const PREFIX: &str = "HOOKYARD_";
@@ -131,6 +131,12 @@ impl Config {
         ];
         for (key, value, file) in pairs {
             if let Some(file) = file {
+                ensure!(
+                    value.is_none(),
+                    "{} and {} are both set: leave one of them out",
+                    variable(key),
+                    variable(&format!("{key}_file"))
+                );
                 let context = || format!("{} names {}, which cannot be read", variable(&format!("{key}_file")), file.display());
                 let text = std::fs::read_to_string(file).with_context(context)?;
                 *value = Some(text.trim().to_owned());
@@ -160,6 +166,13 @@ fn explain(error: &figment::Error) -> String {
             let full = |name: &str| named(&within.iter().copied().chain([name]).collect::<Vec<_>>().join("."));
             let nearest = nearest(field, known).map(|name| format!(": did you mean {}?", full(name)));
             format!("there is no key {}{place}{}", full(field), nearest.unwrap_or_default())
+        }
+        // What a secret is taken for would be told with it.
+        Kind::InvalidType(..) | Kind::InvalidValue(..) if shown::may_hold_a_secret(&error.path.join(".")) => {
+            format!(
+                "{}{place}: this is not text; one that looks like a number wants quotes: '\"…\"'",
+                named(&error.path.join("."))
+            )
         }
         kind => format!("{}{place}: {kind}", named(&error.path.join("."))),
     }
@@ -214,6 +227,17 @@ mod tests {
         {
             let error = with_flags(&[flag]).err().unwrap_or_default();
             assert!(error.contains(what), "{flag}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_is_not_told() {
+        for flag in ["jwt_secret=12345678901234567890", "secret_key=[1,2]", "redis_url=98765"] {
+            let error = with_flags(&[flag]).err().unwrap_or_default();
+            assert!(
+                error.contains("this is not text") && !error.contains("12345678901234567890") && !error.contains("98765"),
+                "{error}"
+            );
         }
     }
 

@@ -31,6 +31,17 @@ pub fn fill_in(config: &mut Config) -> Result<()> {
     Ok(())
 }
 
+/// Fills in what the first start would make, for whoever only looks; whether something had to be.
+pub fn assume(config: &mut Config) -> bool {
+    let is_first_start = config.is_embedded() && (config.secret_key.is_none() || config.jwt_secret.is_none());
+    if is_first_start {
+        let any = || "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned();
+        config.secret_key.get_or_insert_with(any);
+        config.jwt_secret.get_or_insert_with(any);
+    }
+    is_first_start
+}
+
 /// Fills in what is missing, and makes in the folder what it does not hold: readable by its owner alone.
 ///
 /// # Errors

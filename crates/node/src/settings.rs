@@ -92,6 +92,27 @@ impl Config {
             "both" => SignatureHeaders::Both,
             other => bail!("HOOKYARD_DELIVERY__SIGNATURE_HEADERS is standard, svix or both, not {other:?}"),
         };
+        self.judge_bounds()?;
+        let last = delivery.breaker.last().copied().unwrap_or_default();
+        let open_for = std::array::from_fn(|level| delivery.breaker.get(level).copied().unwrap_or(last));
+        let policy = Policy {
+            retry_schedule: delivery.retry_schedule.clone().into(),
+            timeout: delivery.timeout,
+            max_age: None,
+            body_format: delivery.body_format,
+        };
+        let admission = Admission { max_bytes: self.events.max_bytes, require_id: self.events.require_id };
+        let egress = EgressConfig { allow, proxy, authorities };
+        Ok(Settings { backend, keys, jwt_secret, egress, signature_headers, policy, admission, open_for, config: self })
+    }
+
+    /// What must lie within bounds.
+    fn judge_bounds(&self) -> anyhow::Result<()> {
+        let delivery = &self.delivery;
+        if let Some(url) = &self.amqp.management_url {
+            let is_http = url::Url::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+            ensure!(is_http, "HOOKYARD_AMQP__MANAGEMENT_URL must be like http://user:password@host:15672");
+        }
         ensure!(self.api.timeout >= Duration::from_secs(1), "HOOKYARD_API__TIMEOUT must be at least 1s");
         ensure!(delivery.concurrency >= 4, "HOOKYARD_DELIVERY__CONCURRENCY must be at least 4");
         ensure!(
@@ -121,17 +142,7 @@ impl Config {
                 && delivery.breaker.iter().all(|open| (Duration::from_secs(1)..=RETRY_DELAY_MOST).contains(open)),
             "HOOKYARD_DELIVERY__BREAKER is up to four durations from 1s to 24h"
         );
-        let last = delivery.breaker.last().copied().unwrap_or_default();
-        let open_for = std::array::from_fn(|level| delivery.breaker.get(level).copied().unwrap_or(last));
-        let policy = Policy {
-            retry_schedule: delivery.retry_schedule.clone().into(),
-            timeout: delivery.timeout,
-            max_age: None,
-            body_format: delivery.body_format,
-        };
-        let admission = Admission { max_bytes: self.events.max_bytes, require_id: self.events.require_id };
-        let egress = EgressConfig { allow, proxy, authorities };
-        Ok(Settings { backend, keys, jwt_secret, egress, signature_headers, policy, admission, open_for, config: self })
+        Ok(())
     }
 }
 

@@ -97,6 +97,11 @@ fn flat(config: &Config) -> BTreeMap<String, Value> {
     found
 }
 
+/// Whether a key's value may be a secret, or have one in it.
+pub(crate) fn may_hold_a_secret(key: &str) -> bool {
+    SECRET.contains(&key) || key.ends_with("url") || key == "delivery.proxy"
+}
+
 fn shown(key: &str, value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hookyard_core::canary::{self, Canaries};
 use hookyard_core::delay::Tier;
 use hookyard_core::fleet::QueueKind;
-use hookyard_core::{Clock, Fault};
+use hookyard_core::{Clock, Timestamp};
 use hookyard_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -30,13 +30,11 @@ pub async fn count_queues(backend: Backend, metrics: Metrics, stop: Cancellation
             Backend::Cluster(cluster) => cluster.rabbit.depths().await,
             Backend::Embedded(embedded) => embedded.store.depths().await,
         };
-        let depths = match depths {
-            Ok(depths) => depths,
-            Err(fault) => {
-                tracing::debug!(error = fault.chain(), "nobody can say what waits in the queues");
-                continue;
-            }
-        };
+        // What this process cannot count counts nothing here: others may, and the largest is taken.
+        let depths = depths.unwrap_or_else(|fault| {
+            tracing::debug!(error = fault.chain(), "nobody can say what waits in the queues");
+            Vec::new()
+        });
         let mut of: BTreeMap<QueueKind, (u64, u32)> = QueueKind::ALL.into_iter().map(|kind| (kind, (0, 0))).collect();
         for depth in depths {
             let (messages, consumers) = of.entry(depth.kind).or_default();
@@ -53,40 +51,33 @@ pub async fn count_queues(backend: Backend, metrics: Metrics, stop: Cancellation
 /// Sends canaries through the tiers while this process has the lease, and says how late they are, until `stop`.
 pub async fn send_canaries(cluster: Arc<Cluster>, id: String, clock: Arc<dyn Clock>, metrics: Metrics, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
-    let (mut canaries, mut sent_at) = (None, None);
+    let (mut canaries, mut sent_at) = (Canaries::default(), None);
     while goes_on(&mut ticks, &stop).await {
         let now = clock.now();
-        match cluster.store.hold(LEASE, &id, LEASE_MS).await {
-            Ok(true) => {}
-            // Somebody else's now, who says how late they are; or nobody can say.
-            Ok(false) => {
-                (canaries, sent_at) = (None, None);
-                Tier::all().for_each(|tier| metrics.delay_canary_late_seconds.set(tier, 0));
-                continue;
-            }
+        let is_ours = match cluster.store.hold(LEASE, &id, LEASE_MS).await {
+            Ok(is_ours) => is_ours,
             Err(fault) => {
                 tracing::debug!(error = fault.chain(), "nobody can say whose it is to send canaries");
-                continue;
+                false
             }
-        }
-        let known = canaries.get_or_insert_with(|| Canaries::new(now));
-        let is_due = sent_at.is_none_or(|at| now.since(at) >= canary::EVERY);
-        let done: Result<(), Fault> = async {
-            if is_due {
-                cluster.rabbit.send_canaries(now).await?;
-                sent_at = Some(now);
+        };
+        let send = sent_at.is_none_or(|at: Timestamp| now.since(at) >= canary::EVERY).then_some(now);
+        let round = if is_ours { Some(cluster.rabbit.canaries(send).await) } else { None };
+        match round {
+            Some(Ok(round)) => {
+                sent_at = send.or(sent_at);
+                round.sent.into_iter().for_each(|tier| canaries.sent(tier, now));
+                round.came.into_iter().for_each(|(tier, sent)| canaries.came(tier, sent, clock.now()));
             }
-            for (tier, sent) in cluster.rabbit.take_canaries().await? {
-                known.came(tier, sent, clock.now());
+            Some(Err(fault)) => {
+                tracing::debug!(error = fault.chain(), "canaries are not sent or not seen");
+                (canaries, sent_at) = (Canaries::default(), None);
             }
-            Ok(())
-        }
-        .await;
-        if let Err(fault) = done {
-            tracing::debug!(error = fault.chain(), "canaries are not sent or not seen");
+            // Somebody else's, who says how late they are.
+            None => (canaries, sent_at) = (Canaries::default(), None),
         }
         for tier in Tier::all() {
-            let late = known.late(tier, clock.now()).as_secs();
+            let late = canaries.late(tier, clock.now()).as_secs();
             metrics.delay_canary_late_seconds.set(tier, usize::try_from(late).unwrap_or(usize::MAX));
         }
     }

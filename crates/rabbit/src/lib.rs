@@ -27,6 +27,7 @@ mod spill;
 mod together;
 pub mod topology;
 
+pub use canary::CanaryRound;
 pub use config::{Consumes, RabbitConfig, Shards};
 pub use dataset::Anchor;
 pub use inspect::{Inspection, QueueStanding};

@@ -52,6 +52,29 @@ impl Ours<'_> {
         }
         headers
     }
+
+    /// Whether these are the headers that [`Ours::headers`] makes. Asked of every attempt: it allocates nothing.
+    pub(crate) fn are(self, names: SignatureHeaders, headers: &[(String, String)]) -> bool {
+        let Some((first, signed)) = headers.split_first_chunk::<2>() else { return false };
+        let is = |(name, value): &(String, String), wanted: (&str, &str)| name == wanted.0 && value == wanted.1;
+        let of_prefix = |prefix: &str, headers: &[(String, String)]| {
+            let wanted = [("-id", self.id), ("-timestamp", self.timestamp), ("-signature", self.signature)];
+            headers.iter().zip(wanted).all(|((name, value), (end, wanted))| {
+                name.strip_prefix(prefix).is_some_and(|rest| rest == end) && value == wanted
+            })
+        };
+        is(&first[0], ("content-type", self.content_type))
+            && is(&first[1], ("user-agent", self.user_agent))
+            && signed.len() == 3 * names.prefixes().len()
+            && signed.chunks(3).zip(names.prefixes()).all(|(headers, prefix)| of_prefix(prefix, headers))
+    }
+}
+
+impl SignatureHeaders {
+    /// Headers of ours that a request has with these names.
+    pub(crate) fn count(self) -> usize {
+        2 + 3 * self.prefixes().len()
+    }
 }
 
 /// Builds the request of an attempt made at `now`.

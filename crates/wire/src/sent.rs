@@ -21,9 +21,10 @@ pub(crate) fn to_proto(headers: &[(String, String)], id: &str, second: i64) -> O
     if headers.is_empty() {
         return None;
     }
+    let timestamp = second.to_string();
     let shortened = [SignatureHeaders::Both, SignatureHeaders::Standard, SignatureHeaders::Svix]
         .into_iter()
-        .find_map(|names| shorten(headers, names, id, &second.to_string()));
+        .find_map(|names| shorten(headers, names, id, &timestamp));
     Some(shortened.unwrap_or_else(|| v1::SentHeaders { others: others(headers), ..v1::SentHeaders::default() }))
 }
 
@@ -50,10 +51,9 @@ pub(crate) fn from_proto(sent: Option<v1::SentHeaders>, id: &str, second: i64) -
 
 /// Leaves out what follows, if the last of them are ours with these names.
 fn shorten(headers: &[(String, String)], names: SignatureHeaders, id: &str, timestamp: &str) -> Option<v1::SentHeaders> {
-    let count = Ours { content_type: "", user_agent: "", id, timestamp, signature: "" }.headers(names).len();
-    let (others_of, ours) = headers.split_at_checked(headers.len().checked_sub(count)?)?;
+    let (others_of, ours) = headers.split_at_checked(headers.len().checked_sub(names.count())?)?;
     let (content_type, user_agent, signature) = (&*ours[0].1, &*ours[1].1, &*ours.last()?.1);
-    let is_ours = Ours { content_type, user_agent, id, timestamp, signature }.headers(names) == ours;
+    let is_ours = Ours { content_type, user_agent, id, timestamp, signature }.are(names, ours);
     // An absent text stands for another one here.
     if !is_ours || [content_type, user_agent, signature].contains(&"") {
         return None;

@@ -140,6 +140,19 @@ impl PrivateRabbit {
         Ok(rabbit)
     }
 
+    /// The installed version, where the place of its program says it, as Debian's does: `(3, 10)`.
+    ///
+    /// # Errors
+    /// RabbitMQ is not installed and cannot be.
+    pub fn version() -> Result<Option<(u32, u32)>> {
+        let script = Program::RabbitMq.find_or_install()?.canonicalize()?;
+        let of = |part: &std::ffi::OsStr| {
+            let mut numbers = part.to_str()?.strip_prefix("rabbitmq_server-")?.split('.');
+            Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+        };
+        Ok(script.iter().find_map(of))
+    }
+
     /// The URL of its default virtual host: `amqp://guest:guest@127.0.0.1:port/%2f`.
     pub fn url(&self) -> String {
         url(self.amqp_port)

@@ -11,6 +11,9 @@ export const count = (count) => numbers.format(count);
 /** @param {string | number | Date} at */
 export const moment = (at) => times.format(new Date(at));
 
+/** As a form wants a moment, in the time of whoever types. @param {number} ms */
+export const typed = (ms) => new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+
 /** @param {string | number | Date} at */
 export const timeOfDay = (at) => clock.format(new Date(at));
 

@@ -8,7 +8,7 @@ import { useNames } from "../lib/names.js";
 import { filter, to } from "../lib/route.js";
 import { counted, REASONS } from "../lib/text.js";
 import { Ago, Badge, Button, Code, Dialog, Empty, Heading, Loaded, Pages, say } from "../lib/ui.js";
-import { chosen, endpointOptions, Select, Text, utc } from "./filters.js";
+import { chosen, endpointOptions, Select, Text, instant } from "./filters.js";
 
 /** @type {[string, string][]} */
 const WHY = [["", "All reasons"], ...Object.entries(REASONS)];
@@ -17,7 +17,7 @@ const WHY = [["", "All reasons"], ...Object.entries(REASONS)];
 export function DeadLetters({ app }) {
   const { endpoints, names } = useNames(app);
   const iterator = chosen("iterator");
-  const wanted = { endpointId: chosen("endpoint") || undefined, eventType: chosen("type") || undefined, reason: chosen("reason") || undefined, after: utc(chosen("after")), before: utc(chosen("before")) };
+  const wanted = { endpointId: chosen("endpoint") || undefined, eventType: chosen("type") || undefined, reason: chosen("reason") || undefined, after: instant(chosen("after")), before: instant(chosen("before")) };
   const query = { limit: 50, iterator: iterator || undefined, endpoint_id: wanted.endpointId, event_type: wanted.eventType, reason: wanted.reason, after: wanted.after, before: wanted.before };
   const page = useLoad(() => api.get(api.app(app, "dead-letter"), query), [app, JSON.stringify(query)], 5_000);
   const [picked, setPicked] = useState(/** @type {string[]} */ ([]));
@@ -48,8 +48,8 @@ export function DeadLetters({ app }) {
       <${Select} name="endpoint" label="Endpoint" options=${endpointOptions(endpoints)} />
       <${Text} name="type" label="Event type" placeholder="user.created" />
       <${Select} name="reason" label="Reason" options=${WHY} />
-      <${Text} name="after" label="Died from (UTC)" type="datetime-local" />
-      <${Text} name="before" label="To (UTC)" type="datetime-local" />
+      <${Text} name="after" label="Died from" type="datetime-local" />
+      <${Text} name="before" label="To" type="datetime-local" />
     </div>
     ${task && html`<${Progress} task=${task} onEnd=${page.reload} />`}
     ${present.length > 0 && html`<div class="picked" role="status">${counted(present.length, "dead letter")} chosen

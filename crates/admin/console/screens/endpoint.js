@@ -6,7 +6,7 @@ import { Chart } from "../lib/chart.js";
 import { html } from "../lib/html.js";
 import { useLoad } from "../lib/load.js";
 import { go, to } from "../lib/route.js";
-import { count, counted, moment, remaining } from "../lib/text.js";
+import { count, counted, moment, remaining, typed } from "../lib/text.js";
 import { Button, Chips, Code, Dialog, Empty, Heading, Loaded, State, say } from "../lib/ui.js";
 import { Result } from "./endpoint-form.js";
 import { Names } from "./endpoints.js";
@@ -125,14 +125,14 @@ function Secret({ path, endpoint, reload }) {
 
 /** @param {{ app: string, path: string, endpoint: any }} props */
 function Again({ app, path, endpoint }) {
-  const [since, setSince] = useState(() => new Date(Date.now() - 3_600_000).toISOString().slice(0, 16));
+  const [since, setSince] = useState(() => typed(Date.now() - 3_600_000));
   const [type, setType] = useState(endpoint.eventTypes?.find((/** @type {string} */ name) => !name.endsWith("*")) ?? "");
   const begin = async (/** @type {string} */ what) => {
-    const task = await api.post(`${path}/${what}`, { since: new Date(`${since}Z`).toISOString() });
+    const task = await api.post(`${path}/${what}`, { since: new Date(since).toISOString() });
     say(`Begun: ${counted(task.begun, "delivery", "deliveries")} so far.`);
   };
   return html`<section class="card"><h2>Send again</h2>
-    <label class="field">Since (UTC)<input type="datetime-local" value=${since} onInput=${(/** @type {any} */ event) => setSince(event.target.value)} /></label>
+    <label class="field">Since<input type="datetime-local" value=${since} onInput=${(/** @type {any} */ event) => setSince(event.target.value)} /></label>
     <div class="actions"><${Button} onPress=${() => begin("recover")} title="Everything that failed since then">Recover failed</${Button}>
       <${Button} onPress=${() => begin("replay-missing")} title="Everything it would have received since then, and did not">Replay missing</${Button}></div>
     <label class="field">Event type of an example<input value=${type} spellcheck=${false} onInput=${(/** @type {any} */ event) => setType(event.target.value)} /></label>

@@ -17,9 +17,9 @@ export const Text = ({ name, label, placeholder, type = "text" }) => html`<label
   <input type=${type} value=${chosen(name)} placeholder=${placeholder} spellcheck=${false}
     onChange=${(/** @type {any} */ event) => filter({ [name]: event.target.value.trim(), iterator: undefined })} /></label>`;
 
-/** A moment typed into a form, which means UTC here. @param {string} text */
-export function utc(text) {
-  const at = new Date(`${text}Z`);
+/** A moment typed into a form, in the time of whoever types it. @param {string} text */
+export function instant(text) {
+  const at = new Date(text);
   return text && !Number.isNaN(at.getTime()) ? at.toISOString() : undefined;
 }
 

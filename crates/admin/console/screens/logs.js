@@ -8,7 +8,7 @@ import { filter, to } from "../lib/route.js";
 import { duration, moment, OUTCOMES, pretty, REASONS } from "../lib/text.js";
 import { Button, Code, Copy, Empty, Heading, Loaded, Pages, say } from "../lib/ui.js";
 import { AttemptRows, Outcome } from "./attempts.js";
-import { chosen, endpointOptions, Select, Text, utc } from "./filters.js";
+import { chosen, endpointOptions, Select, Text, instant } from "./filters.js";
 
 const FILTERS = ["endpoint", "type", "channel", "status", "class", "after", "before", "iterator"];
 
@@ -18,7 +18,7 @@ export function Logs({ app }) {
   const [message, attempt, iterator] = [chosen("message"), chosen("attempt"), chosen("iterator")];
   const query = {
     limit: 50, iterator: iterator || undefined, endpoint_id: chosen("endpoint"), event_types: chosen("type"), channel: chosen("channel"),
-    status: chosen("status"), status_code_class: chosen("class"), after: utc(chosen("after")), before: utc(chosen("before")),
+    status: chosen("status"), status_code_class: chosen("class"), after: instant(chosen("after")), before: instant(chosen("before")),
   };
   const page = useLoad(() => api.get(api.app(app, "attempt"), query), [app, JSON.stringify(query)], iterator ? undefined : 5_000);
   const here = Object.fromEntries(FILTERS.map((name) => [name, chosen(name)]));
@@ -30,8 +30,8 @@ export function Logs({ app }) {
       <${Text} name="channel" label="Channel" placeholder="client_123" />
       <${Select} name="status" label="Outcome" options=${[["", "All"], ["0", "Delivered"], ["2", "Failed"]]} />
       <${Select} name="class" label="Status" options=${[["", "All"], ["200", "2xx"], ["300", "3xx"], ["400", "4xx"], ["500", "5xx"]]} />
-      <${Text} name="after" label="From (UTC)" type="datetime-local" />
-      <${Text} name="before" label="To (UTC)" type="datetime-local" />
+      <${Text} name="after" label="From" type="datetime-local" />
+      <${Text} name="before" label="To" type="datetime-local" />
       ${isFiltered && html`<button type="button" class="quiet" onClick=${() => filter(Object.fromEntries(FILTERS.map((name) => [name, undefined])))}>Clear</button>`}
     </form>
     <div class=${message ? "beside" : ""}>

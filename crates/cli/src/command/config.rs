@@ -2,9 +2,9 @@
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use hookyard_node::Config;
 use hookyard_node::load::Layers;
 use hookyard_node::shown::{self, Row};
+use hookyard_node::{Config, local};
 use serde_json::{Value, json};
 
 use crate::output::{Format, print, show, talk};
@@ -31,22 +31,11 @@ impl ConfigCommand {
                 show(&json!({ "data": rows }), &COLUMNS, format);
             }
             Self::Check => {
-                let config = Config::load(layers)?;
-                // What one process makes for itself at its first start is not missing before.
-                let is_first_start = config.is_embedded() && (config.secret_key.is_none() || config.jwt_secret.is_none());
-                if is_first_start {
+                let mut config = Config::load(layers)?;
+                if local::assume(&mut config) {
                     talk("the data folder's secrets are made at the first start");
-                    let made = || Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned());
-                    Config {
-                        secret_key: config.secret_key.clone().or_else(made),
-                        jwt_secret: config.jwt_secret.clone().or_else(made),
-                        ..config
-                    }
-                    .judge()
-                } else {
-                    config.judge()
                 }
-                .context("the configuration is wrong")?;
+                config.judge().context("the configuration is wrong")?;
                 talk("the configuration is right");
             }
             Self::Reference => print(shown::reference().trim_end()),

@@ -5,7 +5,7 @@ use clap::Args;
 use hookyard_node::doctor::{self, Answers, Finding, Level};
 use hookyard_node::load::Layers;
 use hookyard_node::settings::BackendSettings;
-use hookyard_node::{Config, Settings};
+use hookyard_node::{Config, Settings, local};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -25,7 +25,11 @@ pub struct Doctor {
 
 impl Doctor {
     pub async fn run(self, layers: Layers<'_>, format: Option<Format>) -> anyhow::Result<()> {
-        let settings = Config::load(layers).and_then(Config::judge);
+        let settings = Config::load(layers).and_then(|mut config| {
+            // What one process makes for itself at its first start is not missing before.
+            local::assume(&mut config);
+            config.judge()
+        });
         let findings = match &settings {
             Ok(settings) => examine(settings).await,
             Err(error) => {
@@ -79,7 +83,8 @@ async fn examine(settings: &Settings) -> Vec<Finding> {
 
 async fn ask(url: &Url, vhost: &str) -> anyhow::Result<Answers> {
     let client = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(5)).build()?;
-    let (user, password) = (url.username().to_owned(), url.password().map(str::to_owned));
+    let text = |part: &str| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned();
+    let (user, password) = (text(url.username()), url.password().map(text));
     let mut bare = url.clone();
     if bare.set_username("").and_then(|()| bare.set_password(None)).is_err() {
         bail!("this is no address of an API");

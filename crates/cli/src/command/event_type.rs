@@ -87,7 +87,7 @@ pub enum EventTypeCommand {
         #[command(flatten)]
         server: Server,
     },
-    /// Bring in a catalog of a file in JSON.
+    /// Bring in a catalog of a file in JSON or YAML.
     Import {
         #[command(flatten)]
         server: Server,
@@ -117,7 +117,9 @@ impl EventTypeCommand {
             Self::Export { server } => server.call(Method::GET, "/event-type/export", None).await?,
             Self::Import { server, file, dry_run } => {
                 let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-                server.send(Method::POST, &format!("/event-type/import?dry_run={dry_run}"), Some(text)).await?
+                let is_yaml = file.extension().is_some_and(|kind| kind == "yaml" || kind == "yml");
+                let kind = if is_yaml { "application/yaml" } else { "application/json" };
+                server.send_as(Method::POST, &format!("/event-type/import?dry_run={dry_run}"), kind, text).await?
             }
             Self::Delete { server, name, expunge, yes } => {
                 require_yes(yes, &format!("the event type {name}"))?;

@@ -69,12 +69,12 @@ impl Log {
         let app: String = url::form_urlencoded::byte_serialize(self.app.as_bytes()).collect();
         let mut stream = self.server.stream(&format!("/activity?app={app}&{}", self.filters())).await?;
         talk("following; what is sent from now on is shown");
-        let mut seen = String::new();
+        let mut seen = Vec::new();
         while let Some(part) = stream.chunk().await.context("the stream broke off")? {
-            seen.push_str(&String::from_utf8_lossy(&part));
-            while let Some(end) = seen.find("\n\n") {
-                let event: String = seen.drain(..end + 2).collect();
-                tell(&event, format);
+            seen.extend_from_slice(&part);
+            while let Some(end) = seen.windows(2).position(|pair| pair == b"\n\n") {
+                let event: Vec<u8> = seen.drain(..end + 2).collect();
+                tell(&String::from_utf8_lossy(&event), format);
             }
         }
         Ok(())

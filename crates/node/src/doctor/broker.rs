@@ -11,7 +11,7 @@ pub async fn examine(settings: &Settings, cluster: &ClusterSettings) -> Vec<Find
     let config = rabbit_config(settings, cluster, Roles::default());
     let shards = Shards { fast: settings.config.amqp.shards, slow: settings.config.amqp.slow_shards };
     match Rabbit::inspect(&config, shards).await {
-        Ok(inspection) => judge(&inspection),
+        Ok(inspection) => judge(&inspection, &config.prefix),
         Err(fault) => vec![Finding::bad(
             "broker",
             format!("it cannot be used: {}", fault.chain()),
@@ -22,7 +22,7 @@ pub async fn examine(settings: &Settings, cluster: &ClusterSettings) -> Vec<Find
 }
 
 /// What follows from what was seen.
-fn judge(inspection: &Inspection) -> Vec<Finding> {
+fn judge(inspection: &Inspection, prefix: &str) -> Vec<Finding> {
     let mut findings = vec![Finding::good("broker", "it answers over AMQP")];
     let standings = &inspection.queues;
     let absent: Vec<&str> =
@@ -45,8 +45,10 @@ fn judge(inspection: &Inspection) -> Vec<Finding> {
             QueueStanding::Forbidden(why) => findings.push(Finding::bad(
                 "broker",
                 format!("this user may not declare {name}: {why}"),
-                "give it the permission: `rabbitmqctl set_permissions -p VHOST USER '^hookyard' '^hookyard|^$' '^hookyard'`, or declare \
-                 as somebody else with `hookyard topology declare` and set HOOKYARD_AMQP__DECLARE=false",
+                format!(
+                    "give it the permission: rabbitmqctl set_permissions -p VHOST USER '^{prefix}' '^({prefix}|amq\\.default$)' '^{prefix}', or \
+                     declare as somebody else with `hookyard topology declare` and set HOOKYARD_AMQP__DECLARE=false"
+                ),
             )),
         }
     }
@@ -76,7 +78,7 @@ mod tests {
             ("hookyard.dead".to_owned(), QueueStanding::Absent),
             ("hookyard.slow.0".to_owned(), QueueStanding::Different("inequivalent arg".to_owned())),
         ];
-        let findings = judge(&Inspection { queues, publishes: Err("blocked".to_owned()) });
+        let findings = judge(&Inspection { queues, publishes: Err("blocked".to_owned()) }, "hookyard");
         let bad: Vec<&Finding> = findings.iter().filter(|finding| finding.level == Level::Bad).collect();
         assert_eq!(bad.len(), 3);
         assert!(bad.iter().all(|finding| !finding.remedy.is_empty()));

@@ -1,13 +1,16 @@
 //! What only the broker's management API says: version, alarms, limits, feature flags, and policies that beat our queues' arguments.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use url::Url;
 
 use super::{Finding, Level};
 use crate::settings::{ClusterSettings, Settings};
 
-/// Where the management API listens unless said otherwise.
+/// Where the management API listens unless said otherwise, without and with TLS.
 const PORT: u16 = 15_672;
+const TLS_PORT: u16 = 15_671;
 /// A broker that stops taking messages only when so little is left may stop for good: its own log and snapshots need room, too.
 const DISK_LIMIT_LEAST: u64 = 1_000_000_000;
 /// Keys of a policy that change what our queues promise.
@@ -45,7 +48,9 @@ pub fn url(settings: &Settings, cluster: &ClusterSettings) -> Option<(Url, Strin
     if let Some(configured) = &settings.config.amqp.management_url {
         return Some((Url::parse(configured).ok()?, vhost));
     }
-    let mut url = Url::parse(&format!("http://{}:{PORT}/", broker.host_str()?)).ok()?;
+    // Where the broker is spoken to over TLS, its password does not go without.
+    let (scheme, port) = if broker.scheme() == "amqps" { ("https", TLS_PORT) } else { ("http", PORT) };
+    let mut url = Url::parse(&format!("{scheme}://{}:{port}/", broker.host_str()?)).ok()?;
     url.set_username(broker.username()).ok()?;
     url.set_password(broker.password()).ok()?;
     Some((url, vhost))
@@ -61,7 +66,7 @@ pub fn judge(answers: &Answers, prefix: &str) -> Vec<Finding> {
     }
     let queues = answers.queues.as_array().into_iter().flatten();
     let ours = queues.filter(|queue| queue["name"].as_str().is_some_and(|name| name.starts_with(&format!("{prefix}."))));
-    let by_policy: Vec<Finding> = ours.flat_map(judge_policy).collect();
+    let by_policy = judge_policies(ours);
     if by_policy.is_empty() {
         findings.push(Finding::good("broker", "no policy changes what the queues promise"));
     }
@@ -134,19 +139,27 @@ fn judge_node(node: &Value) -> Vec<Finding> {
 }
 
 /// A policy beats a queue's argument for overflow, and of TTLs, lengths and limits the smaller one counts.
-fn judge_policy(queue: &Value) -> Vec<Finding> {
-    let name = queue["name"].as_str().unwrap_or_default();
-    let policy = ["policy", "operator_policy"].into_iter().find_map(|kind| queue[kind].as_str()).unwrap_or("a policy");
-    let effective = queue["effective_policy_definition"].as_object();
-    let set = effective.into_iter().flatten().filter(|(key, _)| DANGEROUS.contains(&key.as_str()));
-    let finding = |(key, value): (&String, &Value)| {
+fn judge_policies<'a>(queues: impl Iterator<Item = &'a Value>) -> Vec<Finding> {
+    let mut set: BTreeMap<(&str, &str, String), Vec<&str>> = BTreeMap::new();
+    for queue in queues {
+        let name = queue["name"].as_str().unwrap_or_default();
+        let policy = ["policy", "operator_policy"].into_iter().find_map(|kind| queue[kind].as_str()).unwrap_or("of an operator");
+        for (key, value) in queue["effective_policy_definition"].as_object().into_iter().flatten() {
+            if DANGEROUS.contains(&key.as_str()) {
+                set.entry((policy, key, value.to_string())).or_default().push(name);
+            }
+        }
+    }
+    let finding = |((policy, key, value), names): ((&str, &str, String), Vec<&str>)| {
+        let first = names.first().copied().unwrap_or_default();
+        let others = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
         Finding::bad(
             "broker",
-            format!("the policy {policy} sets {key} to {value} on {name}: messages may be dropped there"),
+            format!("the policy {policy} sets {key} to {value} on {first}{others}: messages may be dropped there"),
             format!("narrow the pattern of {policy} so that it leaves out what begins with the prefix, or delete it"),
         )
     };
-    set.map(finding).collect()
+    set.into_iter().map(finding).collect()
 }
 
 #[cfg(test)]

@@ -107,7 +107,8 @@ for i = 2, #KEYS, 5 do
       local counts = redis.call('HMGET', message, 't', 'd', 'x', 'n')
       if not counts[4] then
         count(KEYS[i + 4], ARGV[a + 3], 1)
-        count(KEYS[i + 3], ARGV[a + 4], 1)
+        -- A publisher that makes up types by the thousand is not counted by them.
+        if redis.call('HLEN', KEYS[i + 3]) < 50000 then count(KEYS[i + 3], ARGV[a + 4], 1) end
       end
       -- What was made forgotten stays so.
       if counts[3] then
