@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hookyard_e2e::balancer::Balancer;
-use hookyard_e2e::process::{RoleProcess, free_address};
+use hookyard_e2e::process::{RoleProcess, await_ready, free_address};
 use hookyard_e2e::receiver::Answer;
 use hookyard_e2e::services::RabbitCluster;
 use hookyard_e2e::{Api, World, eventually, or_more};
@@ -67,22 +67,24 @@ async fn set_up(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// A process that takes events over HTTP at this address.
-fn ingest(world: &World, address: SocketAddr) -> Result<RoleProcess> {
+/// A process with a role that is ready for its work; the API, if it has one, at this address.
+async fn ready(world: &World, role: &str, listen: Option<SocketAddr>) -> Result<RoleProcess> {
+    let ops = free_address()?;
     let mut environment = world.environment();
-    environment.retain(|(name, _)| *name != "HOOKYARD_LISTEN");
-    environment.push(("HOOKYARD_LISTEN", address.to_string()));
-    RoleProcess::start_with(&environment, &["ingest"], None)
+    // The last of a name counts.
+    environment.push(("HOOKYARD_OPS_LISTEN", ops.to_string()));
+    environment.extend(listen.map(|address| ("HOOKYARD_LISTEN", address.to_string())));
+    let process = RoleProcess::start_with(&environment, &[role], None)?;
+    await_ready(ops).await?;
+    Ok(process)
 }
 
-/// Starts a successor, waits until it can take over, and ends the one before; how long that took to end.
-async fn replace(before: RoleProcess, after: impl FnOnce() -> Result<RoleProcess>) -> Result<(RoleProcess, Duration)> {
-    let after = after()?;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+/// Ends a process softly; how long that took.
+async fn end(process: RoleProcess) -> Result<Duration> {
     let begun = Instant::now();
-    let ended = tokio::task::spawn_blocking(move || before.stop()).await??;
+    let ended = tokio::task::spawn_blocking(move || process.stop()).await??;
     ensure!(ended, "a process did not end well");
-    Ok((after, begun.elapsed()))
+    Ok(begun.elapsed())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,10 +93,12 @@ async fn a_rolling_restart_of_every_role_loses_nothing_repeats_nothing_and_refus
     world.concurrency = 64;
     set_up(&world).await?;
     let addresses = [free_address()?, free_address()?];
-    let mut ingests = vec![ingest(&world, addresses[0])?, ingest(&world, addresses[1])?];
-    let mut routers = vec![RoleProcess::start(&world, &["router"], None)?, RoleProcess::start(&world, &["router"], None)?];
-    let mut dispatchers =
-        vec![RoleProcess::start(&world, &["dispatcher"], None)?, RoleProcess::start(&world, &["dispatcher"], None)?];
+    let (mut ingests, mut routers, mut dispatchers) = (Vec::new(), Vec::new(), Vec::new());
+    for address in addresses {
+        ingests.push(ready(&world, "ingest", Some(address)).await?);
+        routers.push(ready(&world, "router", None).await?);
+        dispatchers.push(ready(&world, "dispatcher", None).await?);
+    }
     let apis = addresses.map(|address| Api::at(&format!("http://{address}"), "publish"));
     let apis: Vec<Api> = apis.into_iter().collect::<Result<_>>()?;
     let (stop, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -103,19 +107,13 @@ async fn a_rolling_restart_of_every_role_loses_nothing_repeats_nothing_and_refus
 
     let mut longest = Duration::ZERO;
     for address in addresses {
-        let (next, took) = replace(dispatchers.remove(0), || RoleProcess::start(&world, &["dispatcher"], None)).await?;
-        dispatchers.push(next);
-        longest = longest.max(took);
-        let (next, took) = replace(routers.remove(0), || RoleProcess::start(&world, &["router"], None)).await?;
-        routers.push(next);
-        longest = longest.max(took);
+        for (role, replicas) in [("dispatcher", &mut dispatchers), ("router", &mut routers)] {
+            replicas.push(ready(&world, role, None).await?);
+            longest = longest.max(end(replicas.remove(0)).await?);
+        }
         // Its successor listens where it did, so it goes first.
-        let begun = Instant::now();
-        let before = ingests.remove(0);
-        ensure!(tokio::task::spawn_blocking(move || before.stop()).await??, "a process did not end well");
-        longest = longest.max(begun.elapsed());
-        ingests.push(ingest(&world, address)?);
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        longest = longest.max(end(ingests.remove(0)).await?);
+        ingests.push(ready(&world, "ingest", Some(address)).await?);
     }
     stop.store(true, Ordering::Relaxed);
     let accepted = publisher.await??;
@@ -141,7 +139,7 @@ async fn a_cluster_of_three_brokers_loses_a_node_and_no_event() -> Result<()> {
     world.concurrency = 64;
     set_up(&world).await?;
     let address = free_address()?;
-    let _ingest = ingest(&world, address)?;
+    let _ingest = ready(&world, "ingest", Some(address)).await?;
     let _routers = [RoleProcess::start(&world, &["router"], None)?, RoleProcess::start(&world, &["router"], None)?];
     let _dispatchers = [RoleProcess::start(&world, &["dispatcher"], None)?, RoleProcess::start(&world, &["dispatcher"], None)?];
     let apis = vec![Api::at(&format!("http://{address}"), "publish")?];

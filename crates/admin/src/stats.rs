@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query};
 use hookyard_core::journal::Standing;
 use hookyard_core::stats::{Count, LATENCY_BOUNDS_MS, Tally, minute_of};
-use hookyard_core::{AttemptClass, EventType, Timestamp};
+use hookyard_core::{AppId, AttemptClass, EventType, Timestamp};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{EndpointPath, Errors};
 use serde::{Deserialize, Serialize};
@@ -215,8 +215,7 @@ pub async fn of_endpoint_by_hour(
     responses((status = 200, description = "What happened over time", body = StatsOut), Errors),
 )]
 pub async fn of_app(api: State, caller: Caller, Query(query): Query<StatsQuery>) -> Result<Json<StatsOut>, Problem> {
-    let named = query.app.ok_or_else(|| Problem::invalid_query("app", "field required"))?;
-    let app = api.app(&caller, &named).await?;
+    let app = app_of(&api, &caller, query.app.as_deref()).await?;
     let (since, until) = range(query.since.as_deref(), query.until.as_deref(), api.seams.clock.now())?;
     let bucket = bucket(query.bucket.as_deref(), since, until)?;
     let counts = api.seams.log.counts(app, since, until).await.map_err(|fault| fail(&fault))?;
@@ -233,8 +232,7 @@ pub async fn of_app(api: State, caller: Caller, Query(query): Query<StatsQuery>)
     responses((status = 200, description = "Events by type, most first", body = VolumesOut), Errors),
 )]
 pub async fn of_event_types(api: State, caller: Caller, Query(query): Query<VolumesQuery>) -> Result<Json<VolumesOut>, Problem> {
-    let named = query.app.ok_or_else(|| Problem::invalid_query("app", "field required"))?;
-    let app = api.app(&caller, &named).await?;
+    let app = app_of(&api, &caller, query.app.as_deref()).await?;
     let (since, until) = range(query.since.as_deref(), query.until.as_deref(), api.seams.clock.now())?;
     let mut by_type: BTreeMap<EventType, u64> = BTreeMap::new();
     for ((_, event_type), events) in api.seams.log.volumes(app, since, until).await.map_err(|fault| fail(&fault))? {
@@ -292,6 +290,12 @@ impl TallyOut {
             p95_ms: tally.percentile(95),
         }
     }
+}
+
+/// The application asked about, which must be named.
+async fn app_of(api: &State, caller: &Caller, named: Option<&str>) -> Result<AppId, Problem> {
+    let named = named.ok_or_else(|| Problem::invalid_query("app", "field required"))?;
+    api.app(caller, named).await
 }
 
 /// The moments asked about: a day until now unless said otherwise.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use hookyard_core::Fault;
 use hookyard_core::port::{
     Activity, Answers, Catalog, DeadLetterQueue, Deliveries, Directory, Events, Gates, Journal, Log, Rejections, Revocations,
     Tasks,
 };
+use hookyard_core::{Fault, QueueDepth};
 use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
@@ -117,6 +117,14 @@ impl Backend {
                     dead_letters: store,
                 }
             }
+        }
+    }
+
+    /// What waits in the queues.
+    pub async fn depths(&self) -> Result<Vec<QueueDepth>, Fault> {
+        match self {
+            Self::Cluster(cluster) => cluster.rabbit.depths().await,
+            Self::Embedded(embedded) => embedded.store.depths().await,
         }
     }
 

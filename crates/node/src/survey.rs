@@ -26,12 +26,8 @@ const LEASE_MS: u64 = 30_000;
 pub async fn count_queues(backend: Backend, metrics: Metrics, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(COUNT_EVERY);
     while goes_on(&mut ticks, &stop).await {
-        let depths = match &backend {
-            Backend::Cluster(cluster) => cluster.rabbit.depths().await,
-            Backend::Embedded(embedded) => embedded.store.depths().await,
-        };
         // What this process cannot count counts nothing here: others may, and the largest is taken.
-        let depths = depths.unwrap_or_else(|fault| {
+        let depths = backend.depths().await.unwrap_or_else(|fault| {
             tracing::debug!(error = fault.chain(), "nobody can say what waits in the queues");
             Vec::new()
         });

@@ -133,10 +133,7 @@ impl System for Installation {
     }
 
     async fn queues(&self) -> Result<Vec<QueueDepth>, Fault> {
-        match &self.backend {
-            Backend::Cluster(cluster) => cluster.rabbit.depths().await,
-            Backend::Embedded(embedded) => embedded.store.depths().await,
-        }
+        self.backend.depths().await
     }
 }
 
