@@ -1,6 +1,6 @@
 // @ts-check
 /** Attempts as they happen. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { html } from "../lib/html.js";
 import { useNames } from "../lib/names.js";
 import { to } from "../lib/route.js";
@@ -32,6 +32,14 @@ function rate(stream) {
     else sum += came;
   }
   return sum / RATE_OVER;
+}
+
+/** One attempt, made once: nearly all of what is drawn five times a second was there before. @param {{ app: string, attempt: any, name: string }} props */
+function Row({ app, attempt, name }) {
+  return useMemo(() => html`<li>
+    <a class="sub" href=${to(["app", app, "logs"], { message: attempt.msgId, attempt: attempt.id })}>${timeOfDay(attempt.timestamp)}</a>
+    <${Outcome} attempt=${attempt} /><span class="mono">${attempt.eventType}</span><span class="stretch">${name}</span>
+    <span class="sub">attempt ${attempt.attempt} · ${duration(attempt.responseDurationMs)}</span></li>`, [app, attempt, name]);
 }
 
 /** @param {{ app: string }} props */
@@ -108,9 +116,6 @@ export function Activity({ app }) {
     </div>
     <p class="figures"><span class="figure"><b>${figures.rate.toFixed(1)}</b> attempts per second in the last five minutes</span><span class="figure"><b>${count(figures.came)}</b> since this page was opened</span></p>
     ${missed && html`<p class="trouble" role="status">${figures.missed > 0 ? counted(figures.missed, "attempt") : "Some attempts"} could not be shown; they are in the <a href=${to(["app", app, "logs"])}>logs</a>.</p>`}
-    ${shown.length ? html`<ul class="stream" aria-label="Attempts">${shown.map((attempt) => html`<li key=${attempt.id}>
-        <a class="sub" href=${to(["app", app, "logs"], { message: attempt.msgId, attempt: attempt.id })}>${timeOfDay(attempt.timestamp)}</a>
-        <${Outcome} attempt=${attempt} /><span class="mono">${attempt.eventType}</span><span class="stretch">${names[attempt.endpointId] ?? attempt.url}</span>
-        <span class="sub">attempt ${attempt.attempt} · ${duration(attempt.responseDurationMs)}</span></li>`)}</ul>`
+    ${shown.length ? html`<ul class="stream" aria-label="Attempts">${shown.map((attempt) => html`<${Row} key=${attempt.id} app=${app} attempt=${attempt} name=${names[attempt.endpointId] ?? attempt.url} />`)}</ul>`
       : html`<${Empty} title="Nothing yet">What is delivered from now on appears here by itself.</${Empty}>`}`;
 }
