@@ -165,20 +165,27 @@ fn time_of(bytes: &[u8; ID_BYTES]) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
+/// Digits that one pass over the words finds: as many as a word holds. Ids are written several times per delivery.
+const DIGITS_AT_ONCE: usize = 5;
+const SIXTY_TWO_TO_THE_FIFTH: u64 = 62_u64.pow(5);
+
 fn write_base62(bytes: &[u8; ID_BYTES], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut words = [0_u32; 5];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(4)) {
         *word = chunk.iter().fold(0, |value, byte| (value << 8) | u32::from(*byte));
     }
     let mut text = [b'0'; ID_CHARS];
-    for character in text.iter_mut().rev() {
+    for digits in text.rchunks_mut(DIGITS_AT_ONCE) {
         let mut remainder = 0_u64;
         for word in &mut words {
             let value = (remainder << 32) | u64::from(*word);
-            *word = u32::try_from(value / 62).unwrap_or(u32::MAX);
-            remainder = value % 62;
+            *word = u32::try_from(value / SIXTY_TWO_TO_THE_FIFTH).unwrap_or(u32::MAX);
+            remainder = value % SIXTY_TWO_TO_THE_FIFTH;
         }
-        *character = ALPHABET[usize::try_from(remainder).unwrap_or(0)];
+        for character in digits.iter_mut().rev() {
+            *character = ALPHABET[usize::try_from(remainder % 62).unwrap_or(0)];
+            remainder /= 62;
+        }
     }
     f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
 }

@@ -25,8 +25,9 @@ use crate::client::RedisStore;
 use crate::keys;
 use crate::lists::{Towards, walk};
 use crate::pages::{EXAMINED_MOST, Filtered, SUMMARIES_EXAMINED_MOST, Way, next_of};
+use crate::record::{attempt_field, read_state};
 use crate::summary::Wanted;
-use crate::writer::{self, Group, attempt_field, gone, owned, read_state};
+use crate::writer::{self, Group, gone, owned};
 
 /// Messages whose data is forgotten in one go.
 const EXPIRED_AT_ONCE: isize = 200;

@@ -17,6 +17,7 @@ mod keys;
 mod lists;
 mod meta;
 mod pages;
+mod record;
 mod revocations;
 mod scripts;
 mod subscriptions;

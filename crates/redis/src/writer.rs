@@ -5,18 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookyard_core::journal::{AttemptRecord, DeliveryState, Entry, MessageRecord};
-use hookyard_core::stats::{Counted, minute_of};
-use hookyard_core::{AppId, DeadLetter, DeliveryKey, EndpointId, Fault, FaultKind, Outcome, Timestamp};
+use hookyard_core::journal::{Entry, MessageRecord};
+use hookyard_core::{AppId, Fault, FaultKind};
 use hookyard_telemetry::label::StoreOp;
-use hookyard_wire::record::{write_attempt_of, write_dead_letter, write_message};
-use redis::ScriptInvocation;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::activity::Announcer;
 use crate::client::RedisStore;
 use crate::keys;
-use crate::summary;
+use crate::record::Call;
 
 /// Groups waiting to be written: what a few milliseconds of a busy process bring.
 const MAILBOX: usize = 4_096;
@@ -26,9 +23,6 @@ const ENTRIES_PER_CALL: usize = 100;
 const GROUPS: usize = 1_000;
 /// Bytes of events and responses in one pipeline: a server takes as much well within the time it has to answer.
 const PIPELINE_BYTES: usize = 4 * 1024 * 1024;
-/// Lists live this much longer than what they list, so that a message's whole life is covered. A day's bucket begins with its
-/// first entry and ends a day later; a delivery may be retried for days before it ends.
-const LIST_MARGIN_S: u64 = 3 * 24 * 3600;
 
 /// After a pipeline the next one waits this long for company: a write costs the server, and whoever waits for it, much the same for one
 /// entry or for many. Nobody's delivery waits for its record.
@@ -96,13 +90,9 @@ async fn write_part(store: &RedisStore, entries: &[&Entry], announcer: &mut Anno
     let mut pipeline = redis::pipe();
     for (app, entries) in by_app {
         for chunk in entries.chunks(ENTRIES_PER_CALL) {
-            let mut call = store.journal.scripts.record.prepare_invoke();
-            call.key(keys::dead_letters(app));
-            call.arg(store.retention.as_secs()).arg(store.retention.as_secs() + LIST_MARGIN_S);
-            for entry in chunk {
-                add(&mut call, app, entry);
-            }
-            pipeline.invoke_script(&call).ignore();
+            let mut call = Call::new(app);
+            chunk.iter().for_each(|entry| call.add(entry));
+            pipeline.invoke_script(&call.invoke(&store.journal.scripts.record, store.retention)).ignore();
         }
     }
     if pipeline.is_empty() {
@@ -122,109 +112,6 @@ async fn write_part(store: &RedisStore, entries: &[&Entry], announcer: &mut Anno
     let listeners: Vec<i64> = store.journal.query(StoreOp::Record, "write the journal", &pipeline).await?;
     listeners.first().into_iter().for_each(|listeners| announcer.received(*listeners));
     Ok(())
-}
-
-fn add(call: &mut ScriptInvocation<'_>, app: AppId, entry: &Entry) {
-    match entry {
-        Entry::Message(record) => add_message(call, app, record),
-        Entry::Attempt(record) => {
-            add_attempt(call, app, record);
-            let at = record.result.started_at;
-            add_state(call, record.delivery, &record.state(), DeadLetter::of(entry).as_ref(), at);
-        }
-        Entry::End(record) => add_end(call, record.delivery, &record.state(), DeadLetter::of(entry).as_ref(), record.at),
-        Entry::Run(record) => add_end(call, record.delivery, &record.state(), None, record.due),
-    }
-}
-
-fn add_message(call: &mut ScriptInvocation<'_>, app: AppId, record: &MessageRecord) {
-    let id = record.message.id;
-    let key = keys::message(app, id);
-    let day = keys::day_of(id.time());
-    // One list: the key of the other is the first again.
-    call.key(key.clone()).key(keys::messages(app, day)).key(key).key(keys::volumes(app, day)).key(stats_of(app, id.time()));
-    let member = [&id.as_bytes()[..], &summary::of_message(&record.message.event)].concat();
-    call.arg("M").arg(member).arg(write_message(record));
-    call.arg(record.routed_to.as_ref().map_or_else(String::new, |ids| ids.len().to_string()));
-    call.arg(count_field(id.time(), Counted::Event));
-    call.arg(format!("{}:{}", hour_of(id.time()), record.message.event.event_type));
-}
-
-fn add_attempt(call: &mut ScriptInvocation<'_>, app: AppId, record: &AttemptRecord) {
-    let key = record.delivery;
-    let day = keys::day_of(record.id.time());
-    call.key(keys::message(app, key.message)).key(keys::attempts_to(app, key.endpoint, day)).key(keys::attempts(app, day));
-    call.key(standings_of(key)).key(stats_of(app, record.result.started_at));
-    let member = [&record.id.as_bytes()[..], key.message.as_bytes(), &summary::of_attempt(record)].concat();
-    call.arg("A").arg(member).arg(attempt_field(record.id.as_bytes())).arg(write_attempt_of(record));
-    call.arg(count_field(record.result.started_at, Counted::of(record)));
-}
-
-fn add_end(
-    call: &mut ScriptInvocation<'_>,
-    delivery: DeliveryKey,
-    state: &DeliveryState,
-    letter: Option<&DeadLetter>,
-    at: Timestamp,
-) {
-    let key = keys::message(delivery.app, delivery.message);
-    // No list: the other keys are the first again.
-    call.key(key.clone()).key(key.clone()).key(key).key(standings_of(delivery)).key(stats_of(delivery.app, at));
-    call.arg("E");
-    add_state(call, delivery, state, letter, at);
-}
-
-fn standings_of(delivery: DeliveryKey) -> String {
-    keys::standings(delivery.app, delivery.endpoint, keys::day_of(delivery.message.time()))
-}
-
-/// The counts of the hour of a moment.
-fn stats_of(app: AppId, at: Timestamp) -> String {
-    keys::stats(app, minute_of(at).div_euclid(60))
-}
-
-/// What happened in the minute of a moment.
-fn count_field(at: Timestamp, counted: Counted) -> String {
-    format!("{}:{}", minute_of(at).rem_euclid(60), counted.code())
-}
-
-fn add_state(
-    call: &mut ScriptInvocation<'_>,
-    delivery: DeliveryKey,
-    state: &DeliveryState,
-    letter: Option<&DeadLetter>,
-    at: Timestamp,
-) {
-    let ended = u8::from(state.outcome.is_terminal());
-    let dead = u8::from(matches!(state.outcome, Outcome::Dead(_)));
-    let (rank, outcome) = (state.rank(), state.outcome);
-    let text = format!("{rank}|{ended}|{dead}|{}|{}|{outcome}", state.run, state.attempt);
-    let member = letter.map(|letter| [&letter.id.as_bytes()[..], &write_dead_letter(letter)].concat());
-    call.arg(state_field(delivery.endpoint)).arg(rank).arg(text).arg(ended).arg(dead).arg(member.unwrap_or_default());
-    call.arg(count_field(at, Counted::DeadLetter)).arg(hour_of(delivery.message.time()));
-}
-
-/// The state of a delivery as [`add_state`] wrote it.
-pub fn read_state(text: &str) -> Option<DeliveryState> {
-    let mut parts = text.splitn(6, '|');
-    let rank = parts.next()?.parse().ok()?;
-    let outcome = parts.nth(4)?.parse().ok()?;
-    Some(DeliveryState::of_rank(rank, outcome))
-}
-
-/// The hour of the day of a moment, from 0.
-fn hour_of(moment: Timestamp) -> i64 {
-    moment.as_millis().div_euclid(3600 * 1000).rem_euclid(24)
-}
-
-/// Field of a message's hash that holds an attempt.
-pub fn attempt_field(attempt: &[u8; 20]) -> Vec<u8> {
-    [b"a", &attempt[..]].concat()
-}
-
-/// Field of a message's hash that holds a delivery's state.
-fn state_field(endpoint: EndpointId) -> Vec<u8> {
-    [b"s", &endpoint.as_bytes()[..]].concat()
 }
 
 /// A fault for everybody who waits on a writer that is gone.

@@ -15,7 +15,7 @@ use super::program::Program;
 pub(super) const IMAGE: &str = "docker.io/library/redis:7";
 /// How an instance is set up, privately or in a container: as Hookyard's documentation asks of an operator, the append-only file
 /// being the only copy on disk.
-pub(super) const SETTINGS: [&str; 11] = [
+pub(super) const SETTINGS: [&str; 15] = [
     "redis-server",
     "--appendonly",
     "yes",
@@ -25,6 +25,10 @@ pub(super) const SETTINGS: [&str; 11] = [
     "noeviction",
     "--auto-aof-rewrite-min-size",
     "1gb",
+    "--hash-max-listpack-entries",
+    "64",
+    "--hash-max-listpack-value",
+    "1024",
     "--save",
     "",
 ];

@@ -1,18 +1,26 @@
 -- Writes journal entries of one application. States merge: a lower rank never overwrites a higher one. Repeating changes nothing.
--- KEYS: the application's dead letters; then per entry the message's hash, the two lists it belongs to, its endpoint's standings (of a
--- message, the volumes of its day), and the counts of its hour.
--- ARGV: retention and list TTL in s; then per entry its kind and
+-- KEYS: the application's dead letters, then the others in any order.
+-- ARGV: retention and list TTL in s; then a string per entry, in which numbers are big-endian and texts follow their length in four
+-- bytes:
+--   a kind; the places in KEYS, two bytes each, of the message's hash, the two lists it belongs to, its endpoint's standings (of a
+--   message, the volumes of its day), and the counts of its hour; and then, by kind,
 --   M: list member, record, number of deliveries or '' while not routed, the count and the volume it adds to
 --   A: list member, field and record of the attempt, the count it adds to, then a state
 --   E: a state
--- A state is: field, rank, text, ended (0 or 1), dead (0 or 1), dead letter or '', the count a dead letter adds to, the hour of the
--- message's day.
+-- A state is: rank in eight bytes, ended and dead (0 or 1) in one each; field, text, the standing it adds to, dead letter or '', the
+-- count a dead letter adds to, the hour of the message's day.
+local HEAD, MESSAGE = '>c1I2I2I2I2I2', '>I4c0I4c0I4c0I4c0I4c0'
+local ATTEMPT, STATE = '>I4c0I4c0I4c0I4c0', '>I8BBI4c0I4c0I4c0I4c0I4c0I4c0'
+-- A publisher that makes up types by the thousand is not counted by them.
+local VOLUMES_MOST = 50000
+
 local retention, ttl = ARGV[1], ARGV[2]
-local a = 3
 -- What goes into each list: one command a list, however many entries there are.
 local lists = {}
--- What is added to each counter: a pair of hash and field.
+-- What is added to each counter: fields of a hash.
 local counters = {}
+-- Fields of the hashes of volumes.
+local lengths = {}
 
 local function count(key, field, by)
   local fields = counters[key]
@@ -51,14 +59,36 @@ local function keep(message, n, t, d, reopened)
   end
 end
 
--- Writes the state that is next in ARGV, unless it is stale.
-local function state(message, standings, stats)
-  local fields = {}
-  local field, rank, text = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
-  local ended, dead, letter = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]), ARGV[a + 5]
-  local died, hour = ARGV[a + 6], ARGV[a + 7]
-  a = a + 8
-  local known = redis.call('HMGET', message, field, 'n', 't', 'd')
+local function has_room(volumes)
+  lengths[volumes] = lengths[volumes] or redis.call('HLEN', volumes)
+  return lengths[volumes] < VOLUMES_MOST
+end
+
+local function write_message(entry, at, message, messages, volumes, stats)
+  local member, record, n, counted, volume = struct.unpack(MESSAGE, entry, at)
+  list(messages, member)
+  if n == '' then
+    redis.call('HSETNX', message, 'm', record)
+    return
+  end
+  local known = redis.call('HMGET', message, 't', 'd', 'x', 'n')
+  if not known[4] then
+    count(stats, counted, 1)
+    if has_room(volumes) then count(volumes, volume, 1) end
+  end
+  -- What was made forgotten stays so.
+  if known[3] then
+    redis.call('HSET', message, 'n', n)
+  else
+    redis.call('HSET', message, 'm', record, 'n', n)
+  end
+  keep(message, tonumber(n), tonumber(known[1] or 0), tonumber(known[2] or 0), false)
+end
+
+-- Writes a state, unless it is stale, with the fields that go with it.
+local function write_state(entry, at, message, standings, stats, known, fields)
+  local rank, ended, dead, field, text, stands, letter, died, hour = struct.unpack(STATE, entry, at)
+  known = known or redis.call('HMGET', message, field, 'n', 't', 'd')
   local old, n, t, d = known[1], tonumber(known[2]), tonumber(known[3] or 0), tonumber(known[4] or 0)
   local old_ended, old_dead = 0, 0
   local stale = false
@@ -70,7 +100,7 @@ local function state(message, standings, stats)
   if not stale then
     fields[#fields + 1], fields[#fields + 2] = field, text
     if old then count(standings, hour .. ':' .. standing(old), -1) end
-    count(standings, hour .. ':' .. standing(text), 1)
+    count(standings, stands, 1)
     if ended ~= old_ended then
       t = t + ended - old_ended
       fields[#fields + 1], fields[#fields + 2] = 't', t
@@ -96,40 +126,32 @@ local function state(message, standings, stats)
   keep(message, n, t, d, ended < old_ended or dead > old_dead)
 end
 
-for i = 2, #KEYS, 5 do
-  local message, kind = KEYS[i], ARGV[a]
-  a = a + 1
+local function write_attempt(entry, at, message, to_endpoint, of_app, standings, stats)
+  local member, attempt, record, counted, rest = struct.unpack(ATTEMPT, entry, at)
+  local _, _, _, field = struct.unpack('>I8BBI4c0', entry, rest)
+  -- Everything that is to be known of the message in one command.
+  local known = redis.call('HMGET', message, field, 'n', 't', 'd', attempt)
+  local fields = {}
+  -- The first record of an attempt stays.
+  if not known[5] then
+    fields[1], fields[2] = attempt, record
+    list(to_endpoint, member)
+    list(of_app, member)
+    count(stats, counted, 1)
+  end
+  write_state(entry, rest, message, standings, stats, known, fields)
+end
+
+for i = 3, #ARGV do
+  local entry = ARGV[i]
+  local kind, message, one, other, standings, stats, at = struct.unpack(HEAD, entry)
+  message, standings, stats = KEYS[message], KEYS[standings], KEYS[stats]
   if kind == 'M' then
-    list(KEYS[i + 1], ARGV[a])
-    if ARGV[a + 2] == '' then
-      redis.call('HSETNX', message, 'm', ARGV[a + 1])
-    else
-      local counts = redis.call('HMGET', message, 't', 'd', 'x', 'n')
-      if not counts[4] then
-        count(KEYS[i + 4], ARGV[a + 3], 1)
-        -- A publisher that makes up types by the thousand is not counted by them.
-        if redis.call('HLEN', KEYS[i + 3]) < 50000 then count(KEYS[i + 3], ARGV[a + 4], 1) end
-      end
-      -- What was made forgotten stays so.
-      if counts[3] then
-        redis.call('HSET', message, 'n', ARGV[a + 2])
-      else
-        redis.call('HSET', message, 'm', ARGV[a + 1], 'n', ARGV[a + 2])
-      end
-      keep(message, tonumber(ARGV[a + 2]), tonumber(counts[1] or 0), tonumber(counts[2] or 0), false)
-    end
-    a = a + 5
+    write_message(entry, at, message, KEYS[one], standings, stats)
   elseif kind == 'A' then
-    -- The first record of an attempt stays.
-    if redis.call('HSETNX', message, ARGV[a + 1], ARGV[a + 2]) == 1 then
-      list(KEYS[i + 1], ARGV[a])
-      list(KEYS[i + 2], ARGV[a])
-      count(KEYS[i + 4], ARGV[a + 3], 1)
-    end
-    a = a + 4
-    state(message, KEYS[i + 3], KEYS[i + 4])
+    write_attempt(entry, at, message, KEYS[one], KEYS[other], standings, stats)
   else
-    state(message, KEYS[i + 3], KEYS[i + 4])
+    write_state(entry, at, message, standings, stats, nil, {})
   end
 end
 
@@ -143,4 +165,4 @@ for key, fields in pairs(counters) do
   end
   redis.call('EXPIRE', key, ttl, 'NX')
 end
-return (#KEYS - 1) / 5
+return #ARGV - 2
