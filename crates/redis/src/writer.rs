@@ -91,7 +91,9 @@ async fn write_part(store: &RedisStore, entries: &[&Entry], announcer: &mut Anno
     for (app, entries) in by_app {
         for chunk in entries.chunks(ENTRIES_PER_CALL) {
             let mut call = Call::new(app);
-            chunk.iter().for_each(|entry| call.add(entry));
+            for entry in chunk {
+                call.add(entry);
+            }
             pipeline.invoke_script(&call.invoke(&store.journal.scripts.record, store.retention)).ignore();
         }
     }

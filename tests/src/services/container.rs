@@ -27,13 +27,13 @@ pub(super) struct Container {
 
 impl Container {
     /// Runs an image with its port `inner_port` on a free port of 127.0.0.1, and waits until `answers` says so of that.
-    pub(super) fn start(engine: &Path, image: &str, inner_port: u16, args: &[&str], answers: fn(u16) -> bool) -> Result<Self> {
+    pub(super) fn start(engine: &Path, image: &str, inner_port: u16, call: &[String], answers: fn(u16) -> bool) -> Result<Self> {
         let name = format!("hookyard-test-{}-{}", process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let mut leash = Leash::new()?;
         // Before it runs, so that there is no moment in which it would stay behind.
         leash.run_at_end(&format!("'{}' rm --force --volumes {name}", engine.display()))?;
         let publish = format!("127.0.0.1::{inner_port}");
-        ask(Command::new(engine).args(["run", "--detach", "--name", &name, "--publish", &publish, image]).args(args))?;
+        ask(Command::new(engine).args(["run", "--detach", "--name", &name, "--publish", &publish, image]).args(call))?;
         let mapping = ask(Command::new(engine).args(["port", &name, &format!("{inner_port}/tcp")]))?;
         let port = published_port(&mapping).with_context(|| format!("{image} has no port: {mapping}"))?;
         let begun = Instant::now();
@@ -106,7 +106,7 @@ mod tests {
         );
         fs::write(&engine, script)?;
         fs::set_permissions(&engine, fs::Permissions::from_mode(0o755))?;
-        let container = Container::start(&engine, redis::IMAGE, 6379, &redis::SETTINGS, redis::answers)?;
+        let container = Container::start(&engine, redis::IMAGE, 6379, &redis::call(), redis::answers)?;
         assert_eq!(container.port(), port);
         drop(container);
         assert!(!redis::answers(port));

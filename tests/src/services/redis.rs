@@ -13,25 +13,8 @@ use super::program::Program;
 
 /// The image where Redis runs in a container.
 pub(super) const IMAGE: &str = "docker.io/library/redis:7";
-/// How an instance is set up, privately or in a container: as Hookyard's documentation asks of an operator, the append-only file
-/// being the only copy on disk.
-pub(super) const SETTINGS: [&str; 15] = [
-    "redis-server",
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "everysec",
-    "--maxmemory-policy",
-    "noeviction",
-    "--auto-aof-rewrite-min-size",
-    "1gb",
-    "--hash-max-listpack-entries",
-    "64",
-    "--hash-max-listpack-value",
-    "1024",
-    "--save",
-    "",
-];
+/// How an instance is set up, privately or in a container: as the journal's is where Hookyard is deployed.
+const SETTINGS: &str = include_str!("../../../deploy/redis/journal.conf");
 /// It takes 0.1 s; more only where a restart reads a large append-only file, or the machine is busy building.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// It ends at once, except for the writing out of the append-only file.
@@ -111,12 +94,19 @@ impl PrivateRedis {
     fn launch(&mut self) -> Result<()> {
         let log = self.folder.join("redis.log");
         let mut command = Command::new(&self.program);
-        command.args(&SETTINGS[1..]).args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--pidfile", "redis.pid"]);
+        command.args(&call()[1..]).args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--pidfile", "redis.pid"]);
         let mut server = Server::spawn(command.current_dir(&self.folder), &log)?;
         server.await_ready(READY_WITHIN, &log, || answers(self.port)).context("cannot start Redis")?;
         self.server = Some(server);
         Ok(())
     }
+}
+
+/// A server with these settings, as it is called.
+pub(super) fn call() -> Vec<String> {
+    let lines = SETTINGS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '));
+    let settings = lines.flat_map(|(name, value)| [format!("--{name}"), value.trim_matches('"').to_owned()]);
+    std::iter::once("redis-server".to_owned()).chain(settings).collect()
 }
 
 /// The URL of an instance on a port of this machine.
