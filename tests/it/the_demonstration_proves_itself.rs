@@ -1,4 +1,5 @@
-//! `hookyard demo` plays its script and says so; `hookyard run --try` is ready at once and prints a line that works.
+//! `hookyard demo` plays its script and says so; `hookyard bench` counts what it sent; `hookyard run --try` is ready at once and prints a
+//! line that works.
 
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use tokio::process::Command;
 
 on_both_backends! {
     the_script_is_played_and_everything_comes_as_it_must;
+    a_load_is_measured_and_every_event_of_it_arrives;
 }
 
 /// Ready within this after the start of a program that is not even optimised.
@@ -31,6 +33,24 @@ async fn the_script_is_played_and_everything_comes_as_it_must(backend: Backend) 
     ensure!(output.status.success(), "{said}");
     ensure!(said.contains("everything came as it must") && !said.contains("FAILED"), "{said}");
     ensure!(said.matches("  ok      ").count() == 14, "{said}");
+    Ok(())
+}
+
+async fn a_load_is_measured_and_every_event_of_it_arrives(backend: Backend) -> Result<()> {
+    let world = World::on(backend).await?;
+    // Twice where it leaves something behind: that does not get in the way of the second.
+    for _ in 0..if backend == Backend::Cluster { 2 } else { 1 } {
+        let arguments = ["bench", "--events", "300", "--endpoints", "3", "--bytes", "2000", "--output", "json"];
+        let output = hookyard(&arguments, &world.environment()).await?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let measured: Value = serde_json::from_slice(&output.stdout)?;
+        ensure!(measured["events"] == 300 && measured["deliveries"] == 900, "{measured}");
+        for figure in ["acceptedPerSecond", "acceptedP50Ms", "deliveredPerSecond", "singleP50Ms", "singleP99Ms"] {
+            ensure!(measured[figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure}: {measured}");
+        }
+    }
+    let too_many = hookyard(&["bench", "--events", "1000000", "--endpoints", "1000"], &world.environment()).await?;
+    ensure!(!too_many.status.success() && String::from_utf8_lossy(&too_many.stderr).contains("at most 10000000"), "{too_many:?}");
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The API, called by the command line.
 
+use std::sync::OnceLock;
+
 use anyhow::{Context as _, bail};
 use clap::Args;
 use reqwest::header::CONTENT_TYPE;
@@ -58,13 +60,22 @@ impl Server {
         let token =
             self.token.as_deref().context("no token: set HOOKYARD_TOKEN or --token; `hookyard token create` makes one")?;
         let url = format!("{}/api/v1{path}", self.url.trim_end_matches('/'));
-        let client = reqwest::Client::builder().no_proxy().build().context("cannot build an HTTP client")?;
-        let mut request = client.request(method, &url).bearer_auth(token);
+        let mut request = client()?.request(method, &url).bearer_auth(token);
         if let Some((kind, body)) = body {
             request = request.header(CONTENT_TYPE, kind).body(body);
         }
         request.send().await.with_context(|| format!("cannot reach {}; is `hookyard run` running there?", self.url))
     }
+}
+
+/// One for the whole process, so that what asks often does so over connections that are open.
+fn client() -> anyhow::Result<&'static reqwest::Client> {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client);
+    }
+    let client = reqwest::Client::builder().no_proxy().build().context("cannot build an HTTP client")?;
+    Ok(CLIENT.get_or_init(|| client))
 }
 
 /// An error answer: its code and what it says.

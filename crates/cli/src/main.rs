@@ -1,5 +1,6 @@
 //! `hookyard`: webhook delivery that never loses an event.
 
+mod bench;
 mod client;
 mod command;
 mod demo;

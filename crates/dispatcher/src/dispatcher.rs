@@ -32,6 +32,8 @@ pub struct DispatcherConfig {
     pub policy: Policy,
     /// Most requests in flight.
     pub concurrency: u16,
+    /// Requests at once to one endpoint that is not known to be quick.
+    pub per_endpoint_concurrency: u16,
     /// Names of the signature headers.
     pub signature_headers: SignatureHeaders,
     /// Value of `user-agent`.

@@ -292,22 +292,29 @@ impl Dispatcher {
 
     fn count_outcome(&self, delivery: &Delivery, outcome: Outcome) {
         let metrics = &self.seams.metrics;
+        let (message_id, endpoint, attempt) = (delivery.message.id, delivery.endpoint, delivery.attempt);
+        // One line per final outcome.
         let completed = match outcome {
             Outcome::Retry { .. } => {
                 metrics.delivery_retries_total.inc();
                 return;
             }
-            Outcome::Delivered => Completed::Delivered,
-            Outcome::Discarded(_) => Completed::Discarded,
+            Outcome::Delivered => {
+                tracing::info!(%message_id, %endpoint, attempt, "delivered");
+                Completed::Delivered
+            }
+            Outcome::Discarded(reason) => {
+                tracing::info!(%message_id, %endpoint, attempt, reason = reason.as_str(), "discarded");
+                Completed::Discarded
+            }
             Outcome::Dead(reason) => {
                 metrics.dead_letters_total.inc(reason);
-                tracing::info!(message_id = %delivery.message.id, endpoint = %delivery.endpoint, reason = reason.as_str(), "dead letter");
+                tracing::info!(%message_id, %endpoint, attempt, reason = reason.as_str(), "dead letter");
                 Completed::Dead
             }
         };
         metrics.deliveries_completed_total.inc(completed);
         let age = self.seams.clock.now().since(delivery.message.event.accepted_at);
         metrics.delivery_end_to_end_seconds.observe(completed, age);
-        tracing::debug!(message_id = %delivery.message.id, endpoint = %delivery.endpoint, ?outcome, "delivery ended");
     }
 }

@@ -41,6 +41,8 @@ pub struct Gatekeeper {
     permits: Arc<Permits>,
     /// Dispatchers alive, this one included: each has its share of what an endpoint allows.
     dispatchers: watch::Receiver<usize>,
+    /// Requests at once to an endpoint that has not earned more.
+    least: usize,
     open_for: [Duration; 4],
     disable_after: Option<Duration>,
     /// The gates that are not ordinary, as last read or passed.
@@ -132,6 +134,7 @@ impl Gatekeeper {
             metrics: seams.metrics.clone(),
             permits,
             dispatchers: seams.dispatchers.clone(),
+            least: usize::from(config.per_endpoint_concurrency),
             open_for: config.open_for,
             disable_after: config.disable_after,
             known: Mutex::default(),
@@ -281,6 +284,7 @@ impl Gatekeeper {
         let dispatchers = *self.dispatchers.borrow();
         let in_flight = limits.in_flight.map(|most| (usize::from(most) / dispatchers.max(1)).max(1));
         Share {
+            least: self.least,
             most: self.permits.most_of_one(),
             in_flight,
             waiting: self.permits.waiting_for_one(),
@@ -406,7 +410,7 @@ impl Gatekeeper {
 
     /// Time between two slots of what waits.
     fn spacing(&self, endpoint: EndpointId, now: Timestamp) -> Duration {
-        self.health().get_or_insert_mut(endpoint, Health::default).spacing(now)
+        self.health().get_or_insert_mut(endpoint, Health::default).spacing(self.least, now)
     }
 
     fn change(&self, endpoint: EndpointId, change: impl FnOnce(&mut Health)) {

@@ -6,8 +6,6 @@ use std::time::Duration;
 use hookyard_core::Timestamp;
 use tokio::sync::Notify;
 
-/// Requests to one endpoint at once while nobody knows how fast it is, or it is not.
-const CAP: usize = 8;
 /// An endpoint that answers within this earns more.
 const QUICK: Duration = Duration::from_millis(100);
 /// An endpoint whose oldest request is out for this long has stopped answering, whatever it earned before.
@@ -24,6 +22,8 @@ const LATE_COSTS: usize = 16;
 /// What an endpoint may have of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
+    /// Requests at once while nobody knows how fast it is, or it is not.
+    pub least: usize,
     /// However quick it is.
     pub most: usize,
     /// Its own wish.
@@ -35,6 +35,7 @@ pub struct Share {
 }
 
 /// How an endpoint does.
+#[derive(Default)]
 pub struct Health {
     /// Places taken, by requests in flight and those that wait for a permit.
     taken: usize,
@@ -42,15 +43,9 @@ pub struct Health {
     in_flight: Vec<Timestamp>,
     waiting: usize,
     average: Option<Duration>,
-    /// Requests at once that quick answers earned it.
+    /// Requests at once that quick answers earned it, beside the least.
     earned: usize,
     released: Arc<Notify>,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { taken: 0, in_flight: Vec::new(), waiting: 0, average: None, earned: CAP, released: Arc::default() }
-    }
 }
 
 /// Whether a claim may go in now.
@@ -78,11 +73,11 @@ impl Health {
     /// Requests at once, now; and as many as it may come to have soon.
     fn caps(&self, share: Share, now: Timestamp) -> (usize, usize) {
         let bound = share.in_flight.unwrap_or(usize::MAX);
-        let most = share.most.max(CAP);
+        let most = share.most.max(share.least);
         let may_grow = self.expected(now) <= QUICK && !share.scarce;
         // The last permits are for those that have few: several that stop answering at once are not known to have, yet.
         let is_plain = self.oldest(now) >= STALLED || share.scarce;
-        let cap = if is_plain { CAP } else { self.earned.min(most) };
+        let cap = if is_plain { share.least } else { (share.least + self.earned).min(most) };
         (cap.min(bound), if may_grow { most } else { cap }.min(bound))
     }
 
@@ -141,16 +136,16 @@ impl Health {
         self.average = Some(average);
         self.earned = match (took <= QUICK, share.scarce) {
             (true, false) => self.earned + 1,
-            (true, true) => self.earned - 1,
-            (false, _) => self.earned - self.earned / LATE_COSTS,
+            (true, true) => self.earned.saturating_sub(1),
+            (false, _) => self.earned.saturating_sub((share.least + self.earned) / LATE_COSTS),
         };
-        self.earned = self.earned.clamp(CAP, share.most.max(CAP));
+        self.earned = self.earned.min(share.most.saturating_sub(share.least));
         average
     }
 
     /// Time between two slots of what waits while nothing may leave.
-    pub fn spacing(&self, now: Timestamp) -> Duration {
-        (self.expected(now) / u32::try_from(CAP).unwrap_or(1)).max(SPACING_LEAST)
+    pub fn spacing(&self, least: usize, now: Timestamp) -> Duration {
+        (self.expected(now) / u32::try_from(least).unwrap_or(1).max(1)).max(SPACING_LEAST)
     }
 }
 
@@ -159,7 +154,8 @@ mod tests {
     use super::*;
 
     const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-    const SHARE: Share = Share { most: 96, in_flight: None, waiting: 160, scarce: false };
+    const CAP: usize = 8;
+    const SHARE: Share = Share { least: CAP, most: 96, in_flight: None, waiting: 160, scarce: false };
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -220,6 +216,18 @@ mod tests {
         assert!(matches!(health.place(SHARE, later), Place::TooLate(_)));
         (0..20).for_each(|_| health.release(Some(START)));
         assert_eq!(free(&mut health, SHARE, later), 96);
+    }
+
+    #[test]
+    fn an_operator_says_what_nobody_has_to_earn() {
+        let share = Share { least: 3, ..SHARE };
+        assert_eq!(free(&mut Health::default(), share, START), 3);
+        let mut health = Health::default();
+        (0..20).for_each(|_| {
+            health.sample(ms(5), share);
+        });
+        assert_eq!(free(&mut health, share, START), 23);
+        assert_eq!(free(&mut Health::default(), Share { least: 200, ..SHARE }, START), 200, "whatever one may earn");
     }
 
     #[test]

@@ -121,6 +121,8 @@ pub struct DeliveryConfig {
     pub timeout: Duration,
     /// Most requests in flight of one dispatcher.
     pub concurrency: u16,
+    /// Of those, to one endpoint that is not known to answer within 100ms; one that does earns up to a quarter of them.
+    pub per_endpoint_concurrency: u16,
     /// Networks that outbound safety lets through.
     #[serde(deserialize_with = "units::list")]
     #[schema(value_type = Vec<String>)]
@@ -225,6 +227,7 @@ impl Default for DeliveryConfig {
             retry_schedule: limits::RETRY_SCHEDULE.to_vec(),
             timeout: limits::ATTEMPT_TIMEOUT,
             concurrency: 512,
+            per_endpoint_concurrency: 8,
             allow_networks: Vec::new(),
             allow_hosts: Vec::new(),
             proxy: None,

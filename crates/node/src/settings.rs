@@ -115,6 +115,7 @@ impl Config {
         }
         ensure!(self.api.timeout >= Duration::from_secs(1), "HOOKYARD_API__TIMEOUT must be at least 1s");
         ensure!(delivery.concurrency >= 4, "HOOKYARD_DELIVERY__CONCURRENCY must be at least 4");
+        ensure!(delivery.per_endpoint_concurrency >= 1, "HOOKYARD_DELIVERY__PER_ENDPOINT_CONCURRENCY must be at least 1");
         ensure!(
             (limits::ATTEMPT_TIMEOUT_LEAST..=limits::ATTEMPT_TIMEOUT_MOST).contains(&delivery.timeout),
             "HOOKYARD_DELIVERY__TIMEOUT must be from 1s to 30s"

@@ -204,6 +204,7 @@ fn dispatcher(
     let config = DispatcherConfig {
         policy: settings.policy.clone(),
         concurrency: settings.config.delivery.concurrency,
+        per_endpoint_concurrency: settings.config.delivery.per_endpoint_concurrency,
         signature_headers: style.signature_headers,
         user_agent: style.user_agent.clone(),
         endpoint_memory: settings.config.delivery.endpoint_memory,

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bench;
 mod completion;
 mod config;
 mod dataset;
@@ -30,6 +31,8 @@ pub enum Command {
     Run(run::Run),
     /// Start everything with receivers that answer well, badly or not at all, publish events, and check what comes of them.
     Demo(demo::Demo),
+    /// Publish as fast as events are accepted, and say how fast they arrived.
+    Bench(bench::Bench),
     /// What is configured, and whether it is right.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -81,6 +84,7 @@ impl Command {
         match self {
             Self::Run(command) => command.run(Config::load(config)?).await,
             Self::Demo(command) => command.run(Config::load(config)?).await,
+            Self::Bench(command) => command.run(Config::load(config)?, format).await,
             Self::Config(command) => command.run(config, format),
             Self::Doctor(command) => command.run(config, format).await,
             Self::Topology(command) if command.is_offline() => {
