@@ -7,7 +7,7 @@ use crate::stage::Side;
 use crate::throughput::{RedisUse, ServerUse, Throughput};
 
 /// Least share of the relay's throughput.
-const THROUGHPUT_LEAST: f64 = 0.6;
+const THROUGHPUT_LEAST: f64 = 0.8;
 /// Most times the relay's median latency at idle.
 const LATENCY_MOST: f64 = 2.5;
 /// Most resident memory of a dispatcher, in MB.

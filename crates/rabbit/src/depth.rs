@@ -1,20 +1,22 @@
 //! How many messages wait in each queue.
 
+use std::sync::Arc;
+
 use hookyard_core::delay::Tier;
 use hookyard_core::fleet::QueueKind;
 use hookyard_core::{Fault, Lane, QueueDepth};
+use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 
-use crate::session::{Rabbit, close};
+use crate::session::Rabbit;
 use crate::topology::short;
 
 impl Rabbit {
     /// Every queue with what waits in it and who consumes it.
     pub async fn depths(&self) -> Result<Vec<QueueDepth>, Fault> {
         const OPERATION: &str = "count what waits in the queues";
-        let connection = Self::connect_once(&self.config).await?;
-        let counted = async {
+        let look = |connection: Arc<Connection>| async move {
             let channel = connection.create_channel().await.map_err(|error| Fault::unavailable(OPERATION, error))?;
             let mut depths = Vec::new();
             for (kind, name) in self.queues() {
@@ -26,9 +28,7 @@ impl Rabbit {
             }
             Ok(depths)
         };
-        let counted = counted.await;
-        close(connection).await;
-        counted
+        self.look_beside(look).await
     }
 
     /// All queues, by what they are for.

@@ -43,7 +43,7 @@ impl Rabbit {
     /// When the broker cannot be reached, or refuses this user.
     pub async fn inspect(config: &RabbitConfig, shards: Shards) -> Result<Inspection, Fault> {
         const OPERATION: &str = "inspect the broker";
-        let connection = Self::connect_once(config).await?;
+        let connection = Self::connect_once(config, "inspect").await?;
         let topology = Topology::new(&config.prefix, shards);
         let mut queues = Vec::new();
         for queue in &topology.queues {

@@ -5,6 +5,7 @@
 
 mod ack;
 mod acker;
+mod beside;
 mod canary;
 mod config;
 mod consume;

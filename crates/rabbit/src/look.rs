@@ -34,7 +34,7 @@ pub struct Look {
 
 impl Look {
     pub async fn open(rabbit: &Rabbit, queue: String, operation: &'static str) -> Result<Self, Fault> {
-        let connection = Rabbit::connect_once(&rabbit.config).await?;
+        let connection = Rabbit::connect_once(&rabbit.config, "look").await?;
         Self::begin(connection, queue).await.map_err(|error| Fault::unavailable(operation, error))
     }
 

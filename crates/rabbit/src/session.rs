@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::acker::Acker;
+use crate::beside::Beside;
 use crate::config::{RabbitConfig, Shards};
 use crate::consume::{self, Inbox, Intent};
 use crate::names::Names;
@@ -53,6 +54,8 @@ pub struct Rabbit {
     current: watch::Sender<Option<Arc<Session>>>,
     /// Held by whoever looks into the queue of what was rejected.
     pub(crate) looking: tokio::sync::Mutex<()>,
+    /// For what is looked at again and again.
+    pub(crate) beside: Beside,
     /// Nothing more is claimed.
     draining: CancellationToken,
     stop: CancellationToken,
@@ -107,8 +110,8 @@ impl Rabbit {
         let current = watch::Sender::new(None);
         let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
         let shards = AtomicU64::new(pack(shards));
-        let looking = tokio::sync::Mutex::default();
-        let rabbit = Self { config, names, metrics, clock, tripwire, entropy, shards, current, looking, draining, stop };
+        let (looking, beside) = (tokio::sync::Mutex::default(), Beside::default());
+        let rabbit = Self { config, names, metrics, clock, tripwire, entropy, shards, current, looking, beside, draining, stop };
         let rabbit = Arc::new(rabbit);
         tokio::spawn(supervise(Arc::clone(&rabbit)));
         rabbit
@@ -152,6 +155,7 @@ impl Rabbit {
             session.flush().await;
             session.end().await;
         }
+        self.stop_looking().await;
     }
 
     /// Declares exchanges, queues and bindings once, on a connection of its own.
@@ -164,9 +168,9 @@ impl Rabbit {
         declared.map_err(unavailable)
     }
 
-    /// A connection for one question.
-    pub(crate) async fn connect_once(config: &RabbitConfig) -> Result<Connection, Fault> {
-        connect(config, "dataset").await
+    /// A connection of its own.
+    pub(crate) async fn connect_once(config: &RabbitConfig, purpose: &str) -> Result<Connection, Fault> {
+        connect(config, purpose).await
     }
 
     /// The session of this moment, or the fault that there is none.
@@ -468,7 +472,7 @@ fn watch_connection(connection: &Connection, metrics: Metrics, blocked: Arc<Atom
                     tracing::error!(
                         %error,
                         "a message cannot be parsed, and no session lasts while it is first in its queue: somebody published text that \
-                         is not UTF-8 in a property or a header's name; take it out of the queue (operating guide: text that is not UTF-8)"
+                         is not UTF-8 in a property or a header's name; take it out of the queue (docs/behaviour.md: text that is not UTF-8)"
                     );
                     dead.cancel();
                 }

@@ -23,7 +23,7 @@ use crate::topology::text;
 const LINGER: Duration = Duration::from_millis(25);
 /// After a full message the next full one waits so long: a backlog that leaves as fast as it can takes the machine from those who are
 /// delivered to.
-const PACE: Duration = Duration::from_millis(9);
+const PACE: Duration = Duration::from_millis(12);
 /// Deliveries in one message: they come back together, and so many are at once in the hands of whoever claims it.
 const TOGETHER: usize = 64;
 /// Bytes of deliveries in one message, but for the last: a window full of such messages is some megabytes.
