@@ -9,8 +9,8 @@ use crate::output::{Format, show};
 
 /// Start everything with a receiver that answers at once, publish events as fast as they are accepted, and say how fast they arrived.
 ///
-/// Publishers, receiver and every role share one process: what is measured is this machine with this broker and store. Exit code 0 if
-/// every event arrived at every endpoint once.
+/// Publishers, receiver and every role share one process: what is measured is this machine with this broker and store. Use ones that serve
+/// nothing else: what waits there would be routed and delivered, too. Exit code 0 if every event arrived at every endpoint once.
 #[derive(Args)]
 pub struct Bench {
     /// Events to publish.

@@ -10,7 +10,8 @@ use crate::output::{print, talk};
 
 /// Start everything with receivers that answer well, badly or not at all, publish events, and check what comes of them.
 ///
-/// Exit code 0 if everything came as it must.
+/// A broker and store that are given should serve nothing else: what waits there would be routed and delivered, too. Exit code 0 if
+/// everything came as it must.
 #[derive(Args)]
 pub struct Demo {
     /// Keep running afterwards, with what was published, in the data folder.
