@@ -62,7 +62,7 @@ async fn nothing_secret_is_said_whatever_goes_wrong(backend: Backend) -> Result<
     let stop = Command::new("kill").args(["-TERM", &running.id().to_string()]).status()?;
     ensure!(stop.success() && running.wait()?.success(), "it did not end well");
     let all = reader.join().map_err(|_| anyhow::anyhow!("the output could not be read"))??;
-    ensure!(all.lines().count() > 50 && all.contains("delivered"), "hardly anything was said: {all}");
+    ensure!(all.lines().count() > 50 && all.contains("\"message\":\"delivered\""), "hardly anything was said: {all}");
     for line in all.lines() {
         for secret in SECRETS.iter().copied().chain([api.place().1]) {
             ensure!(!line.contains(secret), "{secret} is in: {line}");

@@ -18,8 +18,6 @@ use tokio::task::JoinSet;
 use crate::client::Server;
 use crate::output::talk;
 
-/// The application it happens in: made anew each time.
-const APP: &str = "bench";
 /// What every payload begins with, and its number after it.
 const HEAD: &str = r#"{"number":""#;
 const DIGITS: usize = 10;
@@ -42,6 +40,20 @@ pub struct Plan {
     pub bytes: u32,
     /// Requests that publish at once.
     pub publishers: u16,
+}
+
+impl Plan {
+    fn deliveries(self) -> u32 {
+        self.events.saturating_mul(u32::from(self.endpoints))
+    }
+
+    /// # Errors
+    /// When it is more than can be kept in mind.
+    pub fn judge(self) -> anyhow::Result<Self> {
+        let deliveries = self.deliveries();
+        ensure!(deliveries <= DELIVERIES_MOST, "that is {deliveries} deliveries; at most {DELIVERIES_MOST} are measured at once");
+        Ok(self)
+    }
 }
 
 /// The arrivals of one load, by event and endpoint.
@@ -122,15 +134,20 @@ type Current = Arc<Mutex<Arc<Board>>>;
 /// # Errors
 /// When an event is not accepted, does not arrive, or arrives twice.
 pub async fn play(server: &Server, plan: Plan) -> anyhow::Result<Value> {
-    let deliveries = plan.events.saturating_mul(u32::from(plan.endpoints));
-    ensure!(deliveries <= DELIVERIES_MOST, "that is {deliveries} deliveries; at most {DELIVERIES_MOST} are measured at once");
-    let load = Board::new(plan.events, plan.endpoints);
-    let current: Current = Arc::new(Mutex::new(Arc::clone(&load)));
+    let current: Current = Arc::new(Mutex::new(Board::new(0, plan.endpoints)));
     let receiver = receive(Arc::clone(&current)).await?;
-    set_up(server, receiver, plan.endpoints).await?;
+    let app = set_up(server, receiver, plan.endpoints).await?;
+    let measured = measure(server, &app, plan, &current).await;
+    server.call(Method::DELETE, &format!("/app/{app}"), None).await?;
+    measured
+}
+
+async fn measure(server: &Server, app: &str, plan: Plan, current: &Current) -> anyhow::Result<Value> {
+    let load = Board::new(plan.events, plan.endpoints);
+    *current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&load);
     let endpoints = if plan.endpoints == 1 { "one endpoint".to_owned() } else { format!("{} endpoints", plan.endpoints) };
     talk(&format!("publishing {} events of {} bytes to {endpoints}", plan.events, plan.bytes));
-    let mut answers = publish(server, plan, &load).await?;
+    let mut answers = publish(server, app, plan, &load).await?;
     let accepted_in = load.now();
     load.filled().await;
     ensure!(load.missing() == 0, "{} deliveries did not arrive", load.missing());
@@ -138,7 +155,7 @@ pub async fn play(server: &Server, plan: Plan) -> anyhow::Result<Value> {
     let single = Board::new(SINGLE, plan.endpoints);
     *current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&single);
     for number in 0..SINGLE {
-        publish_one(server, plan.bytes, number, &single).await?;
+        publish_one(server, app, plan.bytes, number, &single).await?;
         tokio::time::sleep(SINGLE_EVERY).await;
     }
     single.filled().await;
@@ -150,11 +167,13 @@ pub async fn play(server: &Server, plan: Plan) -> anyhow::Result<Value> {
     let delivered_in = load.last.load(Ordering::Relaxed);
     Ok(json!({
         "events": plan.events,
-        "deliveries": deliveries,
+        "deliveries": plan.deliveries(),
         "acceptedPerSecond": rate(plan.events, accepted_in),
         "acceptedP50Ms": percentile(&mut answers, 0.5),
         "acceptedP99Ms": percentile(&mut answers, 0.99),
-        "deliveredPerSecond": rate(deliveries, delivered_in),
+        "deliveredPerSecond": rate(plan.deliveries(), delivered_in),
+        "arrivedP50Ms": of(&load, 0.5),
+        "arrivedP99Ms": of(&load, 0.99),
         "singleP50Ms": of(&single, 0.5),
         "singleP99Ms": of(&single, 0.99),
     }))
@@ -175,25 +194,22 @@ fn percentile(took: &mut [u64], quantile: f64) -> f64 {
     (Duration::from_micros(micros).as_secs_f64() * 100_000.0).round() / 100.0
 }
 
-async fn set_up(server: &Server, receiver: SocketAddr, endpoints: u16) -> anyhow::Result<()> {
-    let app = format!("/app/{APP}");
-    // Left by the time before, with a receiver that is gone.
-    if server.call(Method::GET, &app, None).await.is_ok() {
-        server.call(Method::DELETE, &app, None).await?;
-    }
-    server.call(Method::POST, "/app", Some(&json!({"name": "Benchmark", "uid": APP}))).await?;
+/// An application of its own, with its endpoints: its id.
+async fn set_up(server: &Server, receiver: SocketAddr, endpoints: u16) -> anyhow::Result<String> {
+    let app = server.call(Method::POST, "/app", Some(&json!({"name": "Benchmark"}))).await?;
+    let app = app["id"].as_str().context("the answer has no id")?.to_owned();
     for number in 0..endpoints {
         let endpoint = json!({"url": format!("http://{receiver}/{number}"), "name": format!("Receiver {number}")});
-        server.call(Method::POST, &format!("{app}/endpoint"), Some(&endpoint)).await?;
+        server.call(Method::POST, &format!("/app/{app}/endpoint"), Some(&endpoint)).await?;
     }
-    Ok(())
+    Ok(app)
 }
 
 /// Publishes every event of a load, so many at once. How long each answer took, in microseconds.
-async fn publish(server: &Server, plan: Plan, board: &Arc<Board>) -> anyhow::Result<Vec<u64>> {
+async fn publish(server: &Server, app: &str, plan: Plan, board: &Arc<Board>) -> anyhow::Result<Vec<u64>> {
     let (next, mut publishers) = (Arc::new(AtomicU32::new(0)), JoinSet::new());
     for _ in 0..plan.publishers {
-        let (server, next, board) = (server.clone(), Arc::clone(&next), Arc::clone(board));
+        let (server, app, next, board) = (server.clone(), app.to_owned(), Arc::clone(&next), Arc::clone(board));
         publishers.spawn(async move {
             let mut took = Vec::new();
             loop {
@@ -201,7 +217,7 @@ async fn publish(server: &Server, plan: Plan, board: &Arc<Board>) -> anyhow::Res
                 if number >= plan.events {
                     return anyhow::Ok(took);
                 }
-                took.push(publish_one(&server, plan.bytes, number, &board).await?);
+                took.push(publish_one(&server, &app, plan.bytes, number, &board).await?);
             }
         });
     }
@@ -213,7 +229,7 @@ async fn publish(server: &Server, plan: Plan, board: &Arc<Board>) -> anyhow::Res
 }
 
 /// How long the answer took, in microseconds.
-async fn publish_one(server: &Server, bytes: u32, number: u32, board: &Board) -> anyhow::Result<u64> {
+async fn publish_one(server: &Server, app: &str, bytes: u32, number: u32, board: &Board) -> anyhow::Result<u64> {
     let begin = format!("{HEAD}{number:0DIGITS$}\",\"filler\":\"");
     let filler = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_sub(begin.len() + 2);
     let body = format!(r#"{{"eventType":"bench.happened","payload":{begin}{}"}}}}"#, "x".repeat(filler));
@@ -221,7 +237,7 @@ async fn publish_one(server: &Server, bytes: u32, number: u32, board: &Board) ->
     if let Some(place) = usize::try_from(number).ok().and_then(|number| board.sent.get(number)) {
         place.store(sent, Ordering::Relaxed);
     }
-    server.send(Method::POST, &format!("/app/{APP}/msg"), Some(body)).await?;
+    server.send(Method::POST, &format!("/app/{app}/msg"), Some(body)).await?;
     Ok(board.now().saturating_sub(sent))
 }
 

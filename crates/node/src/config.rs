@@ -121,7 +121,8 @@ pub struct DeliveryConfig {
     pub timeout: Duration,
     /// Most requests in flight of one dispatcher.
     pub concurrency: u16,
-    /// Of those, to one endpoint that is not known to answer within 100ms; one that does earns up to a quarter of them.
+    /// Most requests of one dispatcher to one endpoint that is not known to answer within 100ms, at least 1; one that does earns up to a
+    /// quarter of the fast lane's.
     pub per_endpoint_concurrency: u16,
     /// Networks that outbound safety lets through.
     #[serde(deserialize_with = "units::list")]

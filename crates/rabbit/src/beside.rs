@@ -1,7 +1,8 @@
-//! A connection beside the flow's session, for looking again and again: kept between looks, and begun anew after an error. Whatever a
-//! look meets, the flow does not hear of it.
+//! A connection beside the flow's session, for counting again and again: kept between looks, and begun anew after an error. Nothing is
+//! published on it: under an alarm a broker stops reading from those that publish, and what waits is wanted most then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookyard_core::Fault;
 use lapin::Connection;
@@ -9,12 +10,19 @@ use tokio::sync::Mutex;
 
 use crate::session::{Rabbit, close};
 
+/// A look that takes longer is given up, and its connection with it: a busy broker answers some thirty questions within a second.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The connection, while there is one.
 pub type Beside = Mutex<Option<Arc<Connection>>>;
 
 impl Rabbit {
     /// Looks, one look at a time.
-    pub(crate) async fn look_beside<T, F>(&self, look: impl FnOnce(Arc<Connection>) -> F) -> Result<T, Fault>
+    pub(crate) async fn look_beside<T, F>(
+        &self,
+        operation: &'static str,
+        look: impl FnOnce(Arc<Connection>) -> F,
+    ) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Fault>>,
     {
@@ -23,7 +31,8 @@ impl Rabbit {
             Some(connection) => connection,
             None => Arc::new(Self::connect_once(&self.config, "survey").await?),
         };
-        let looked = look(Arc::clone(&connection)).await;
+        let looked = tokio::time::timeout(LOOK_TIMEOUT, look(Arc::clone(&connection))).await;
+        let looked = looked.unwrap_or_else(|elapsed| Err(Fault::unavailable(operation, elapsed)));
         if looked.is_ok() {
             *kept = Some(connection);
         } else {
@@ -32,9 +41,10 @@ impl Rabbit {
         looked
     }
 
-    /// Looks no more.
+    /// Looks no more. Whoever looks just now lets go of the connection with the process.
     pub(crate) async fn stop_looking(&self) {
-        if let Some(connection) = self.beside.lock().await.take() {
+        let kept = self.beside.try_lock().ok().and_then(|mut kept| kept.take());
+        if let Some(connection) = kept {
             end(connection).await;
         }
     }

@@ -1,6 +1,6 @@
-//! Canaries: messages that go through every delay tier, so that a tier that does not let go of what is in it is noticed.
+//! Canaries: messages that go through every delay tier, so that a tier that does not let go of what is in it is noticed. They have a
+//! connection of their own: whatever is wrong with a tier, the flow's session does not hear of it from them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use lapin::{Channel, Confirmation, Connection};
 
 use crate::message::properties;
 use crate::names::{CANARY_KEY, Names};
-use crate::session::Rabbit;
+use crate::session::{Rabbit, close};
 use crate::topology::short;
 
 /// Header with the seconds of the tier a canary went through.
@@ -41,11 +41,10 @@ impl Rabbit {
     /// When the broker does not answer, or has no queue for them: nothing is sent then.
     pub async fn canaries(&self, send: Option<Timestamp>) -> Result<CanaryRound, Fault> {
         const OPERATION: &str = "send and take canaries";
-        let look = |connection: Arc<Connection>| async move {
-            let round = round(&connection, &self.names, send).await;
-            round.map_err(|error| Fault::caused(FaultKind::Unavailable, OPERATION, error))
-        };
-        self.look_beside(look).await
+        let connection = Self::connect_once(&self.config, "canary").await?;
+        let round = round(&connection, &self.names, send).await;
+        close(connection).await;
+        round.map_err(|error| Fault::caused(FaultKind::Unavailable, OPERATION, error))
     }
 }
 

@@ -28,7 +28,7 @@ impl Rabbit {
             }
             Ok(depths)
         };
-        self.look_beside(look).await
+        self.look_beside(OPERATION, look).await
     }
 
     /// All queues, by what they are for.

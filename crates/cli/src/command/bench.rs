@@ -1,5 +1,7 @@
 //! `hookyard bench`: how fast it is here.
 
+use std::time::Duration;
+
 use clap::Args;
 use hookyard_node::Config;
 
@@ -7,10 +9,13 @@ use crate::bench::{self, Plan};
 use crate::node;
 use crate::output::{Format, show};
 
+/// Long before what is missing counts as lost.
+const RETRIED_AFTER: Duration = Duration::from_secs(2);
+
 /// Start everything with a receiver that answers at once, publish events as fast as they are accepted, and say how fast they arrived.
 ///
 /// Publishers, receiver and every role share one process: what is measured is this machine with this broker and store. Use ones that serve
-/// nothing else: what waits there would be routed and delivered, too. Exit code 0 if every event arrived at every endpoint once.
+/// nothing else: what waits there would be routed and delivered, too. Its application is deleted afterwards. Exit code 0 if every event arrived at every endpoint once.
 #[derive(Args)]
 pub struct Bench {
     /// Events to publish.
@@ -35,13 +40,17 @@ pub struct Bench {
 
 impl Bench {
     pub async fn run(self, config: Config, format: Option<Format>) -> anyhow::Result<()> {
+        let plan =
+            Plan { events: self.events, endpoints: self.endpoints, bytes: self.bytes, publishers: self.publishers }.judge()?;
         let mut config = Config { amqp_url: self.amqp, redis_url: self.redis, ..config };
-        // Nothing is left behind on this machine; in a store and broker that are given, an application `bench`.
+        // As the receiver knows them, and soon again if one is ever to be retried.
+        config.delivery.body_format = Config::default().delivery.body_format;
+        config.delivery.retry_schedule = vec![RETRIED_AFTER; 2];
+        // Nothing is left behind but what was written to a store that is given.
         let folder = tempfile::tempdir()?;
         folder.path().join("data").clone_into(&mut config.data_dir);
         let any = ([127, 0, 0, 1], 0).into();
         (config.listen, config.ops_listen) = (any, any);
-        let plan = Plan { events: self.events, endpoints: self.endpoints, bytes: self.bytes, publishers: self.publishers };
         let started = node::start(config).await?;
         let measured = bench::play(&started.server, plan).await;
         started.running.drain().await;
