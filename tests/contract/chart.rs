@@ -156,8 +156,8 @@ fn what_selects_pods_finds_them_and_what_scales_them_exists() -> Result<()> {
         ensure!(selects(&deployments, &service["spec"]["selector"]), "{}", service["metadata"]["name"]);
     }
     let policy = of_kind(&documents, "NetworkPolicy");
-    ensure!(policy[0]["spec"]["ingress"].to_string().contains("monitoring"), "metrics are read by nobody");
     ensure!(policy.len() == 1 && selects(&deployments, &policy[0]["spec"]["podSelector"]["matchLabels"]));
+    ensure!(policy[0]["spec"]["ingress"].to_string().contains("monitoring"), "metrics are read by nobody");
     let ingress = &of_kind(&documents, "Ingress")[0]["spec"];
     ensure!(ingress["ingressClassName"] == "nginx" && ingress["tls"][0]["secretName"] == "certificate", "{ingress}");
     let backend = &ingress["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"];

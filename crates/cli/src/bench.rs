@@ -138,8 +138,10 @@ pub async fn play(server: &Server, plan: Plan) -> anyhow::Result<Value> {
     let receiver = receive(Arc::clone(&current)).await?;
     let app = set_up(server, receiver, plan.endpoints).await?;
     let measured = measure(server, &app, plan, &current).await;
-    server.call(Method::DELETE, &format!("/app/{app}"), None).await?;
-    measured
+    let deleted = server.call(Method::DELETE, &format!("/app/{app}"), None).await;
+    // What went wrong first is what is told.
+    let measured = measured?;
+    deleted.map(|_| measured)
 }
 
 async fn measure(server: &Server, app: &str, plan: Plan, current: &Current) -> anyhow::Result<Value> {

@@ -85,10 +85,13 @@ local function write_message(entry, at, message, messages, volumes, stats)
   keep(message, tonumber(n), tonumber(known[1] or 0), tonumber(known[2] or 0), false)
 end
 
--- Writes a state, unless it is stale, with the fields that go with it.
-local function write_state(entry, at, message, standings, stats, known, fields)
+-- Writes a state, unless it is stale, and the attempt it goes with, if there is one and it is not there. Whether it was not.
+local function write_state(entry, at, message, standings, stats, attempt, record)
   local rank, ended, dead, field, text, stands, letter, died, hour = struct.unpack(STATE, entry, at)
-  known = known or redis.call('HMGET', message, field, 'n', 't', 'd')
+  -- Everything that is to be known of the message in one command.
+  local known = redis.call('HMGET', message, field, 'n', 't', 'd', attempt or field)
+  local is_new = attempt and not known[5]
+  local fields = is_new and { attempt, record } or {}
   local old, n, t, d = known[1], tonumber(known[2]), tonumber(known[3] or 0), tonumber(known[4] or 0)
   local old_ended, old_dead = 0, 0
   local stale = false
@@ -124,22 +127,17 @@ local function write_state(entry, at, message, standings, stats, known, fields)
   end
   if #fields > 0 then redis.call('HSET', message, unpack(fields)) end
   keep(message, n, t, d, ended < old_ended or dead > old_dead)
+  return is_new
 end
 
 local function write_attempt(entry, at, message, to_endpoint, of_app, standings, stats)
   local member, attempt, record, counted, rest = struct.unpack(ATTEMPT, entry, at)
-  local _, _, _, field = struct.unpack('>I8BBI4c0', entry, rest)
-  -- Everything that is to be known of the message in one command.
-  local known = redis.call('HMGET', message, field, 'n', 't', 'd', attempt)
-  local fields = {}
   -- The first record of an attempt stays.
-  if not known[5] then
-    fields[1], fields[2] = attempt, record
+  if write_state(entry, rest, message, standings, stats, attempt, record) then
     list(to_endpoint, member)
     list(of_app, member)
     count(stats, counted, 1)
   end
-  write_state(entry, rest, message, standings, stats, known, fields)
 end
 
 for i = 3, #ARGV do
@@ -151,7 +149,7 @@ for i = 3, #ARGV do
   elseif kind == 'A' then
     write_attempt(entry, at, message, KEYS[one], KEYS[other], standings, stats)
   else
-    write_state(entry, at, message, standings, stats, nil, {})
+    write_state(entry, at, message, standings, stats)
   end
 end
 
