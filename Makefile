@@ -73,7 +73,7 @@ bench-isolation: ## measure what neighbours that misbehave cost the others
 chaos: tools console browser ## the fault tests, ten times over, 200 crashes, and the long forms of others
 	cargo build -p hookyard-e2e --all-targets
 	for round in $$(seq 10); do $(TARGET)/debug/with-services cargo nextest run -p hookyard-e2e -E 'test(/faults|dataset|journal/)' || exit 1; done
-	HOOKYARD_TEST_CRASHES=200 cargo nextest run -p hookyard-e2e -E 'test(/survives_crashes/)'
+	HOOKYARD_TEST_CRASHES=200 HOOKYARD_TEST_STARTS=400 cargo nextest run --profile long -p hookyard-e2e -E 'test(/survives_crashes|ready_means/)'
 	cargo build --release -p hookyard -p hookyard-e2e --bins
 	HOOKYARD_TEST_REPLAYED=100000 HOOKYARD_TEST_QUEUED=2000 HOOKYARD_TEST_STREAMED=300 $(TARGET)/release/with-services cargo nextest run --release --profile long -p hookyard-e2e -E 'test(/replayed_once|long_queue|a_stream_leaves/)'
 

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 
@@ -110,6 +113,20 @@ impl Amqp {
             self.channel.basic_ack(message.delivery.delivery_tag, BasicAckOptions::default()).await?;
         }
         Ok(found)
+    }
+
+    /// Deletes exchanges and queues, named whole.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn delete(&self, exchanges: impl Iterator<Item = String>, queues: impl Iterator<Item = String>) -> Result<()> {
+        for queue in queues {
+            self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+        }
+        for exchange in exchanges {
+            self.channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
+        }
+        Ok(())
     }
 
     /// Messages ready in a queue, named without the prefix.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -57,6 +58,8 @@ pub struct Cluster {
     pub store: RedisStore,
     pub journal: Arc<SpillingJournal>,
     pub log: RedisJournal,
+    /// Set by the guard of the dataset.
+    pub established: Arc<AtomicBool>,
 }
 
 /// One file, open.
@@ -158,9 +161,13 @@ impl Embedded {
         Ok(Self { store: Store::open(folder, seams)?, retention: settings.config.journal.retention })
     }
 
-    /// Makes what must be there, and keeps the file in order until `stop`.
-    pub async fn keep_house(self, seams: Seams, stop: CancellationToken) -> Result<(), Fault> {
-        built_in_apps::ensure(&self.store, &*seams.clock, &*seams.entropy).await?;
+    /// Makes what must exist before the first request.
+    pub async fn establish(&self, seams: &Seams) -> Result<(), Fault> {
+        built_in_apps::ensure(&self.store, &*seams.clock, &*seams.entropy).await
+    }
+
+    /// Keeps the file in order until `stop`.
+    pub async fn keep_house(self, stop: CancellationToken) -> Result<(), Fault> {
         loop {
             if let Err(fault) = self.store.sweep(self.retention).await {
                 tracing::warn!(error = fault.chain(), "the file was not swept");
@@ -188,7 +195,7 @@ impl Cluster {
         let rabbit = Rabbit::start(rabbit_config.clone(), shards, metrics.clone(), clock, entropy, Arc::clone(&seams.tripwire));
         let log = RedisJournal::start(store.clone());
         let journal = SpillingJournal::new(log.clone(), Arc::clone(&rabbit) as _);
-        Ok(Self { rabbit, rabbit_config, store, journal, log })
+        Ok(Self { rabbit, rabbit_config, store, journal, log, established: Arc::default() })
     }
 }
 

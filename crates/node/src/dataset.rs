@@ -1,5 +1,7 @@
 //! Emptied is not empty: the dataset in the store must be the one the broker's anchor names.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hookyard_core::{Clock, Entropy, Fault, FaultKind};
@@ -63,22 +65,25 @@ pub async fn accept(store: &RedisStore, broker: &RabbitConfig, entropy: &dyn Ent
 pub(crate) struct Guard {
     pub store: RedisStore,
     pub broker: RabbitConfig,
-    pub rabbit: std::sync::Arc<Rabbit>,
-    pub clock: std::sync::Arc<dyn Clock>,
-    pub entropy: std::sync::Arc<dyn Entropy>,
+    pub rabbit: Arc<Rabbit>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    /// Whether the dataset is verified, the built-in applications exist in it and its number of shards is in use. A process is not
+    /// ready before: its first request would not find what always exists.
+    pub established: Arc<AtomicBool>,
 }
 
 impl Guard {
     /// Verifies, adopts, and keeps looking until `stop`. Returns early only with a fault that no waiting mends.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Fault> {
         loop {
-            let looked = if self.store.adopted().is_none() { self.verify_and_adopt().await } else { self.look_again().await };
+            let looked = if self.is_established() { self.look_again().await } else { self.establish().await };
             match looked {
                 Ok(()) => {}
                 Err(fault) if fault.kind == FaultKind::Refused => return Err(fault),
                 Err(fault) => tracing::debug!(error = fault.chain(), "the dataset cannot be looked at now"),
             }
-            let pause = if self.store.adopted().is_none() { WATCH / 4 } else { WATCH };
+            let pause = if self.is_established() { WATCH } else { WATCH / 4 };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(pause) => {}
@@ -86,14 +91,23 @@ impl Guard {
         }
     }
 
-    async fn verify_and_adopt(&self) -> Result<(), Fault> {
+    fn is_established(&self) -> bool {
+        self.established.load(Ordering::Acquire) && self.store.adopted().is_some()
+    }
+
+    /// Verifies, adopts, and makes what must exist. What failed half-way is done again from the beginning.
+    async fn establish(&self) -> Result<(), Fault> {
+        self.established.store(false, Ordering::Release);
         match verify(&self.store, &self.broker, &*self.entropy).await? {
             Standing::Good(meta) => {
                 self.store.check_seal().await?;
                 tracing::info!(dataset = meta.dataset, epoch = meta.epoch, "dataset verified");
                 self.store.adopt(Some(meta));
                 built_in_apps::ensure(&self.store, &*self.clock, &*self.entropy).await?;
-                self.refresh_shards().await
+                self.store.reach_journal().await?;
+                self.refresh_shards().await?;
+                self.established.store(true, Ordering::Release);
+                Ok(())
             }
             standing => {
                 let what =
@@ -116,7 +130,7 @@ impl Guard {
             }
             _ => {
                 self.store.adopt(None);
-                self.verify_and_adopt().await
+                self.establish().await
             }
         }
     }

@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tracing::Instrument as _;
 
 use crate::idempotency::answer_once;
+use crate::ops::Ops;
 use crate::quota::Quota;
 use crate::session;
 use crate::token::Verifier;
@@ -32,6 +33,7 @@ pub struct Front {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub metrics: Metrics,
+    pub ops: Arc<Ops>,
     pub max_event_bytes: usize,
     pub quota: Option<Quota>,
     pub timeout: Duration,
@@ -49,9 +51,8 @@ pub fn app(routes: Router, open: Router, front: Front) -> Router {
         .layer(from_fn_with_state(Arc::clone(&front), authenticate))
         .merge(session::routes(Arc::clone(&front)))
         .merge(open)
-        // Whether the process answers; whether it can work is the operators' listener's to say.
-        .route("/api/v1/health", get(healthy))
-        .route("/api/v1/health/ping", get(healthy))
+        .route("/api/v1/health", get(healthy).with_state(Arc::clone(&front.ops)))
+        .route("/api/v1/health/ping", get(|| async { StatusCode::NO_CONTENT }))
         .fallback(|| async { Problem::not_found("there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not know that method")
@@ -61,8 +62,13 @@ pub fn app(routes: Router, open: Router, front: Front) -> Router {
         .layer(from_fn_with_state(front, observe))
 }
 
-async fn healthy() -> StatusCode {
-    StatusCode::NO_CONTENT
+/// Whether the next request can be answered: clients wait for this before their first one, as they do with `/readyz`.
+async fn healthy(State(ops): State<Arc<Ops>>) -> Result<StatusCode, Problem> {
+    if ops.readiness().await.is_ready() {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "this process is not ready; try again"))
+    }
 }
 
 async fn authenticate(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Result<Response, Problem> {

@@ -37,7 +37,7 @@ const TOKEN: &str = "token";
         (name = "Task", description = "Work that outlives a request."),
         (name = "Authentication", description = "Portals and the end of tokens."),
         (name = "System", description = "The installation itself, for administrators."),
-        (name = "Health", description = "Whether the process answers."),
+        (name = "Health", description = "Whether the process answers, and whether it is ready."),
     ),
     modifiers(&Token),
 )]
@@ -57,11 +57,12 @@ impl Modify for Token {
 }
 
 macro_rules! health {
-    ($($name:ident: $method:ident $path:literal;)*) => {$(
-        /// Says whether the process answers.
+    ($($(#[$says:meta])* $name:ident: $method:ident $path:literal $(or $unready:literal)?;)*) => {$(
+        $(#[$says])*
         #[utoipa::path($method, path = $path, operation_id = stringify!($name), tag = "Health", security(()), responses(
             (status = 204, description = "It does"),
             (status = 405, description = "Another method", body = HttpErrorOut),
+            $((status = $unready, description = "It is not ready; `Retry-After` says when to ask again", body = HttpErrorOut),)?
         ))]
         #[expect(dead_code, reason = "a description")]
         fn $name() {}
@@ -69,9 +70,13 @@ macro_rules! health {
 }
 
 health! {
-    health: get "/api/v1/health";
-    health_head: head "/api/v1/health";
+    /// Says whether the process can do its work: as `/readyz` of the operators' listener.
+    health: get "/api/v1/health" or 503;
+    /// Says whether the process can do its work: as `/readyz` of the operators' listener.
+    health_head: head "/api/v1/health" or 503;
+    /// Says whether the process answers.
     ping: get "/api/v1/health/ping";
+    /// Says whether the process answers.
     ping_head: head "/api/v1/health/ping";
 }
 

@@ -39,7 +39,9 @@ impl Ops {
         let (broker, store, dataset) = match &self.backend {
             Backend::Cluster(cluster) => {
                 let (found, adopted) = (cluster.store.meta().await, cluster.store.adopted());
-                let dataset = matches!((&found, &adopted), (Ok(Some(found)), Some(adopted)) if found.dataset == adopted.dataset);
+                let is_same = matches!((&found, &adopted), (Ok(Some(found)), Some(adopted)) if found.dataset == adopted.dataset);
+                // In this order: the sessions begin anew where establishing finds more shards than they were begun with.
+                let dataset = is_same && cluster.established.load(Ordering::Acquire);
                 (Some(cluster.rabbit.is_connected()), found.is_ok(), Some(dataset))
             }
             Backend::Embedded(_) => (None, self.backend.ports().directory.resolve(&[]).await.is_ok(), None),

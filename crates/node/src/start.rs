@@ -70,7 +70,10 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     let (services, background) = (TaskTracker::new(), TaskTracker::new());
     let guard = match &backend {
         Backend::Cluster(cluster) => keep_cluster(cluster, &seams, &background, &stop, &close),
-        Backend::Embedded(embedded) => tokio::spawn(embedded.clone().keep_house(seams.clone(), close.clone())),
+        Backend::Embedded(embedded) => {
+            embedded.establish(&seams).await.context("the file cannot be prepared")?;
+            tokio::spawn(embedded.clone().keep_house(close.clone()))
+        }
     };
     if roles.router {
         services.spawn(router(&ports, &metrics, &seams).run(stop.clone()));
@@ -103,7 +106,7 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
         let verifier = Arc::new(Verifier::new(&settings.jwt_secret));
         let follow = Arc::clone(&verifier).follow(Arc::clone(&ports.revocations), Arc::clone(&seams.clock), close.clone());
         background.spawn(follow);
-        let app = api(settings, admin, verifier, &ports, &metrics, &seams);
+        let app = api(settings, admin, verifier, &ports, Arc::clone(&state), &seams);
         Some(listen(settings.config.listen, app, silence, &services, stop.clone()).await?)
     } else {
         None
@@ -173,6 +176,7 @@ fn keep_cluster(
         rabbit: Arc::clone(&cluster.rabbit),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
+        established: Arc::clone(&cluster.established),
     };
     tokio::spawn(guard.run(close.clone()))
 }
@@ -290,9 +294,10 @@ fn api(
     admin: Option<Arc<Api>>,
     verifier: Arc<Verifier>,
     ports: &Ports,
-    metrics: &Metrics,
+    ops: Arc<Ops>,
     seams: &Seams,
 ) -> Router {
+    let metrics = ops.metrics.clone();
     let intake = hookyard_ingest::Seams {
         events: Arc::clone(&ports.events),
         directory: Arc::clone(&ports.directory),
@@ -315,7 +320,8 @@ fn api(
         answers: Arc::clone(&ports.answers),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
-        metrics: metrics.clone(),
+        metrics,
+        ops,
         max_event_bytes: settings.admission.max_bytes,
         quota: settings.config.api.rate_limit.map(Quota::new),
         timeout: settings.config.api.timeout,

@@ -43,6 +43,13 @@ impl RedisStore {
         Ok(fields.0.map(|dataset| Meta { dataset, epoch: fields.1.unwrap_or(0) }))
     }
 
+    /// Whether the journal's server answers, which may be another one than the directory's.
+    pub async fn reach_journal(&self) -> Result<(), Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.ping().ignore();
+        self.journal.query(StoreOp::Meta, "reach the journal's server", &pipeline).await
+    }
+
     /// Writes the sentinel of a new dataset unless somebody else just did; the sentinel afterwards.
     pub async fn create_meta(&self, proposed: &str) -> Result<Meta, Fault> {
         let mut pipeline = redis::pipe();
