@@ -5,6 +5,7 @@ pub mod amqp;
 pub mod aside;
 pub mod balancer;
 pub mod process;
+pub mod raw_amqp;
 pub mod receiver;
 pub mod services;
 pub mod world;

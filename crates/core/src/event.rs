@@ -19,6 +19,8 @@ pub struct Submission {
     pub app: Option<String>,
     /// The publisher's own id for the event.
     pub event_id: Option<String>,
+    /// Who the id is of, where events have their ids from several sources (CloudEvents).
+    pub source: Option<String>,
     /// The message id, if intake over HTTP has fixed it.
     pub message_id: Option<MessageId>,
     /// The kind of event.
@@ -58,14 +60,39 @@ impl EventId {
     /// Most bytes: a CloudEvents source (a URL) and id fit; the store keeps only a hash.
     pub const MAX_BYTES: usize = 1024;
 
+    /// Stands between a source and its id. No publisher can write it into either, so no other id is the same text.
+    const BETWEEN: char = '\u{1f}';
+
     /// Printable text of 1 to 1,024 bytes.
     pub fn parse(text: &str) -> Option<Self> {
         ((1..=Self::MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)).then(|| Self(Arc::from(text)))
     }
 
-    /// The text.
+    /// The id of an event that is known by source and id together, at most 1,024 bytes with a byte between them.
+    pub fn of_source(source: &str, id: &str) -> Option<Self> {
+        let (source, id) = (Self::parse(source)?, Self::parse(id)?);
+        let pair = format!("{}{}{}", source.0, Self::BETWEEN, id.0);
+        (pair.len() <= Self::MAX_BYTES).then(|| Self(Arc::from(pair)))
+    }
+
+    /// An id as [`EventId::as_str`] gave it.
+    pub fn kept(text: &str) -> Option<Self> {
+        match text.split_once(Self::BETWEEN) {
+            Some((source, id)) => Self::of_source(source, id),
+            None => Self::parse(text),
+        }
+    }
+
+    /// What tells it from every other id.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// For people: a source and its id with a blank between them.
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.replace(Self::BETWEEN, " "))
     }
 }
 
@@ -246,16 +273,10 @@ pub fn admit(submission: Submission, admission: &Admission, now: Timestamp) -> I
     let event_type = event_type.parse().map_err(|bad: BadName| Refusal::new(R::InvalidType, bad.to_string()))?;
     let app = submission.app.as_deref().unwrap_or(AppRef::DEFAULT_UID);
     let app = app.parse().map_err(|bad: BadName| Refusal::new(R::UnknownApp, format!("application: {bad}")))?;
-    let id = match submission.event_id.as_deref() {
-        Some(text) => Some(EventId::parse(text).ok_or_else(|| {
-            Refusal::new(
-                R::InvalidId,
-                format!("an event id must be 1 to {} bytes without control characters", EventId::MAX_BYTES),
-            )
-        })?),
-        None if admission.require_id => return Err(Refusal::new(R::MissingId, "this deployment requires an event id")),
-        None => None,
-    };
+    let id = admit_id(submission.source.as_deref(), submission.event_id.as_deref())?;
+    if id.is_none() && admission.require_id {
+        return Err(Refusal::new(R::MissingId, "this deployment requires an event id"));
+    }
     let time = match submission.time {
         Some(text) if Timestamp::parse_rfc3339(&text).is_some() => Arc::from(text),
         Some(_) => return Err(Refusal::new(R::InvalidTime, "the event time is not an RFC 3339 date-time")),
@@ -275,6 +296,16 @@ pub fn admit(submission: Submission, admission: &Admission, now: Timestamp) -> I
         accepted_at: submission.accepted_at.unwrap_or(now),
         data_kept: submission.data_kept,
     })
+}
+
+fn admit_id(source: Option<&str>, id: Option<&str>) -> Result<Option<EventId>, Refusal> {
+    let Some(id) = id else { return Ok(None) };
+    let admitted = match source {
+        Some(source) => EventId::of_source(source, id),
+        None => EventId::parse(id),
+    };
+    let detail = || format!("an event id must be 1 to {} bytes without control characters", EventId::MAX_BYTES);
+    admitted.map(Some).ok_or_else(|| Refusal::new(RefusalReason::InvalidId, detail()))
 }
 
 fn admit_channels(written: &[String]) -> Result<Vec<Channel>, Refusal> {
@@ -362,6 +393,21 @@ mod tests {
         }
         let strict = Admission { require_id: true, ..ADMISSION };
         assert_eq!(admit(submission(), &strict, NOW).expect_err("refused").reason, RefusalReason::MissingId);
+    }
+
+    #[test]
+    fn a_source_and_its_id_are_a_pair_that_is_no_other_text() {
+        let of = |source, id| EventId::of_source(source, id).expect("valid");
+        assert_ne!(of("a b", "c"), of("a", "b c"));
+        assert_ne!(of("a", "b"), EventId::parse("a b").expect("valid"));
+        assert_eq!(of("a", "b").to_string(), "a b");
+        assert_eq!(EventId::kept(of("a b", "c d").as_str()), Some(of("a b", "c d")));
+        assert_eq!(EventId::kept("plain"), EventId::parse("plain"));
+        for (source, id) in [("", "a"), ("a", ""), ("a\u{1f}b", "c"), ("a", "b\u{1f}c")] {
+            assert_eq!(EventId::of_source(source, id), None, "{source:?} {id:?}");
+        }
+        assert_eq!(EventId::of_source(&"s".repeat(1000), &"i".repeat(24)), None);
+        assert_eq!(EventId::kept("a\u{1f}b\u{1f}c"), None);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use hookyard_core::Fault;
 use lapin::Connection;
 use tokio::sync::Mutex;
 
-use crate::session::{Rabbit, close};
+use crate::connection::{close, connect};
+use crate::rabbit::Rabbit;
 
 /// A look that takes longer is given up, and its connection with it: a busy broker answers some thirty questions within a second.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,7 +30,7 @@ impl Rabbit {
         let mut kept = self.beside.lock().await;
         let connection = match kept.take().filter(|kept| kept.status().connected()) {
             Some(connection) => connection,
-            None => Arc::new(Self::connect_once(&self.config, "survey").await?),
+            None => Arc::new(connect(&self.config, "survey").await?),
         };
         let looked = tokio::time::timeout(LOOK_TIMEOUT, look(Arc::clone(&connection))).await;
         let looked = looked.unwrap_or_else(|elapsed| Err(Fault::unavailable(operation, elapsed)));

@@ -11,9 +11,10 @@ use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Confirmation, Connection};
 
+use crate::connection::{close, connect};
 use crate::message::properties;
 use crate::names::{CANARY_KEY, Names};
-use crate::session::{Rabbit, close};
+use crate::rabbit::Rabbit;
 use crate::topology::short;
 
 /// Header with the seconds of the tier a canary went through.
@@ -41,7 +42,7 @@ impl Rabbit {
     /// When the broker does not answer, or has no queue for them: nothing is sent then.
     pub async fn canaries(&self, send: Option<Timestamp>) -> Result<CanaryRound, Fault> {
         const OPERATION: &str = "send and take canaries";
-        let connection = Self::connect_once(&self.config, "canary").await?;
+        let connection = connect(&self.config, "canary").await?;
         let round = round(&connection, &self.names, send).await;
         close(connection).await;
         round.map_err(|error| Fault::caused(FaultKind::Unavailable, OPERATION, error))

@@ -22,9 +22,41 @@ pub struct Consumes {
     pub spill: bool,
 }
 
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Accepting events, enqueuing deliveries, spilling the journal: what begins here and not with a claim.
+    Publish,
+    /// Claiming events.
+    Route,
+    /// Claiming deliveries.
+    Dispatch,
+    /// Claiming what the journal spilled.
+    Drain,
+}
+
 impl Consumes {
-    pub(crate) fn anything(self) -> bool {
-        self.events || self.deliveries || self.spill
+    /// Every purpose of a process that consumes these.
+    pub(crate) fn purposes(self) -> Vec<Purpose> {
+        let consuming = [(self.events, Purpose::Route), (self.deliveries, Purpose::Dispatch), (self.spill, Purpose::Drain)];
+        let consuming = consuming.into_iter().filter_map(|(does, purpose)| does.then_some(purpose));
+        std::iter::once(Purpose::Publish).chain(consuming).collect()
+    }
+}
+
+impl Purpose {
+    /// Its name, in the broker's list of connections and in the log.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "intake",
+            Self::Route => "router",
+            Self::Dispatch => "dispatcher",
+            Self::Drain => "journal",
+        }
+    }
+
+    pub(crate) fn consumes(self) -> bool {
+        self != Self::Publish
     }
 }
 

@@ -8,7 +8,8 @@ use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ErrorKind, ExchangeKind};
 
-use crate::session::{Rabbit, close};
+use crate::connection::{close, connect};
+use crate::rabbit::Rabbit;
 use crate::topology::{short, text};
 
 /// How the broker's anchor stands to a dataset.
@@ -29,7 +30,7 @@ const PRECONDITION_FAILED: u16 = 406;
 impl Rabbit {
     /// How the anchor stands to `dataset`; `None` asks only whether there is one (then the answer is `None` or `Other`).
     pub async fn anchor(config: &crate::RabbitConfig, dataset: Option<&str>) -> Result<Anchor, Fault> {
-        let connection = Self::connect_once(config, "dataset").await?;
+        let connection = connect(config, "dataset").await?;
         let names = crate::Names::new(&config.prefix);
         let answer = async {
             if !exists(&connection, &names.dataset()).await? {
@@ -49,7 +50,7 @@ impl Rabbit {
 
     /// Drops the anchor for `dataset` if there is none. Whether it is in place afterwards.
     pub async fn drop_anchor(config: &crate::RabbitConfig, dataset: &str) -> Result<bool, Fault> {
-        let connection = Self::connect_once(config, "dataset").await?;
+        let connection = connect(config, "dataset").await?;
         let names = crate::Names::new(&config.prefix);
         let placed = declare(&connection, &names.dataset(), &names.dataset_anchor(dataset)).await;
         close(connection).await;
@@ -58,7 +59,7 @@ impl Rabbit {
 
     /// Weighs the anchor: forgets which dataset this broker belongs to. Only an operator may ask for this.
     pub async fn weigh_anchor(config: &crate::RabbitConfig) -> Result<(), Fault> {
-        let connection = Self::connect_once(config, "dataset").await?;
+        let connection = connect(config, "dataset").await?;
         let name = crate::Names::new(&config.prefix).dataset();
         let broken = |error: lapin::Error| Fault::unavailable("weigh the anchor", error);
         let channel = connection.create_channel().await.map_err(broken)?;

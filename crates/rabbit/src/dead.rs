@@ -9,10 +9,10 @@ use hookyard_telemetry::label::Exchange;
 use hookyard_wire::queue::read_delivery;
 use lapin::message::Delivery as Taken;
 
+use crate::copied::with_headers;
 use crate::look::Look;
-use crate::message::with_headers;
 use crate::publish::Outgoing;
-use crate::session::Rabbit;
+use crate::rabbit::Rabbit;
 use crate::topology::short;
 
 const OPERATION: &str = "sweep the dead letters";
@@ -51,7 +51,7 @@ impl Rabbit {
         }
         let mut kept = Vec::with_capacity(dead.len());
         for taken in dead {
-            kept.push((taken.delivery_tag, session.returns.begin(self.kept(taken)).await?));
+            kept.push((taken.delivery_tag, session.returns.begin(self.kept(taken, session.header_room)).await?));
         }
         for (tag, confirm) in kept {
             confirm.confirmed().await?;
@@ -60,12 +60,12 @@ impl Rabbit {
         Ok(())
     }
 
-    fn kept(&self, taken: Taken) -> Outgoing {
+    fn kept(&self, taken: Taken, room: usize) -> Outgoing {
         Outgoing {
             kind: Exchange::Dead,
             exchange: short(&self.names.dead()),
             routing_key: taken.routing_key,
-            properties: with_headers(&taken.properties, Vec::new()),
+            properties: with_headers(&taken.properties, Vec::new(), room),
             body: Bytes::from(taken.data),
         }
     }

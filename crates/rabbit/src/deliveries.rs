@@ -14,12 +14,14 @@ use hookyard_wire::queue::{
 use lapin::BasicProperties;
 use std::time::Duration;
 
+use crate::copied::with_headers;
 use crate::events::{foreign, to_lane};
 use crate::message::{self, REASON_HEADER};
 use crate::names::endpoint_key;
 use crate::publish::Outgoing;
+use crate::rabbit::{From, Rabbit};
 use crate::receipt::Receipt;
-use crate::session::{From, Rabbit, Session};
+use crate::session::Session;
 use crate::together;
 use crate::topology::{short, text};
 
@@ -134,7 +136,7 @@ fn dead(session: &Session, delivery: &Delivery, reason: DeadReason, now: Timesta
         kind: Exchange::Dead,
         exchange: short(&session.names.dead()),
         routing_key: short(reason.as_str()),
-        properties: message::with_headers(&properties(delivery, now), vec![(REASON_HEADER, text(reason.as_str()))]),
+        properties: with_headers(&properties(delivery, now), vec![(REASON_HEADER, text(reason.as_str()))], session.header_room),
         body,
     }
 }

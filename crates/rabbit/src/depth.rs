@@ -9,7 +9,7 @@ use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 
-use crate::session::Rabbit;
+use crate::rabbit::Rabbit;
 use crate::topology::short;
 
 impl Rabbit {

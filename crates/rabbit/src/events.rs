@@ -14,8 +14,9 @@ use crate::intake;
 use crate::message;
 use crate::names::endpoint_key;
 use crate::publish::{Outgoing, Pending};
+use crate::rabbit::{From, Rabbit};
 use crate::receipt::Receipt;
-use crate::session::{From, Rabbit, Session};
+use crate::session::Session;
 use crate::together;
 use crate::topology::short;
 
@@ -91,7 +92,7 @@ impl Events for Rabbit {
         let receipt = receipt.ok_or_else(foreign)?;
         let session = receipt.live_session("give an event back")?;
         let failures = message::failures(&receipt.taken.properties).unwrap_or(0);
-        session.returns.publish(intake::given_back(&receipt.taken, failures)).await?;
+        session.returns.publish(intake::given_back(session, &receipt.taken, failures)).await?;
         receipt.settle("give an event back")
     }
 

@@ -7,8 +7,9 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Connection};
 
 use crate::config::{RabbitConfig, Shards};
+use crate::connection::{close, connect};
 use crate::names::Names;
-use crate::session::{Rabbit, close};
+use crate::rabbit::Rabbit;
 use crate::topology::{Queue, Topology, short};
 
 /// A broker that confirms nothing for so long takes nothing at the moment: it is under an alarm.
@@ -43,7 +44,7 @@ impl Rabbit {
     /// When the broker cannot be reached, or refuses this user.
     pub async fn inspect(config: &RabbitConfig, shards: Shards) -> Result<Inspection, Fault> {
         const OPERATION: &str = "inspect the broker";
-        let connection = Self::connect_once(config, "inspect").await?;
+        let connection = connect(config, "inspect").await?;
         let topology = Topology::new(&config.prefix, shards);
         let mut queues = Vec::new();
         for queue in &topology.queues {

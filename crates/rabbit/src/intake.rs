@@ -5,34 +5,52 @@ use std::sync::Arc;
 use hookyard_core::event::{Admission, admit};
 use hookyard_core::{Fault, Intake, Refusal, RefusalReason, Timestamp, limits};
 use hookyard_telemetry::label::Exchange;
-use hookyard_wire::form::{self, Published};
-use lapin::types::AMQPValue;
+use hookyard_wire::form::{self, Given, Published};
+use lapin::types::{AMQPValue, ShortString};
 
+use crate::copied::with_headers;
 use crate::message::{self, AT_HEADER, DETAIL_HEADER, EXCHANGE_HEADER, FAILURES_HEADER, KEY_HEADER, REASON_HEADER};
 use crate::publish::Outgoing;
 use crate::receipt::{Hold, Taken};
 use crate::session::Session;
 use crate::topology::{short, text};
+use crate::unreadable::Unreadable;
+
+/// What the guard found of a property or the routing key.
+const NO_TEXT: Given = Given::Other("bytes that are not UTF-8");
+/// What the guard found of a header.
+const TWICE_OR_DEEP: Given = Given::Other("given twice, too large, or too deep to be read");
 
 /// Reads and admits what was taken from the ingest queue.
 pub fn read(taken: &Taken, admission: &Admission, now: Timestamp) -> Intake {
     let properties = &taken.properties;
-    let text_of = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
-    let headers = properties.headers().iter().flat_map(|table| table.inner().iter());
+    let most = admission.max_bytes.saturating_mul(2).saturating_add(64 * 1024);
     // A body far beyond the limit is refused before it is parsed; the form around the data may add some.
-    if taken.body.len() > admission.max_bytes.saturating_mul(2).saturating_add(64 * 1024) {
+    if taken.body.len() > most {
         return Err(Refusal::new(RefusalReason::TooLarge, format!("a body of {} bytes", taken.body.len())));
     }
+    let unreadable = Unreadable::of(properties);
+    let property = |name: &str, text: Option<&ShortString>| match text {
+        Some(text) => Some(Given::Text(text.as_str().to_owned())),
+        None => unreadable.has(name).then_some(NO_TEXT),
+    };
+    let headers = properties.headers().iter().flat_map(|table| table.inner().iter());
+    let readable = headers.map(|(name, value)| (name.to_string(), message::given(value)));
     let published = Published {
-        content_type: text_of(properties.content_type()),
-        message_id: text_of(properties.message_id()),
-        message_type: text_of(properties.kind()),
-        timestamp: *properties.timestamp(),
-        headers: headers.filter_map(|(name, value)| Some((name.to_string(), message::scalar_text(value)?))).collect(),
-        routing_key: taken.routing_key.clone(),
+        content_type: property("content_type", properties.content_type().as_ref()),
+        content_encoding: property("content_encoding", properties.content_encoding().as_ref()),
+        message_id: property("message_id", properties.message_id().as_ref()),
+        message_type: property("type", properties.kind().as_ref()),
+        timestamp: match properties.timestamp() {
+            Some(seconds) => Some(Given::Seconds(*seconds)),
+            None => unreadable.has("timestamp").then_some(NO_TEXT),
+        },
+        headers: readable.chain(unreadable.headers().map(|name| (name.to_owned(), TWICE_OR_DEEP))).collect(),
+        has_unreadable_headers: unreadable.has_any_header(),
+        routing_key: if unreadable.has("routing_key") { Some(NO_TEXT) } else { Some(Given::Text(taken.routing_key.clone())) },
         body: taken.body.clone(),
     };
-    form::read(published).and_then(|submission| admit(submission, admission, now))
+    form::read(published, most).and_then(|submission| admit(submission, admission, now))
 }
 
 /// The message among the rejected ones: original bytes and properties, with the reason.
@@ -49,13 +67,13 @@ pub fn rejected(session: &Session, taken: &Taken, refusal: &Refusal) -> Outgoing
         kind: Exchange::Rejected,
         exchange: short(&session.names.rejected()),
         routing_key: message::clipped(&taken.routing_key),
-        properties: message::with_headers(&taken.properties, added),
+        properties: with_headers(&taken.properties, added, session.header_room),
         body: taken.body.clone(),
     }
 }
 
 /// The message back into its queue, at the end. Where it was first published goes with it: its key may be all that tells its type.
-pub fn given_back(taken: &Taken, failures: u32) -> Outgoing {
+pub fn given_back(session: &Session, taken: &Taken, failures: u32) -> Outgoing {
     let added = vec![
         (FAILURES_HEADER, AMQPValue::LongLongInt(i64::from(failures))),
         (EXCHANGE_HEADER, text(&taken.exchange)),
@@ -65,7 +83,7 @@ pub fn given_back(taken: &Taken, failures: u32) -> Outgoing {
         kind: Exchange::Default,
         exchange: short(""),
         routing_key: short(&taken.queue),
-        properties: message::with_headers(&taken.properties, added),
+        properties: with_headers(&taken.properties, added, session.header_room),
         body: taken.body.clone(),
     }
 }
@@ -77,7 +95,7 @@ fn after_failure(session: &Session, taken: &Taken) -> Outgoing {
         let detail = format!("handling it failed {failures} times");
         return rejected(session, taken, &Refusal::new(RefusalReason::CrashLoop, detail));
     }
-    given_back(taken, failures)
+    given_back(session, taken, failures)
 }
 
 impl Session {

@@ -11,7 +11,8 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, Queu
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 
-use crate::session::{Rabbit, close};
+use crate::connection::{close, connect};
+use crate::rabbit::Rabbit;
 use crate::topology::short;
 
 /// Messages looked at for one request, and held in memory with their bodies meanwhile.
@@ -34,7 +35,7 @@ pub struct Look {
 
 impl Look {
     pub async fn open(rabbit: &Rabbit, queue: String, operation: &'static str) -> Result<Self, Fault> {
-        let connection = Rabbit::connect_once(&rabbit.config, "look").await?;
+        let connection = connect(&rabbit.config, "look").await?;
         Self::begin(connection, queue).await.map_err(|error| Fault::unavailable(operation, error))
     }
 

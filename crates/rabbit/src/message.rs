@@ -2,9 +2,9 @@
 //! own `x-*` headers are never copied.
 
 use hookyard_core::{Delivery, Event, Timestamp};
-use hookyard_wire::form::APP_HEADER;
+use hookyard_wire::form::{APP_HEADER, Given};
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use crate::topology::{short, text};
 
@@ -49,7 +49,7 @@ pub fn delivery_headers(delivery: &Delivery) -> FieldTable {
 
 /// The properties of an accepted event.
 pub fn event_properties(event: &Event, content_type: &str, now: Timestamp) -> BasicProperties {
-    let id = event.id.as_ref().map(|id| id.as_str().to_owned()).or_else(|| event.message_id.map(|id| id.to_string()));
+    let id = event.id.as_ref().map(ToString::to_string).or_else(|| event.message_id.map(|id| id.to_string()));
     let mut headers = FieldTable::default();
     headers.insert(APP_HEADER.into(), text(&event.app.to_string()));
     properties(content_type, &id.unwrap_or_default(), now).with_type(clipped(event.event_type.as_str())).with_headers(headers)
@@ -64,76 +64,40 @@ pub fn clipped(value: &str) -> ShortString {
     short(&value[..end])
 }
 
-/// The same properties with more headers, and without the broker's own.
-///
-/// Three properties belong to the publish they came with and not to the message: `user_id` and `reply_to` are checked against our
-/// own connection (a wrong one closes the channel), and `expiration` would make a kept message vanish.
-pub fn with_headers(properties: &BasicProperties, added: Vec<(&'static str, AMQPValue)>) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    for (name, value) in properties.headers().iter().flat_map(|table| table.inner().iter()) {
-        if !name.as_str().starts_with("x-") && is_scalar(value) {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-    for (name, value) in added {
-        headers.insert(name.into(), value);
-    }
-    let kept = BasicProperties::default().with_headers(headers).with_delivery_mode(2);
-    let kept = set(kept, properties.content_type().as_ref(), BasicProperties::with_content_type);
-    let kept = set(kept, properties.content_encoding().as_ref(), BasicProperties::with_content_encoding);
-    let kept = set(kept, properties.correlation_id().as_ref(), BasicProperties::with_correlation_id);
-    let kept = set(kept, properties.message_id().as_ref(), BasicProperties::with_message_id);
-    let kept = set(kept, properties.timestamp().as_ref(), BasicProperties::with_timestamp);
-    let kept = set(kept, properties.kind().as_ref(), BasicProperties::with_type);
-    set(kept, properties.app_id().as_ref(), BasicProperties::with_app_id)
-}
-
-/// The same properties without these headers, and without the broker's own.
-pub fn without_headers(properties: &BasicProperties, names: &[&str]) -> BasicProperties {
-    let kept = with_headers(properties, Vec::new());
-    let mut headers = FieldTable::default();
-    for (name, value) in kept.headers().iter().flat_map(|table| table.inner().iter()) {
-        if !names.contains(&name.as_str()) {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-    kept.with_headers(headers)
-}
-
-fn set<T: Clone>(
-    to: BasicProperties,
-    value: Option<&T>,
-    with: impl FnOnce(BasicProperties, T) -> BasicProperties,
-) -> BasicProperties {
+/// A header's value as its publisher gave it.
+pub fn given(value: &AMQPValue) -> Given {
+    let bytes = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => Given::Text(text.to_owned()),
+        Err(_) => Given::Other("bytes that are not UTF-8"),
+    };
     match value {
-        Some(value) => with(to, value.clone()),
-        None => to,
+        AMQPValue::LongString(value) => bytes(value.as_bytes()),
+        AMQPValue::ByteArray(value) => bytes(value.as_slice()),
+        AMQPValue::ShortString(value) => Given::Text(value.to_string()),
+        AMQPValue::Boolean(value) => Given::Text(value.to_string()),
+        AMQPValue::ShortShortInt(value) => Given::Integer(i64::from(*value)),
+        AMQPValue::ShortShortUInt(value) => Given::Integer(i64::from(*value)),
+        AMQPValue::ShortInt(value) => Given::Integer(i64::from(*value)),
+        AMQPValue::ShortUInt(value) => Given::Integer(i64::from(*value)),
+        AMQPValue::LongInt(value) => Given::Integer(i64::from(*value)),
+        AMQPValue::LongUInt(value) => Given::Integer(i64::from(*value)),
+        AMQPValue::LongLongInt(value) => Given::Integer(*value),
+        AMQPValue::Timestamp(seconds) => Given::Seconds(*seconds),
+        AMQPValue::Float(_) | AMQPValue::Double(_) => Given::Other("a number with a fraction"),
+        AMQPValue::DecimalValue(_) => Given::Other("a decimal"),
+        AMQPValue::FieldArray(_) => Given::Other("a list"),
+        AMQPValue::FieldTable(_) => Given::Other("a table"),
+        AMQPValue::Void => Given::Null,
     }
-}
-
-fn is_scalar(value: &AMQPValue) -> bool {
-    !matches!(value, AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_))
 }
 
 /// A header's value as text, if it is a scalar.
 pub fn scalar_text(value: &AMQPValue) -> Option<String> {
-    let bytes = |text: &LongString| String::from_utf8(text.as_bytes().to_vec()).ok();
-    match value {
-        AMQPValue::LongString(value) => bytes(value),
-        AMQPValue::ShortString(value) => Some(value.to_string()),
-        AMQPValue::Boolean(value) => Some(value.to_string()),
-        AMQPValue::ShortShortInt(value) => Some(value.to_string()),
-        AMQPValue::ShortShortUInt(value) => Some(value.to_string()),
-        AMQPValue::ShortInt(value) => Some(value.to_string()),
-        AMQPValue::ShortUInt(value) => Some(value.to_string()),
-        AMQPValue::LongInt(value) => Some(value.to_string()),
-        AMQPValue::LongUInt(value) => Some(value.to_string()),
-        AMQPValue::LongLongInt(value) => Some(value.to_string()),
-        AMQPValue::Timestamp(seconds) => {
-            let ms = i64::try_from(*seconds).ok()?.checked_mul(1000)?;
-            Some(Timestamp::from_millis(ms).to_string())
-        }
-        _ => None,
+    match given(value) {
+        Given::Text(text) => Some(text),
+        Given::Integer(number) => Some(number.to_string()),
+        Given::Seconds(seconds) => Some(Timestamp::from_millis(i64::try_from(seconds).ok()?.checked_mul(1000)?).to_string()),
+        Given::Null | Given::Other(_) => None,
     }
 }
 
@@ -149,6 +113,7 @@ pub fn first_published(properties: &BasicProperties, exchange: &str, routing_key
     given_back.unwrap_or_else(|| (exchange.to_owned(), routing_key.to_owned()))
 }
 
-fn header(properties: &BasicProperties, name: &str) -> Option<String> {
+/// A header as text, if it is there as a scalar.
+pub fn header(properties: &BasicProperties, name: &str) -> Option<String> {
     properties.headers().as_ref().and_then(|table| table.inner().get(name)).and_then(scalar_text)
 }

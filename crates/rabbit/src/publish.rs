@@ -6,8 +6,6 @@
 //! between threads and one small write.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,6 +19,8 @@ use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+
+use crate::blocked::Blocked;
 
 /// Messages published and not yet confirmed, per channel: enough to keep a quorum queue busy over a fast network.
 const WINDOW_MESSAGES: usize = 1024;
@@ -58,7 +58,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Begins publishing on `channel`, which is in confirm mode.
-    pub fn start(channel: Channel, metrics: Metrics, blocked: Arc<AtomicBool>, dead: CancellationToken) -> Self {
+    pub fn start(channel: Channel, metrics: Metrics, blocked: Blocked, dead: CancellationToken) -> Self {
         let (jobs, receiver) = mpsc::channel(WINDOW_MESSAGES);
         let task = Task { channel, metrics, blocked, dead: dead.clone(), window: BTreeMap::new(), bytes: 0, next: 0 };
         tokio::spawn(task.run(receiver));
@@ -106,7 +106,7 @@ struct InFlight {
 struct Task {
     channel: Channel,
     metrics: Metrics,
-    blocked: Arc<AtomicBool>,
+    blocked: Blocked,
     dead: CancellationToken,
     window: BTreeMap<u64, InFlight>,
     bytes: usize,
@@ -189,7 +189,7 @@ impl Task {
     fn check_age(&self) -> Result<(), String> {
         let oldest = self.window.first_key_value().map_or(Duration::ZERO, |(_, oldest)| oldest.since.elapsed());
         // A broker under an alarm blocks its publishers for as long as the alarm lasts: not an error.
-        if oldest > CONFIRM_TIMEOUT && !self.blocked.load(Ordering::Relaxed) {
+        if oldest > CONFIRM_TIMEOUT && !self.blocked.is_set() {
             return Err(format!("no confirm for {} s", oldest.as_secs()));
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! What was rejected: looked at, tried again, let go.
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hookyard_core::event::RefusalReason;
 use hookyard_core::journal::{Cursor, Page, PageRequest};
@@ -13,12 +15,13 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use ring::digest;
 
+use crate::copied::without_headers;
 use crate::look::{EXAMINED_MOST, Look};
 use crate::message::{
-    AT_HEADER, DETAIL_HEADER, EXCHANGE_HEADER, FAILURES_HEADER, KEY_HEADER, REASON_HEADER, scalar_text, without_headers,
+    AT_HEADER, DETAIL_HEADER, EXCHANGE_HEADER, FAILURES_HEADER, KEY_HEADER, REASON_HEADER, clipped, scalar_text,
 };
 use crate::publish::Outgoing;
-use crate::session::Rabbit;
+use crate::rabbit::Rabbit;
 use crate::topology::short;
 
 /// Headers of ours that say why something was rejected; they do not go with it when it is tried again.
@@ -69,7 +72,7 @@ impl Rabbit {
                 let Some(taken) = next(&mut look, operation).await? else { break };
                 if ids.contains(&taken.rejection.id) {
                     if go_again {
-                        session.returns.publish(self.again(&taken)).await?;
+                        session.returns.publish(self.again(&taken, session.header_room)).await?;
                     }
                     look.ack(operation, taken.tag).await?;
                     settled += 1;
@@ -83,7 +86,7 @@ impl Rabbit {
     }
 
     /// The message as it was first published. Nothing of it leads anywhere but to this installation's own exchanges.
-    fn again(&self, taken: &Taken) -> Outgoing {
+    fn again(&self, taken: &Taken, room: usize) -> Outgoing {
         // What is no event of an upstream service goes on where it was: a delivery to its lane, a record to the journal's queue.
         let kind = taken.properties.content_type().as_ref();
         let is_delivery = kind.is_some_and(|kind| [DELIVERY_CONTENT_TYPE, DELIVERIES_CONTENT_TYPE].contains(&kind.as_str()));
@@ -95,8 +98,8 @@ impl Rabbit {
         Outgoing {
             kind,
             exchange: short(&exchange),
-            routing_key: short(&taken.routing_key),
-            properties: without_headers(&taken.properties, &OURS),
+            routing_key: clipped(&taken.routing_key),
+            properties: without_headers(&taken.properties, &OURS, room),
             body: taken.body.clone(),
         }
     }
@@ -144,7 +147,7 @@ fn read(delivery: Delivery) -> Taken {
     let is_theirs = |name: &str| !OURS.contains(&name) && !name.starts_with("x-");
     let shown = table.inner().iter().filter(|(name, _)| is_theirs(name.as_str()));
     let mut headers: Vec<(String, String)> =
-        shown.filter_map(|(name, value)| Some((name.to_string(), scalar_text(value)?))).collect();
+        shown.filter_map(|(name, value)| Some((name.to_string(), shown_text(value)?))).collect();
     let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(ToString::to_string);
     for (name, value) in [("message_id", text(properties.message_id())), ("type", text(properties.kind()))] {
         headers.extend(value.map(|value| (name.to_owned(), value)));
@@ -163,6 +166,15 @@ fn read(delivery: Delivery) -> Taken {
     Taken { tag: delivery.delivery_tag, properties, body, exchange, routing_key, rejection }
 }
 
+/// A header's value for people: bytes that are no text in base64.
+fn shown_text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::ByteArray(bytes) => Some(scalar_text(value).unwrap_or_else(|| BASE64.encode(bytes.as_slice()))),
+        AMQPValue::LongString(text) => Some(scalar_text(value).unwrap_or_else(|| BASE64.encode(text.as_bytes()))),
+        other => scalar_text(other),
+    }
+}
+
 /// The same message has the same id however often it is looked at.
 fn id_of(properties: &BasicProperties, exchange: &str, routing_key: &str, reason: &str, body: &[u8]) -> RejectionId {
     let mut hash = digest::Context::new(&digest::SHA256);
@@ -170,6 +182,12 @@ fn id_of(properties: &BasicProperties, exchange: &str, routing_key: &str, reason
     for part in [message_id, exchange, routing_key, reason] {
         hash.update(part.as_bytes());
         hash.update(b"\0");
+    }
+    // Two messages may have the same body, one of them for another application.
+    for (name, value) in properties.headers().iter().flat_map(|table| table.inner().iter()) {
+        if !name.as_str().starts_with("x-") {
+            hash.update(format!("{name}{value:?}\0").as_bytes());
+        }
     }
     hash.update(body);
     let mut id = [0; 20];

@@ -11,8 +11,8 @@ use hookyard_wire::queue::{ENTRIES_CONTENT_TYPE, read_entries, write_entries};
 use crate::events::foreign;
 use crate::message;
 use crate::publish::Outgoing;
+use crate::rabbit::{From, Rabbit};
 use crate::receipt::Receipt;
-use crate::session::{From, Rabbit};
 use crate::topology::short;
 
 /// Largest message of several entries. RabbitMQ 4 refuses messages over 16 MiB and closes the channel; one entry is far below.

@@ -138,6 +138,17 @@ impl Topology {
         self.queues.push(Queue { name, arguments });
     }
 
+    /// Asks whether everything is there: operators who declare it themselves may do so after a process has started.
+    pub(crate) async fn expect(&self, channel: &Channel) -> lapin::Result<()> {
+        for exchange in &self.exchanges {
+            exchange.expect(channel).await?;
+        }
+        for queue in &self.queues {
+            queue.declare(channel, true).await?;
+        }
+        Ok(())
+    }
+
     /// Declares what is missing; changes nothing that is there.
     pub(crate) async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
         for exchange in &self.exchanges {
@@ -155,6 +166,12 @@ impl Topology {
 }
 
 impl Exchange {
+    /// Asks whether it is there, whatever its arguments.
+    async fn expect(&self, channel: &Channel) -> lapin::Result<()> {
+        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        channel.exchange_declare(short(&self.name), ExchangeKind::Fanout, options, FieldTable::default()).await
+    }
+
     async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
         let mut arguments = FieldTable::default();
         if let Some(alternate) = &self.alternate {

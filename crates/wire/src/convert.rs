@@ -43,7 +43,7 @@ pub(crate) fn event_from_proto(event: v1::Event, accepted_at_ms: i64) -> Result<
     let field = Unreadable::Field;
     Ok(Event {
         app: event.app.parse().map_err(|_| field("app"))?,
-        id: optional(event.id).map(|id| EventId::parse(&id).ok_or(field("id"))).transpose()?,
+        id: optional(event.id).map(|id| EventId::kept(&id).ok_or(field("id"))).transpose()?,
         message_id: None,
         event_type: event.r#type.parse().map_err(|_| field("type"))?,
         channels: channels_from_proto(&event.channels)?,

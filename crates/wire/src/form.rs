@@ -1,18 +1,22 @@
 //! The five forms in which upstream services publish over AMQP; `proto/README.md` is the normative text.
 
+mod amqp1;
+mod cloudevents;
+mod given;
+
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use hookyard_core::{Refusal, RefusalReason, Submission, Timestamp};
+use hookyard_core::{Refusal, RefusalReason, Submission};
 use prost::Message as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::body::is_json;
+use crate::coding;
 use crate::queue::{ACCEPTED_CONTENT_TYPE, read_accepted};
 use crate::v1;
+
+pub use given::Given;
 
 /// Content type of the protobuf form.
 pub const EVENT_CONTENT_TYPE: &str = "application/vnd.hookyard.event.v1+protobuf";
@@ -20,46 +24,106 @@ pub const EVENT_CONTENT_TYPE: &str = "application/vnd.hookyard.event.v1+protobuf
 pub const APP_HEADER: &str = "hookyard-app";
 /// Header naming the channels, comma-separated.
 pub const CHANNELS_HEADER: &str = "hookyard-channels";
+/// Header in which the library Kombu says how it compressed a body.
+const COMPRESSION_HEADER: &str = "compression";
 
-/// A message as the broker hands it over.
+/// A message as the broker hands it over: `None` is a property that is not there.
 #[derive(Clone, Debug, Default)]
 pub struct Published {
     /// Property `content_type`.
-    pub content_type: Option<String>,
+    pub content_type: Option<Given>,
+    /// Property `content_encoding`.
+    pub content_encoding: Option<Given>,
     /// Property `message_id`.
-    pub message_id: Option<String>,
+    pub message_id: Option<Given>,
     /// Property `type`.
-    pub message_type: Option<String>,
-    /// Property `timestamp`, in seconds.
-    pub timestamp: Option<u64>,
-    /// Headers with a scalar value, as text.
-    pub headers: BTreeMap<String, String>,
+    pub message_type: Option<Given>,
+    /// Property `timestamp`: seconds, or milliseconds where some libraries write those.
+    pub timestamp: Option<Given>,
+    /// Headers.
+    pub headers: BTreeMap<String, Given>,
+    /// Whether there may be headers that could not be told apart, of any name.
+    pub has_unreadable_headers: bool,
     /// The routing key.
-    pub routing_key: String,
+    pub routing_key: Option<Given>,
     /// The body.
     pub body: Bytes,
 }
 
-/// Reads whichever form `published` is in; properties and headers fill what the form leaves out.
-pub fn read(mut published: Published) -> Result<Submission, Refusal> {
-    let content_type = published.content_type.as_deref().unwrap_or_default().to_ascii_lowercase();
+/// Reads whichever form `published` is in; properties and headers fill what the form leaves out. A compressed body may have `most`
+/// bytes when decoded.
+pub fn read(mut published: Published, most: usize) -> Result<Submission, Refusal> {
+    published.forget_empty();
+    let content_type = published.content_type()?.unwrap_or_default().to_ascii_lowercase();
     let body = std::mem::take(&mut published.body);
     if content_type == ACCEPTED_CONTENT_TYPE {
         // Intake over HTTP has fixed what it is: its properties are for operators and fill nothing.
         return read_accepted(body).map_err(|error| unreadable("accepted event", &error));
     }
+    let mut body = published.decoded(body, most)?;
+    if amqp1::is_framed(published.type_text(), &body) {
+        body = amqp1::unwrap(&body)?;
+        // It was the broker's word for the frame.
+        published.message_type = None;
+    }
     let submission = if content_type == EVENT_CONTENT_TYPE {
         submission_of(v1::Event::decode(body).map_err(|error| unreadable("protobuf", &error))?)
     } else if content_type.starts_with("application/cloudevents") {
-        read_structured_cloudevent(&content_type, &body)?
-    } else if published.headers.keys().any(|name| cloudevents_attribute(name).is_some()) {
-        read_binary_cloudevent(&published, body)?
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if media_type != "application/cloudevents+json" {
+            let detail = format!("{media_type}: only application/cloudevents+json is read");
+            return Err(Refusal::new(RefusalReason::Unreadable, detail));
+        }
+        cloudevents::read_structured(&body)?
+    } else if cloudevents::is_binary(&published) {
+        cloudevents::read_binary(&published, body)?
+    } else if published.has_unreadable_headers {
+        return Err(unreadable_headers(RefusalReason::Unreadable));
     } else if published.message_type.is_some() {
-        Submission { data: body, content_type: published.content_type.clone(), ..Submission::default() }
+        Submission { data: body, content_type: published.content_type()?, ..Submission::default() }
     } else {
         read_envelope(&body)?
     };
-    Ok(fill(submission, published))
+    fill(submission, &published)
+}
+
+impl Published {
+    /// Some libraries cannot leave out a property: an empty id is none. An empty application or type is one, and a wrong one.
+    fn forget_empty(&mut self) {
+        let is_empty = |given: &Option<Given>| *given == Some(Given::Text(String::new()));
+        for property in [&mut self.message_id, &mut self.content_encoding] {
+            if is_empty(property) {
+                *property = None;
+            }
+        }
+    }
+
+    fn content_type(&self) -> Result<Option<String>, Refusal> {
+        self.content_type.as_ref().map(|given| given.text("property content_type", RefusalReason::Unreadable)).transpose()
+    }
+
+    fn type_text(&self) -> Option<&str> {
+        if let Some(Given::Text(text)) = &self.message_type { Some(text) } else { None }
+    }
+
+    /// A header's text; refused where it is there and cannot be read.
+    fn header(&self, name: &str, reason: RefusalReason) -> Result<Option<String>, Refusal> {
+        match self.headers.get(name) {
+            Some(given) => given.text(&format!("header {name}"), reason).map(Some),
+            None if self.has_unreadable_headers => Err(unreadable_headers(reason)),
+            None => Ok(None),
+        }
+    }
+
+    fn decoded(&self, body: Bytes, most: usize) -> Result<Bytes, Refusal> {
+        let encoding = self.content_encoding.as_ref();
+        let encoding = encoding.map(|given| given.text("property content_encoding", RefusalReason::Unreadable)).transpose()?;
+        let compression = match self.headers.get(COMPRESSION_HEADER) {
+            Some(Given::Text(text)) if coding::is_kombu(text) => Some(text.as_str()),
+            _ => None,
+        };
+        coding::decoded(body, encoding.as_deref(), compression, most)
+    }
 }
 
 /// What the protobuf form says; empty fields are absent ones.
@@ -67,6 +131,7 @@ pub(crate) fn submission_of(event: v1::Event) -> Submission {
     let optional = |text: String| Some(text).filter(|text| !text.is_empty());
     Submission {
         app: optional(event.app),
+        source: None,
         event_id: optional(event.id),
         event_type: optional(event.r#type),
         channels: event.channels,
@@ -81,25 +146,41 @@ pub(crate) fn submission_of(event: v1::Event) -> Submission {
     }
 }
 
-/// First hit wins per field: the form, then properties and headers, then (for the type) the routing key.
-fn fill(submission: Submission, published: Published) -> Submission {
-    let header = |name: &str| published.headers.get(name).cloned();
-    let seconds = published.timestamp.and_then(|seconds| i64::try_from(seconds).ok());
-    let property_time = seconds.map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000)).to_string());
+/// First hit wins per field: the form, then properties and headers, then (for the type) the routing key. What would be needed, is there
+/// and cannot be read is refused.
+fn fill(submission: Submission, published: &Published) -> Result<Submission, Refusal> {
+    use RefusalReason as R;
+    let property = |given: &Option<Given>, name, reason| given.as_ref().map(|given| given.text(name, reason)).transpose();
+    let app = match submission.app {
+        None => published.header(APP_HEADER, R::UnknownApp)?,
+        app => app,
+    };
+    let event_id = match submission.event_id {
+        None => property(&published.message_id, "property message_id", R::InvalidId)?,
+        id => id,
+    };
+    let event_type = match submission.event_type {
+        None if published.message_type.is_some() => property(&published.message_type, "property type", R::InvalidType)?,
+        None => property(&published.routing_key, "the routing key", R::InvalidType)?,
+        kind => kind,
+    };
     let channels = if submission.channels.is_empty() {
-        header(CHANNELS_HEADER).map(|text| split_channels(&text)).unwrap_or_default()
+        let header = published.header(CHANNELS_HEADER, R::InvalidChannel)?;
+        header.map(|text| split_channels(&text)).unwrap_or_default()
     } else {
         submission.channels
     };
-    Submission {
-        app: submission.app.or_else(|| header(APP_HEADER)),
-        event_id: submission.event_id.or(published.message_id),
-        event_type: submission.event_type.or(published.message_type).or(Some(published.routing_key)),
-        channels,
-        time: submission.time.or(property_time),
-        traceparent: submission.traceparent.or_else(|| header("traceparent")),
-        ..submission
-    }
+    let time = match submission.time {
+        None => published.timestamp.as_ref().map(|given| given.time("property timestamp")).transpose()?,
+        time => time,
+    };
+    // One that cannot be read is ignored, as a malformed one is.
+    let traceparent = submission.traceparent.or_else(|| published.header("traceparent", R::Unreadable).ok().flatten());
+    Ok(Submission { app, event_id, event_type, channels, time, traceparent, ..submission })
+}
+
+fn unreadable_headers(reason: RefusalReason) -> Refusal {
+    Refusal::new(reason, "the headers cannot be read")
 }
 
 fn split_channels(text: &str) -> Vec<String> {
@@ -112,117 +193,51 @@ struct Envelope<'a> {
     event_time: Option<String>,
     event_id: Option<String>,
     app: Option<String>,
-    #[serde(default)]
-    channels: Vec<String>,
+    channels: Option<Vec<String>>,
     #[serde(borrow)]
     current_context: Option<&'a RawValue>,
+    /// Not an `Option`, which would take `null` for absent: it is data.
+    #[serde(borrow, default)]
+    data: Data<'a>,
+    /// Of a CloudEvent, whose content type some libraries replace with their own.
     #[serde(borrow)]
-    data: &'a RawValue,
+    specversion: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+struct Data<'a>(#[serde(borrow, deserialize_with = "any_value")] Option<&'a RawValue>);
+
+fn any_value<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 fn read_envelope(body: &Bytes) -> Result<Submission, Refusal> {
     let envelope: Envelope<'_> = read_object("JSON envelope", body)?;
+    if envelope.specversion.is_some() {
+        return cloudevents::read_structured(body);
+    }
+    let Some(data) = envelope.data.0 else {
+        let detail = "JSON envelope: no `data`: wrap the data in an envelope, {\"data\": …}, or set the property `type`";
+        return Err(Refusal::new(RefusalReason::Unreadable, detail));
+    };
     Ok(Submission {
         app: envelope.app,
-        event_id: envelope.event_id,
+        event_id: envelope.event_id.filter(|id| !id.is_empty()),
         event_type: envelope.event_type,
-        channels: envelope.channels,
+        channels: envelope.channels.unwrap_or_default(),
         time: envelope.event_time,
         context: envelope.current_context.filter(|raw| raw.get() != "null").map(|raw| slice_of(body, raw)),
-        data: slice_of(body, envelope.data),
+        data: slice_of(body, data),
         ..Submission::default()
     })
-}
-
-#[derive(Deserialize)]
-struct CloudEvent<'a> {
-    specversion: String,
-    id: String,
-    source: String,
-    r#type: String,
-    time: Option<String>,
-    datacontenttype: Option<String>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    data_base64: Option<String>,
-    hookyardapp: Option<String>,
-    hookyardchannels: Option<String>,
-    traceparent: Option<String>,
-}
-
-fn read_structured_cloudevent(content_type: &str, body: &Bytes) -> Result<Submission, Refusal> {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if media_type != "application/cloudevents+json" {
-        return Err(Refusal::new(RefusalReason::Unreadable, format!("{media_type}: only application/cloudevents+json is read")));
-    }
-    let event: CloudEvent<'_> = read_object("CloudEvents JSON", body)?;
-    let data = match (event.data, event.data_base64) {
-        (Some(_), Some(_)) => return Err(Refusal::new(RefusalReason::Unreadable, "both data and data_base64")),
-        (Some(raw), None) => structured_data(body, raw, event.datacontenttype.as_deref())?,
-        (None, Some(text)) => BASE64.decode(text).map_err(|error| unreadable("data_base64", &error))?.into(),
-        (None, None) => Bytes::new(),
-    };
-    require_version(&event.specversion)?;
-    Ok(Submission {
-        app: event.hookyardapp,
-        event_id: Some(cloudevents_id(&event.source, &event.id)),
-        event_type: Some(event.r#type),
-        channels: event.hookyardchannels.map(|text| split_channels(&text)).unwrap_or_default(),
-        time: event.time,
-        content_type: event.datacontenttype,
-        data,
-        traceparent: event.traceparent,
-        ..Submission::default()
-    })
-}
-
-/// JSON stays as it is written; a JSON string stands for text of any other type (CloudEvents JSON format 1.0.2, §3.1).
-fn structured_data(body: &Bytes, raw: &RawValue, content_type: Option<&str>) -> Result<Bytes, Refusal> {
-    if content_type.is_none_or(is_json) || !raw.get().starts_with('"') {
-        return Ok(slice_of(body, raw));
-    }
-    let text: String = serde_json::from_str(raw.get()).map_err(|error| unreadable("CloudEvents data", &error))?;
-    Ok(text.into())
-}
-
-/// The CloudEvents attribute a header carries in the AMQP binding's binary mode.
-fn cloudevents_attribute(header: &str) -> Option<&str> {
-    header.strip_prefix("cloudEvents_").or_else(|| header.strip_prefix("cloudEvents:"))
-}
-
-fn read_binary_cloudevent(published: &Published, data: Bytes) -> Result<Submission, Refusal> {
-    let named = published.headers.iter().filter_map(|(name, value)| cloudevents_attribute(name).map(|name| (name, value)));
-    let attributes: BTreeMap<&str, &String> = named.collect();
-    let get = |name: &str| attributes.get(name).map(|value| (*value).clone());
-    let need =
-        |name: &str| get(name).ok_or_else(|| Refusal::new(RefusalReason::Unreadable, format!("CloudEvents without {name}")));
-    require_version(&need("specversion")?)?;
-    Ok(Submission {
-        app: get("hookyardapp"),
-        event_id: Some(cloudevents_id(&need("source")?, &need("id")?)),
-        event_type: Some(need("type")?),
-        channels: get("hookyardchannels").map(|text| split_channels(&text)).unwrap_or_default(),
-        time: get("time"),
-        content_type: published.content_type.clone(),
-        data,
-        traceparent: get("traceparent"),
-        ..Submission::default()
-    })
-}
-
-/// CloudEvents are unique by source and id together; a source (a URI reference) holds no space.
-fn cloudevents_id(source: &str, id: &str) -> String {
-    format!("{source} {id}")
-}
-
-fn require_version(version: &str) -> Result<(), Refusal> {
-    if version == "1.0" { Ok(()) } else { Err(Refusal::new(RefusalReason::Unreadable, "CloudEvents specversion is not 1.0")) }
 }
 
 /// Reads a JSON object. A derived reader alone would also take an array as the fields in their order.
 fn read_object<'a, T: Deserialize<'a>>(form: &str, body: &'a [u8]) -> Result<T, Refusal> {
     if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(Refusal::new(RefusalReason::Unreadable, format!("{form}: not a JSON object")));
+        let advice = "wrap the data in an envelope, {\"data\": …}, or set the property `type`";
+        return Err(Refusal::new(RefusalReason::Unreadable, format!("{form}: not a JSON object; {advice}")));
     }
     serde_json::from_slice(body).map_err(|error| unreadable(form, &error))
 }

@@ -12,6 +12,7 @@ pub mod request;
 pub mod shown;
 pub mod stored;
 
+mod coding;
 mod convert;
 mod sent;
 

@@ -40,7 +40,7 @@ impl MessageOut {
         let channels: Vec<String> = event.channels.iter().map(ToString::to_string).collect();
         Self {
             id: message.id,
-            event_id: event.id.as_ref().map(|id| id.as_str().to_owned()),
+            event_id: event.id.as_ref().map(ToString::to_string),
             event_type: event.event_type.to_string(),
             payload: match (with_content, message.is_expunged()) {
                 (false, _) => raw(&json!({})),

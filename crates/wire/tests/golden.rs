@@ -13,7 +13,7 @@ use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, Run
 use hookyard_core::{
     Channel, DeadReason, Delivery, DeliveryKey, Event, Message, Outcome, PastAttempt, RefusalReason, Timestamp, Trigger, limits,
 };
-use hookyard_wire::form::{self, Published};
+use hookyard_wire::form::{self, Given, Published};
 use hookyard_wire::queue;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -30,7 +30,7 @@ struct PublishedGolden {
     #[serde(default)]
     admission: Admitting,
     properties: Properties,
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, Value>,
     routing_key: String,
     body: Option<String>,
     body_base64: Option<String>,
@@ -54,9 +54,10 @@ impl Default for Admitting {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Properties {
-    content_type: Option<String>,
-    message_id: Option<String>,
-    r#type: Option<String>,
+    content_type: Option<Value>,
+    content_encoding: Option<Value>,
+    message_id: Option<Value>,
+    r#type: Option<Value>,
     timestamp: Option<u64>,
 }
 
@@ -162,17 +163,20 @@ fn the_readme_links_what_exists_and_states_every_reason_and_limit() {
 
 impl PublishedGolden {
     fn intake(&self, name: &str) -> Intake {
+        let given_of = |property: &Option<Value>| property.as_ref().map(given);
         let published = Published {
-            content_type: self.properties.content_type.clone(),
-            message_id: self.properties.message_id.clone(),
-            message_type: self.properties.r#type.clone(),
-            timestamp: self.properties.timestamp,
-            headers: self.headers.clone(),
-            routing_key: self.routing_key.clone(),
+            content_type: given_of(&self.properties.content_type),
+            content_encoding: given_of(&self.properties.content_encoding),
+            message_id: given_of(&self.properties.message_id),
+            message_type: given_of(&self.properties.r#type),
+            timestamp: self.properties.timestamp.map(Given::Seconds),
+            headers: self.headers.iter().map(|(name, value)| (name.clone(), given(value))).collect(),
+            has_unreadable_headers: false,
+            routing_key: Some(Given::Text(self.routing_key.clone())),
             body: self.body(name),
         };
         let admission = Admission { max_bytes: self.admission.max_bytes, require_id: self.admission.require_id };
-        form::read(published).and_then(|submission| admit(submission, &admission, NOW))
+        form::read(published, admission.max_bytes * 2).and_then(|submission| admit(submission, &admission, NOW))
     }
 
     fn body(&self, name: &str) -> Bytes {
@@ -189,7 +193,8 @@ impl PublishedGolden {
             "body" => serde_json::from_slice(&self.body(kind)).expect("a JSON body"),
             "message" => {
                 let properties = json!({
-                    "content_type": self.properties.content_type, "message_id": self.properties.message_id,
+                    "content_type": self.properties.content_type, "content_encoding": self.properties.content_encoding,
+                    "message_id": self.properties.message_id,
                     "type": self.properties.r#type, "timestamp": self.properties.timestamp,
                 });
                 let whole = json!({
@@ -200,6 +205,21 @@ impl PublishedGolden {
             }
             other => panic!("an example shows a body or a message, not {other}"),
         }
+    }
+}
+
+/// A value of a property or header: text, a whole number, `null`, seconds of a timestamp, or a kind that is no text.
+fn given(value: &Value) -> Given {
+    match value {
+        Value::String(text) => Given::Text(text.clone()),
+        Value::Number(number) => Given::Integer(number.as_i64().expect("a whole number")),
+        Value::Null => Given::Null,
+        other => match (other["timestamp"].as_u64(), other["kind"].as_str()) {
+            (Some(seconds), None) => Given::Seconds(seconds),
+            (None, Some("a list")) => Given::Other("a list"),
+            (None, Some("bytes that are not UTF-8")) => Given::Other("bytes that are not UTF-8"),
+            _ => panic!("{other} is no value of a header"),
+        },
     }
 }
 
@@ -231,7 +251,7 @@ fn event_json(event: &Event, data_is_text: bool) -> Value {
     let (field, data) = if data_is_text { ("data", text(&event.data)) } else { ("data_base64", BASE64.encode(&event.data)) };
     json!({
         "app": event.app.to_string(),
-        "event_id": event.id.as_ref().map(EventId::as_str),
+        "event_id": event.id.as_ref().map(EventId::to_string),
         "event_type": event.event_type,
         "channels": event.channels.iter().map(Channel::as_str).collect::<Vec<_>>(),
         "time": &*event.time,

@@ -60,14 +60,17 @@ pub fn event() -> impl Strategy<Value = Event> {
     let seconds = 0..253_402_300_799_i64;
     let kept = option::of((1..100_000_u64).prop_map(Duration::from_millis));
     let when = (option::of(seconds), any::<bool>(), timestamp(), kept);
-    let rest = (option::of("[^\\pC]{1,40}"), option::of(json()), option::of(content_type), data());
+    let id = option::of((option::of("[^\\pC]{1,40}"), "[^\\pC]{1,40}"));
+    let rest = (id, option::of(json()), option::of(content_type), data());
     (names, when, rest, option::of(message_id())).prop_map(|(names, when, rest, message_id)| {
         let (app, event_type, channels) = names;
         let (seconds, traced, accepted_at, data_kept) = when;
-        let (event_id, context, content_type, data) = rest;
+        let (id, context, content_type, data) = rest;
+        let (source, event_id) = id.map_or((None, None), |(source, id)| (source, Some(id)));
         let submission = Submission {
             app,
             event_id,
+            source,
             message_id,
             event_type: Some(event_type),
             channels,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hookyard_core::Delivery;
 use hookyard_core::event::admit;
-use hookyard_wire::form::{self, Published};
+use hookyard_wire::form::{self, Given, Published};
 use hookyard_wire::{queue, record};
 use proptest::collection::vec;
 use proptest::option;
@@ -19,19 +19,20 @@ use crate::arbitrary::{
 proptest! {
     #[test]
     fn an_accepted_event_keeps_its_identity_whatever_its_properties_say(event in event(), id in option::of("[a-z]{1,9}")) {
-        let text = "other".to_owned();
+        let text = Given::Text("other".to_owned());
         let published = Published {
-            content_type: Some(queue::ACCEPTED_CONTENT_TYPE.to_owned()),
-            message_id: id,
+            content_type: Some(Given::Text(queue::ACCEPTED_CONTENT_TYPE.to_owned())),
+            message_id: id.map(Given::Text),
             message_type: Some(text.clone()),
-            timestamp: Some(1),
+            timestamp: Some(Given::Seconds(1)),
             headers: BTreeMap::from(
                 [form::APP_HEADER, form::CHANNELS_HEADER, "traceparent", "cloudEvents_id"].map(|name| (name.to_owned(), text.clone())),
             ),
-            routing_key: text,
+            routing_key: Some(text),
             body: queue::write_accepted(&event),
+            ..Published::default()
         };
-        let read = form::read(published).expect("readable");
+        let read = form::read(published, 1_000).expect("readable");
         prop_assert_eq!(admit(read, &GENEROUS, NOW), Ok(event));
     }
 
