@@ -77,10 +77,15 @@ impl EventId {
 
     /// An id as [`EventId::as_str`] gave it.
     pub fn kept(text: &str) -> Option<Self> {
-        match text.split_once(Self::BETWEEN) {
-            Some((source, id)) => Self::of_source(source, id),
-            None => Self::parse(text),
+        match Self::parts(text) {
+            (Some(source), id) => Self::of_source(source, id),
+            (None, id) => Self::parse(id),
         }
+    }
+
+    /// The source, if there is one, and the id in what [`EventId::as_str`] gave.
+    pub fn parts(text: &str) -> (Option<&str>, &str) {
+        text.split_once(Self::BETWEEN).map_or((None, text), |(source, id)| (Some(source), id))
     }
 
     /// What tells it from every other id.

@@ -3,6 +3,8 @@
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use hookyard_wire::form::{AMQP1_HEADERS, MESSAGE_ID_HEADER};
+
 use crate::message::header;
 use crate::topology::text;
 use crate::unreadable::{UNREADABLE_HEADER, header_line};
@@ -64,9 +66,11 @@ pub fn without_headers(properties: &BasicProperties, names: &[&str], room: usize
     kept.with_headers(headers)
 }
 
-/// Neither the broker's own, nor those by which it would send a copy to other queues.
+/// Neither the broker's own, nor those by which it would send a copy to other queues. What the publisher said stays, also where the
+/// broker named the header.
 fn is_copied(name: &str) -> bool {
-    !name.starts_with("x-") && !["CC", "BCC"].contains(&name)
+    let is_theirs = name.starts_with(AMQP1_HEADERS) || name == MESSAGE_ID_HEADER;
+    is_theirs || !name.starts_with("x-") && !["CC", "BCC"].contains(&name)
 }
 
 /// The lines, or one that stands for all where they are too many.
@@ -127,8 +131,14 @@ mod tests {
     #[test]
     fn headers_of_every_kind_are_copied_but_for_the_brokers() {
         let list = AMQPValue::FieldArray(FieldArray::default());
-        let given = message(vec![("hookyard-app", list.clone()), ("x-death", list.clone()), ("CC", list.clone()), ("BCC", list)]);
-        assert_eq!(names(&with_headers(&given, Vec::new(), 128 * 1024)), ["hookyard-app"]);
+        let given = message(vec![
+            ("hookyard-app", list.clone()),
+            ("x-death", list.clone()),
+            ("CC", list.clone()),
+            ("BCC", list.clone()),
+            ("x-message-id", list),
+        ]);
+        assert_eq!(names(&with_headers(&given, Vec::new(), 128 * 1024)), ["hookyard-app", "x-message-id"]);
     }
 
     #[test]

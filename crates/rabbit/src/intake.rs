@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hookyard_core::event::{Admission, admit};
 use hookyard_core::{Fault, Intake, Refusal, RefusalReason, Timestamp, limits};
 use hookyard_telemetry::label::Exchange;
-use hookyard_wire::form::{self, Given, Published};
+use hookyard_wire::form::{self, AMQP1_ANNOTATIONS_HEADER, AMQP1_HEADERS, AMQP1_PROPERTIES_HEADER, Given, Published};
 use lapin::types::{AMQPValue, ShortString};
 
 use crate::copied::with_headers;
@@ -36,7 +36,7 @@ pub fn read(taken: &Taken, admission: &Admission, now: Timestamp) -> Intake {
     };
     let headers = properties.headers().iter().flat_map(|table| table.inner().iter());
     let readable = headers.map(|(name, value)| (name.to_string(), message::given(value)));
-    let published = Published {
+    let mut published = Published {
         content_type: property("content_type", properties.content_type().as_ref()),
         content_encoding: property("content_encoding", properties.content_encoding().as_ref()),
         message_id: property("message_id", properties.message_id().as_ref()),
@@ -49,7 +49,12 @@ pub fn read(taken: &Taken, admission: &Admission, now: Timestamp) -> Intake {
         has_unreadable_headers: unreadable.has_any_header(),
         routing_key: if unreadable.has("routing_key") { Some(NO_TEXT) } else { Some(Given::Text(taken.routing_key.clone())) },
         body: taken.body.clone(),
+        annotated_type: None,
     };
+    let encoded = |name: &str| message::bytes(properties, name);
+    if published.headers.keys().any(|name| name.starts_with(AMQP1_HEADERS)) {
+        published.add_amqp1(encoded(AMQP1_PROPERTIES_HEADER), encoded(AMQP1_ANNOTATIONS_HEADER));
+    }
     form::read(published, most).and_then(|submission| admit(submission, admission, now))
 }
 

@@ -101,6 +101,15 @@ pub fn scalar_text(value: &AMQPValue) -> Option<String> {
     }
 }
 
+/// The bytes of a header, if it is there as text or bytes.
+pub fn bytes<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a [u8]> {
+    match properties.headers().as_ref()?.inner().get(name)? {
+        AMQPValue::LongString(text) => Some(text.as_bytes()),
+        AMQPValue::ByteArray(bytes) => Some(bytes.as_slice()),
+        _ => None,
+    }
+}
+
 /// How often handling a message failed so far, if it was given back to its queue before.
 pub fn failures(properties: &BasicProperties) -> Option<u32> {
     header(properties, FAILURES_HEADER)?.parse().ok()

@@ -38,6 +38,8 @@ pub struct Published {
     pub message_id: Option<Given>,
     /// Property `type`.
     pub message_type: Option<Given>,
+    /// The type that an AMQP 1.0 publisher annotated, where the broker wrote something else into the property.
+    pub annotated_type: Option<Given>,
     /// Property `timestamp`: seconds, or milliseconds where some libraries write those.
     pub timestamp: Option<Given>,
     /// Headers.
@@ -64,7 +66,7 @@ pub fn read(mut published: Published, most: usize) -> Result<Submission, Refusal
     if amqp1::is_framed(published.type_text(), &body) {
         body = amqp1::unwrap(&body)?;
         // It was the broker's word for the frame.
-        published.message_type = None;
+        published.message_type = published.annotated_type.take();
     }
     let submission = if content_type == EVENT_CONTENT_TYPE {
         submission_of(v1::Event::decode(body).map_err(|error| unreadable("protobuf", &error))?)
@@ -87,7 +89,39 @@ pub fn read(mut published: Published, most: usize) -> Result<Submission, Refusal
     fill(submission, &published)
 }
 
+/// Sections of an AMQP 1.0 message in headers, encoded: the plugin of RabbitMQ 3.10 to 3.12 hands them on so.
+pub const AMQP1_HEADERS: &str = "x-amqp-1.0-";
+/// Header with the application properties.
+pub const AMQP1_PROPERTIES_HEADER: &str = "x-amqp-1.0-app-properties";
+/// Header with the message annotations.
+pub const AMQP1_ANNOTATIONS_HEADER: &str = "x-amqp-1.0-message-annotations";
+/// Header with a message id that is no short text: RabbitMQ 4 moves what AMQP 1.0 publishers gave there.
+pub const MESSAGE_ID_HEADER: &str = "x-message-id";
+/// The annotation that stands for the property `type`.
+const TYPE_ANNOTATION: &str = "x-basic-type";
+/// What that plugin writes into the property `type` of a body in a data section.
+const PLUGIN_DATA_TYPE: &str = "binary";
+
 impl Published {
+    /// Adds what an AMQP 1.0 publisher said in sections that came in headers.
+    pub fn add_amqp1(&mut self, properties: Option<&[u8]>, annotations: Option<&[u8]>) {
+        match properties.map(amqp1::application_properties) {
+            Some(Some(entries)) => {
+                for (name, given) in entries {
+                    self.headers.entry(name).or_insert(given);
+                }
+            }
+            None if !self.headers.contains_key(AMQP1_PROPERTIES_HEADER) => {}
+            // Which there were cannot be told.
+            Some(None) | None => self.has_unreadable_headers = true,
+        }
+        let annotated = annotations.and_then(amqp1::annotations).unwrap_or_default();
+        self.annotated_type = annotated.into_iter().find(|(name, _)| name == TYPE_ANNOTATION).map(|(_, given)| given);
+        if self.type_text() == Some(PLUGIN_DATA_TYPE) {
+            self.message_type = self.annotated_type.take();
+        }
+    }
+
     /// Some libraries cannot leave out a property: an empty id is none. An empty application or type is one, and a wrong one.
     fn forget_empty(&mut self) {
         let is_empty = |given: &Option<Given>| *given == Some(Given::Text(String::new()));
@@ -156,7 +190,8 @@ fn fill(submission: Submission, published: &Published) -> Result<Submission, Ref
         app => app,
     };
     let event_id = match submission.event_id {
-        None => property(&published.message_id, "property message_id", R::InvalidId)?,
+        None if published.message_id.is_some() => property(&published.message_id, "property message_id", R::InvalidId)?,
+        None => published.header(MESSAGE_ID_HEADER, R::InvalidId)?,
         id => id,
     };
     let event_type = match submission.event_type {
