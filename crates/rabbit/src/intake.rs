@@ -49,7 +49,6 @@ pub fn read(taken: &Taken, admission: &Admission, now: Timestamp) -> Intake {
         has_unreadable_headers: unreadable.has_any_header(),
         routing_key: if unreadable.has("routing_key") { Some(NO_TEXT) } else { Some(Given::Text(taken.routing_key.clone())) },
         body: taken.body.clone(),
-        annotated_type: None,
     };
     let encoded = |name: &str| message::bytes(properties, name);
     if published.headers.keys().any(|name| name.starts_with(AMQP1_HEADERS)) {

@@ -38,8 +38,6 @@ pub struct Published {
     pub message_id: Option<Given>,
     /// Property `type`.
     pub message_type: Option<Given>,
-    /// The type that an AMQP 1.0 publisher annotated, where the broker wrote something else into the property.
-    pub annotated_type: Option<Given>,
     /// Property `timestamp`: seconds, or milliseconds where some libraries write those.
     pub timestamp: Option<Given>,
     /// Headers.
@@ -65,8 +63,8 @@ pub fn read(mut published: Published, most: usize) -> Result<Submission, Refusal
     let mut body = published.decoded(body, most)?;
     if amqp1::is_framed(published.type_text(), &body) {
         body = amqp1::unwrap(&body)?;
-        // It was the broker's word for the frame.
-        published.message_type = published.annotated_type.take();
+        // It was the broker's word for the frame, in which RabbitMQ 4 loses what the publisher annotated.
+        published.message_type = None;
     }
     let submission = if content_type == EVENT_CONTENT_TYPE {
         submission_of(v1::Event::decode(body).map_err(|error| unreadable("protobuf", &error))?)
@@ -115,10 +113,9 @@ impl Published {
             // Which there were cannot be told.
             Some(None) | None => self.has_unreadable_headers = true,
         }
-        let annotated = annotations.and_then(amqp1::annotations).unwrap_or_default();
-        self.annotated_type = annotated.into_iter().find(|(name, _)| name == TYPE_ANNOTATION).map(|(_, given)| given);
         if self.type_text() == Some(PLUGIN_DATA_TYPE) {
-            self.message_type = self.annotated_type.take();
+            let annotated = annotations.and_then(amqp1::annotations).unwrap_or_default();
+            self.message_type = annotated.into_iter().find(|(name, _)| name == TYPE_ANNOTATION).map(|(_, given)| given);
         }
     }
 

@@ -171,7 +171,6 @@ impl PublishedGolden {
             message_type: given_of(&self.properties.r#type),
             timestamp: self.properties.timestamp.map(Given::Seconds),
             headers: self.headers.iter().map(|(name, value)| (name.clone(), given(value))).collect(),
-            annotated_type: None,
             has_unreadable_headers: false,
             routing_key: Some(Given::Text(self.routing_key.clone())),
             body: self.body(name),

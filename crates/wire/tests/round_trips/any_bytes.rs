@@ -138,7 +138,6 @@ fn published() -> impl Strategy<Value = Published> {
             content_encoding,
             message_id,
             message_type,
-            annotated_type: None,
             timestamp,
             headers,
             has_unreadable_headers,
