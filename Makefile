@@ -12,13 +12,16 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20
 NEXTEST_VERSION := 0.9
 
+# RabbitMQ's release, Redis' release and program: all the versions there are, each once.
+PAIRS := here/here/redis-server trixie/trixie/redis-server trixie/trixie/valkey-server sid/sid/valkey-server
+
 export CARGO_TERM_COLOR ?= auto
 
 # Packages of the system, installed where that may be done.
 installed = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
 
-.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos build clients python node publishers console browser promtool chart tools
+.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos matrix matrix-newest build clients python node publishers console browser promtool chart tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +80,20 @@ chaos: tools console browser ## the fault tests, ten times over, 200 crashes, an
 	HOOKYARD_TEST_CRASHES=200 HOOKYARD_TEST_STARTS=400 cargo nextest run --profile long -p hookyard-e2e -E 'test(/survives_crashes|ready_means/)'
 	cargo build --release -p hookyard -p hookyard-e2e --bins
 	HOOKYARD_TEST_REPLAYED=100000 HOOKYARD_TEST_QUEUED=2000 HOOKYARD_TEST_STREAMED=300 $(TARGET)/release/with-services cargo nextest run --release --profile long -p hookyard-e2e -E 'test(/replayed_once|long_queue|a_stream_leaves/)'
+
+# What depends on broker or store, on servers of other Debian releases. The installed ones are what `make test` runs on.
+ON_SERVERS := binary(it) & not test(/on_sqlite|on_a_fresh_folder|one_process|the_console|official_clients/)
+matrix: tools clients ## the end-to-end tests on RabbitMQ 3.10, 4.0, 4.3, Redis 7.0, 8.0, Valkey 8.1, 9.1: an hour, as root on a Debian
+	cargo build -p hookyard-e2e -p hookyard --all-targets
+	@rm -f $(TARGET)/matrix.txt; set -o pipefail; failed=0; for pair in $(PAIRS); do \
+	  IFS=/ read -r rabbitmq redis program <<< "$$pair"; \
+	  tests/matrix/pair.sh $$rabbitmq $$redis $$program $(TARGET)/debug/with-services cargo nextest run -p hookyard-e2e -E '$(ON_SERVERS)' 2>&1 \
+	    | tee $(TARGET)/matrix-$${pair//\//-}.log | grep --line-buffered -E '^pair:|FAIL \[|Summary' | tee -a $(TARGET)/matrix.txt || failed=1; done; \
+	  echo; cat $(TARGET)/matrix.txt; exit $$failed
+
+# One pair of the newest, for continuous integration.
+matrix-newest: PAIRS := sid/sid/valkey-server
+matrix-newest: matrix
 
 # Programs that play through the API with the official client libraries.
 clients: python node publishers

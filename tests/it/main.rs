@@ -25,6 +25,7 @@ mod a_trace_goes_from_publish_to_attempt;
 mod answers_fit_the_published_description;
 mod any_content_header_leaves_intake_alive;
 mod bad_input_is_answered_and_nothing_is_lost;
+mod brokers_keep_what_we_stand_on;
 mod conformance_rabbit;
 mod conformance_redis;
 mod counters_equal_the_ledgers;

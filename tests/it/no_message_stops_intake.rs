@@ -59,7 +59,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "the same header twice",
-            raw(&[(b"hookyard-app", text(b"default")), (b"hookyard-app", text(b"nobody"))]),
+            raw(&[(b"hookyard-app", text(b"nobody")), (b"hookyard-app", text(b"nobody-else"))]),
             Some("unknown_app"),
         ),
         with_key("a routing key that is no text, and a type", b"caf\xe9", raw(&[]), None),

@@ -91,7 +91,7 @@ impl Services {
 pub fn install_missing() -> Result<()> {
     for program in [Program::RabbitMq, Program::Redis] {
         let path = program.find_or_install()?;
-        announce(&format!("{program} is installed: {}", path.display()));
+        announce(&format!("{program} is installed: {}", path.path.display()));
     }
     Ok(())
 }
@@ -131,11 +131,14 @@ fn find_one(program: Program, folder: &Path) -> Result<(String, Option<Holding>)
         return Ok((url, None));
     }
     let not_installed = match program.find_or_install() {
-        Ok(path) => {
+        Ok(installed) => {
             let begun = Instant::now();
             let (url, holding) = start_private(program, folder)?;
             let seconds = begun.elapsed().as_secs_f32();
-            announce(&format!("{program}: a private instance of {} at {url}, started in {seconds:.1} s", path.display()));
+            announce(&format!(
+                "{program}: a private instance of {} at {url}, started in {seconds:.1} s",
+                installed.path.display()
+            ));
             return Ok((url, Some(holding)));
         }
         Err(error) => error,

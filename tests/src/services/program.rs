@@ -31,6 +31,13 @@ apt-get -o DPkg::Lock::Timeout=300 update
 apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends rabbitmq-server redis-server
 ";
 
+/// Folder of another Debian release whose RabbitMQ is used.
+const RABBITMQ_ROOT_VAR: &str = "MATRIX_RABBITMQ_ROOT";
+/// Folder of another Debian release whose Redis is used.
+const REDIS_ROOT_VAR: &str = "MATRIX_REDIS_ROOT";
+/// Its program, unless it is `redis-server`: Valkey's.
+const REDIS_SERVER_VAR: &str = "MATRIX_REDIS_SERVER";
+
 /// A server that the tests need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
@@ -40,7 +47,46 @@ pub(super) enum Program {
     Redis,
 }
 
+/// A program that starts a server, on this system or in another release's root.
+#[derive(Clone, Debug)]
+pub(super) struct Installed {
+    /// As this system sees it.
+    pub(super) path: PathBuf,
+    root: Option<PathBuf>,
+}
+
+impl Installed {
+    /// A call of it, or of another program in its folder.
+    pub(super) fn command(&self, beside: Option<&str>) -> Command {
+        let path = beside.map_or_else(|| self.path.clone(), |name| self.path.with_file_name(name));
+        match &self.root {
+            None => Command::new(path),
+            Some(root) => {
+                let within = Path::new("/").join(path.strip_prefix(root).unwrap_or(&path));
+                let mut command = Command::new("chroot");
+                command.arg(root).arg(within);
+                command
+            }
+        }
+    }
+}
+
 impl Program {
+    /// The other release's root that the environment names, and the program in it. `make matrix` prepares such roots; they see the
+    /// folder for temporary files at its own place.
+    #[expect(clippy::disallowed_methods, reason = "how the matrix names another release's server")]
+    fn in_root(self) -> Option<Installed> {
+        let (variable, program) = match self {
+            Self::RabbitMq => (RABBITMQ_ROOT_VAR, RABBITMQ_SCRIPT.trim_start_matches('/').to_owned()),
+            Self::Redis => {
+                let server = env::var(REDIS_SERVER_VAR).unwrap_or_else(|_| "redis-server".to_owned());
+                (REDIS_ROOT_VAR, format!("usr/bin/{server}"))
+            }
+        };
+        let root = PathBuf::from(env::var_os(variable).filter(|root| !root.is_empty())?);
+        Some(Installed { path: root.join(program), root: Some(root) })
+    }
+
     /// The program that starts the server, where it is installed.
     pub(super) fn find(self) -> Option<PathBuf> {
         match self {
@@ -55,15 +101,19 @@ impl Program {
     ///
     /// # Errors
     /// It is not there and cannot be installed; the error has the line to type.
-    pub(super) fn find_or_install(self) -> Result<PathBuf> {
+    pub(super) fn find_or_install(self) -> Result<Installed> {
+        if let Some(installed) = self.in_root() {
+            return if installed.path.is_file() { Ok(installed) } else { bail!("there is no {}", installed.path.display()) };
+        }
+        let here = |path| Installed { path, root: None };
         if let Some(path) = self.find() {
-            return Ok(path);
+            return Ok(here(path));
         }
         if !(is_root() && on_path("apt-get").is_some()) {
             bail!("{self} is not installed: {}", line_to_type());
         }
         install().with_context(|| format!("{self} is not installed, and installing it failed: {}", line_to_type()))?;
-        self.find().with_context(|| format!("{self} was installed and is not to be found"))
+        self.find().map(here).with_context(|| format!("{self} was installed and is not to be found"))
     }
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use super::leash::Server;
 use super::port;
-use super::program::{Program, on_path};
+use super::program::{Installed, Program, on_path};
 
 /// The image where RabbitMQ runs in a container.
 pub(super) const IMAGE: &str = "docker.io/library/rabbitmq:3.13";
@@ -47,7 +47,7 @@ const MAPPER_WITHIN: Duration = Duration::from_secs(10);
 /// It has no plugins, and every feature flag that its version knows (quorum queues and streams among them), because the node is new.
 #[derive(Debug)]
 pub struct PrivateRabbit {
-    script: PathBuf,
+    script: Installed,
     folder: PathBuf,
     amqp_port: u16,
     erlang_port: u16,
@@ -145,7 +145,7 @@ impl PrivateRabbit {
     /// # Errors
     /// RabbitMQ is not installed and cannot be.
     pub fn version() -> Result<Option<(u32, u32)>> {
-        let script = Program::RabbitMq.find_or_install()?.canonicalize()?;
+        let script = Program::RabbitMq.find_or_install()?.path.canonicalize()?;
         let of = |part: &std::ffi::OsStr| {
             let mut numbers = part.to_str()?.strip_prefix("rabbitmq_server-")?.split('.');
             Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -206,7 +206,7 @@ impl PrivateRabbit {
     /// # Errors
     /// `rabbitmqctl` fails; the error has what it says.
     pub fn ctl(&self, args: &[&str]) -> Result<String> {
-        let mut command = self.command(&self.script.with_file_name("rabbitmqctl"));
+        let mut command = self.command(Some("rabbitmqctl"));
         let output = command.arg("--silent").args(args).output().context("cannot start rabbitmqctl")?;
         if !output.status.success() {
             bail!(
@@ -221,15 +221,15 @@ impl PrivateRabbit {
 
     fn launch(&mut self) -> Result<()> {
         let log = self.folder.join("broker.out");
-        let mut broker = Server::spawn(&mut self.command(&self.script), &log)?;
+        let mut broker = Server::spawn(&mut self.command(None), &log)?;
         broker.await_ready(READY_WITHIN, &log, || answers(self.amqp_port)).context("cannot start RabbitMQ")?;
         self.broker = Some(broker);
         Ok(())
     }
 
     /// One of RabbitMQ's scripts with the environment of this node, and nothing of the caller's or the machine's.
-    fn command(&self, script: &Path) -> Command {
-        let mut command = Command::new(script);
+    fn command(&self, beside: Option<&str>) -> Command {
+        let mut command = self.script.command(beside);
         command.current_dir(&self.folder).env_clear();
         command.envs([
             ("HOME", self.folder.join("home")),

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::leash::Server;
 use super::port;
-use super::program::Program;
+use super::program::{Installed, Program};
 
 /// The image where Redis runs in a container.
 pub(super) const IMAGE: &str = "docker.io/library/redis:7";
@@ -23,7 +22,7 @@ const ENDED_WITHIN: Duration = Duration::from_secs(30);
 /// A `redis-server` of our own on 127.0.0.1, which ends when this value is dropped or this process ends.
 #[derive(Debug)]
 pub struct PrivateRedis {
-    program: PathBuf,
+    program: Installed,
     folder: PathBuf,
     port: u16,
     server: Option<Server>,
@@ -93,8 +92,9 @@ impl PrivateRedis {
 
     fn launch(&mut self) -> Result<()> {
         let log = self.folder.join("redis.log");
-        let mut command = Command::new(&self.program);
+        let mut command = self.program.command(None);
         command.args(&call()[1..]).args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--pidfile", "redis.pid"]);
+        command.arg("--dir").arg(&self.folder);
         let mut server = Server::spawn(command.current_dir(&self.folder), &log)?;
         server.await_ready(READY_WITHIN, &log, || answers(self.port)).context("cannot start Redis")?;
         self.server = Some(server);
@@ -123,7 +123,7 @@ pub(super) fn answers(port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use std::env;
-    use std::process::Stdio;
+    use std::process::{Command, Stdio};
     use std::thread;
 
     use anyhow::bail;

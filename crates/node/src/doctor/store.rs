@@ -13,6 +13,8 @@ use crate::tools;
 
 /// Oldest version whose commands are all there.
 const OLDEST: u32 = 7;
+/// Forks of Redis, and in which field of INFO they say their version.
+const FORKS: [(&str, &str); 2] = [("Valkey", "valkey_version"), ("Redict", "redict_version")];
 /// Clocks that differ by more make wrong orders in lists, and by still more, signatures that receivers refuse (they commonly allow
 /// five minutes).
 const SKEW_DOUBT: Duration = Duration::from_secs(2);
@@ -60,12 +62,13 @@ fn judge(facts: &ServerFacts) -> Vec<Finding> {
     let number = |name: &str| field(name).parse::<u64>().unwrap_or(0);
     let holds = facts.holds;
     let mut findings = Vec::new();
-    let version = field("redis_version");
-    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    // The version of Redis whose commands a server has, whatever it is.
+    let major: u32 = field("redis_version").split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    let told = format!("the {holds} runs on {}", server(facts));
     findings.push(if major >= OLDEST {
-        Finding::good("store", format!("the {holds} runs on Redis {version}"))
+        Finding::good("store", told)
     } else {
-        Finding::bad("store", format!("the {holds} runs on Redis {version}"), "7.0 or later is needed")
+        Finding::bad("store", told, "Redis 7.0 or later is needed, or Valkey")
     });
     let mut check = |is_wrong: bool, level, told: String, remedy: &str| {
         if is_wrong {
@@ -94,6 +97,13 @@ fn judge(facts: &ServerFacts) -> Vec<Finding> {
     findings
 }
 
+/// What a server is, with its own version. Forks go on saying a `redis_version`, that of the Redis they left: Valkey 9.1.2 says 7.2.4.
+fn server(facts: &ServerFacts) -> String {
+    let own = FORKS.iter().find_map(|(name, field)| Some((*name, facts.info.get(*field)?)));
+    let redis = || facts.info.get("redis_version").map_or("", String::as_str);
+    own.map_or_else(|| format!("Redis {}", redis()), |(name, version)| format!("{name} {version}"))
+}
+
 fn clock(facts: &ServerFacts) -> Finding {
     let (theirs, ours) = facts.clocks;
     let skew = theirs.since(ours).max(ours.since(theirs));
@@ -117,6 +127,18 @@ mod tests {
         let info = sound.iter().chain(info).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let now = Timestamp::from_millis(1_700_000_000_000);
         ServerFacts { holds: "directory", info, clocks: (Timestamp::from_millis(now.as_millis() + skew_s * 1_000), now) }
+    }
+
+    #[test]
+    fn a_server_is_named_as_what_it_is() {
+        for (info, named) in [
+            (&[][..], "Redis 7.0.15"),
+            (&[("redis_version", "7.2.4"), ("server_name", "valkey"), ("valkey_version", "9.1.2")], "Valkey 9.1.2"),
+            (&[("redis_version", "7.2.4"), ("redict_version", "7.3.1")], "Redict 7.3.1"),
+        ] {
+            let told = judge(&facts(info, 0)).remove(0).told;
+            assert!(told.ends_with(&format!("runs on {named}")), "{told}");
+        }
     }
 
     /// Fields that differ, seconds the clock is off, and a word of what to do.
