@@ -55,6 +55,18 @@ impl Purpose {
         }
     }
 
+    /// The largest frame of its connections, where that is not the broker's usual one, 128 KiB: what costs memory in every process, and
+    /// carries little.
+    pub(crate) const fn frame_max(self) -> Option<u32> {
+        match self {
+            // Headers of what is tried again have to fit, beside bodies of any length.
+            Self::Publish => Some(64 * 1024),
+            // Nothing but our own groups of entries.
+            Self::Drain => Some(16 * 1024),
+            Self::Route | Self::Dispatch => None,
+        }
+    }
+
     pub(crate) fn consumes(self) -> bool {
         self != Self::Publish
     }

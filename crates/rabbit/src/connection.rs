@@ -22,11 +22,17 @@ const HEARTBEAT_S: u16 = 10;
 
 /// Connects, under the process's name and this purpose.
 pub async fn connect(config: &RabbitConfig, purpose: &str) -> Result<Connection, Fault> {
+    connect_framed(config, purpose, None).await
+}
+
+/// The same with no larger frames than so many bytes. The library keeps room for 64 of them, whatever comes.
+pub async fn connect_framed(config: &RabbitConfig, purpose: &str, frame_max: Option<u32>) -> Result<Connection, Fault> {
     let mut uri: AMQPUri = config.url.parse().map_err(|error: String| {
         // The text may hold a password.
         Fault::caused(FaultKind::Refused, "read the broker's URL", error.replace(&config.url, "…"))
     })?;
     uri.query.heartbeat = Some(HEARTBEAT_S);
+    uri.query.frame_max = frame_max.or(uri.query.frame_max);
     let name = format!("{} {purpose}", config.name);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let connecting = guard::connect(uri, properties);

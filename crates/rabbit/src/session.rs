@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::acker::Acker;
 use crate::blocked::Blocked;
 use crate::config::{Purpose, RabbitConfig, Shards};
-use crate::connection::{CLOSE_TIMEOUT, CONNECT_TIMEOUT, close, connect, watch};
+use crate::connection::{CLOSE_TIMEOUT, CONNECT_TIMEOUT, close, connect_framed, watch};
 use crate::consume::{self, Inbox, Intent};
 use crate::names::Names;
 use crate::publish::Publisher;
@@ -128,7 +128,7 @@ impl Session {
 pub async fn begin(rabbit: &Rabbit, purpose: Purpose) -> Result<Arc<Session>, Fault> {
     let broken = |error: lapin::Error| Fault::unavailable("begin a session", error);
     let (config, names, shards) = (&rabbit.config, &rabbit.names, rabbit.shards());
-    let publishing = connect(config, &format!("{} publish", purpose.as_str())).await?;
+    let publishing = connect_framed(config, &format!("{} publish", purpose.as_str()), purpose.frame_max()).await?;
     let channel = publishing.create_channel().await.map_err(broken)?;
     rabbit.prepare(&channel, shards).await.map_err(broken)?;
     channel.close(200, short("done")).await.map_err(broken)?;
@@ -145,7 +145,7 @@ pub async fn begin(rabbit: &Rabbit, purpose: Purpose) -> Result<Arc<Session>, Fa
     let mut connections = vec![publishing];
     let (mut inboxes, mut intents) = (Inboxes::default(), Vec::new());
     if purpose.consumes() {
-        let consuming = connect(config, &format!("{} consume", purpose.as_str())).await?;
+        let consuming = connect_framed(config, &format!("{} consume", purpose.as_str()), purpose.frame_max()).await?;
         watch(&consuming, rabbit.blocked.part(), dead.clone());
         open_inboxes(&consuming, config, purpose, names, shards, &mut inboxes, &mut intents).await.map_err(broken)?;
         connections.push(consuming);
