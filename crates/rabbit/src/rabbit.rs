@@ -261,6 +261,10 @@ async fn supervise(rabbit: Arc<Rabbit>, purpose: Purpose) {
                 tracing::info!(purpose, sessions, "connected to the broker");
                 life.current.send_replace(Some(Arc::clone(&session)));
                 rabbit.tell_connected();
+                // More shards may have come into use while it began.
+                if session.shards != rabbit.shards() {
+                    session.dead.cancel();
+                }
                 tokio::select! {
                     () = session.dead.cancelled() => {}
                     // A stop that came while the session began did not know of it.

@@ -20,6 +20,9 @@ const BEGINNING_BYTES: usize = 16 * 1024;
 /// RabbitMQ's default, until the broker says another: the library refuses larger frames than agreed.
 const FRAME_MAX: usize = 128 * 1024;
 
+/// What every peer takes (AMQP 0-9-1 §4.2.3).
+const FRAME_MIN: usize = 4096;
+
 const CLASS_CONNECTION: u16 = 10;
 const CONNECTION_TUNE: u16 = 30;
 const CLASS_BASIC: u16 = 60;
@@ -52,7 +55,7 @@ impl Frames {
             passing: 0,
             dropping: 0,
             is_foreign: false,
-            frame_max: frame_max.unwrap_or(FRAME_MAX).min(FRAME_MAX),
+            frame_max: frame_max.unwrap_or(FRAME_MAX).clamp(FRAME_MIN, FRAME_MAX),
             replaced: BTreeMap::new(),
         }
     }
@@ -182,7 +185,7 @@ impl Frames {
     fn tune(&mut self, payload: &[u8]) {
         let proposed = payload.get(6..10).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
         if let Some(proposed) = proposed.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0) {
-            self.frame_max = self.frame_max.min(proposed);
+            self.frame_max = self.frame_max.min(proposed).max(FRAME_MIN);
         }
     }
 
