@@ -45,7 +45,11 @@ fn cases() -> Vec<Case> {
     let with_key = |about, key, properties, refused| Case { about, key, properties, refused };
     vec![
         case("a type in Latin-1", RawProperties::new().persistent().kind(b"caf\xe9"), Some("invalid_type")),
-        case("an id that is no text", raw(&[]).message_id_first(b"\xff\xfe"), Some("invalid_id")),
+        case(
+            "an id that is no text",
+            RawProperties::new().persistent().message_id(b"\xff\xfe").kind(b"order.paid"),
+            Some("invalid_id"),
+        ),
         case("a content type that is no text", RawProperties::new().content_type(b"\xff").persistent(), Some("unreadable")),
         case("a UUID in binary as correlation id", uuid_correlation(), None),
         case("a header's name that is no text", raw(&[(b"\xff", b"V".to_vec())]), None),
@@ -92,17 +96,6 @@ fn uuid_correlation() -> RawProperties {
         .persistent()
         .correlation_id(b"\x8f\x14\xe4\x5f\xce\xea\x46\x7a\xb2\x71\x96\x2f\xd0\x01\xd3\xb5")
         .kind(b"order.paid")
-}
-
-trait BeforeType {
-    fn message_id_first(self, id: &[u8]) -> RawProperties;
-}
-
-impl BeforeType for RawProperties {
-    /// The id stands before the type on the wire.
-    fn message_id_first(self, id: &[u8]) -> RawProperties {
-        RawProperties::new().persistent().message_id(id).kind(b"order.paid")
-    }
 }
 
 async fn publisher(world: &World) -> Result<RawAmqp> {

@@ -1,4 +1,4 @@
-//! What publishers do that nobody here wrote: what their libraries put on the wire, and, where they can be installed, they themselves.
+//! What publishers do that were written elsewhere: what their libraries put on the wire, and, where they can be installed, they themselves.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -37,7 +37,7 @@ pub struct Frames {
     held: Vec<u8>,
     /// Bytes of a frame that passes as it is.
     passing: usize,
-    /// Bytes of a frame that nobody is to see, and whose beginning is held.
+    /// Bytes of a frame too large to be held, but for its beginning.
     dropping: usize,
     is_foreign: bool,
     /// The largest frame both sides agree on.
