@@ -7,7 +7,7 @@ use hookyard_wire::form::{AMQP1_HEADERS, MESSAGE_ID_HEADER};
 
 use crate::message::header;
 use crate::topology::text;
-use crate::unreadable::{UNREADABLE_HEADER, header_line};
+use crate::unreadable::{UNREADABLE_HEADER, header_line, list};
 
 /// Bytes left for properties (fourteen short strings at most), what is added, and what is said of headers that do not fit.
 const RESERVED: usize = 8 * 1024;
@@ -24,8 +24,10 @@ pub fn with_headers(properties: &BasicProperties, added: Vec<(&'static str, AMQP
             theirs.push((1 + name.as_str().len() + bytes_of(value), name, value));
         }
     }
+    theirs.retain(|(_, name, _)| added.iter().all(|(added, _)| name.as_str() != *added));
     theirs.sort_by_key(|(bytes, ..)| *bytes);
-    let mut left = room.saturating_sub(RESERVED);
+    let ours: usize = added.iter().map(|(name, value)| 1 + name.len() + bytes_of(value)).sum();
+    let mut left = room.saturating_sub(RESERVED + ours);
     let mut unreadable: Vec<String> = header(properties, UNREADABLE_HEADER).into_iter().collect();
     let mut headers = FieldTable::default();
     for (bytes, name, value) in theirs {
@@ -39,7 +41,7 @@ pub fn with_headers(properties: &BasicProperties, added: Vec<(&'static str, AMQP
         }
     }
     if !unreadable.is_empty() {
-        headers.insert(UNREADABLE_HEADER.into(), text(&bounded(&unreadable)));
+        headers.insert(UNREADABLE_HEADER.into(), text(&list(&unreadable, RESERVED / 4)));
     }
     for (name, value) in added {
         headers.insert(name.into(), value);
@@ -71,12 +73,6 @@ pub fn without_headers(properties: &BasicProperties, names: &[&str], room: usize
 fn is_copied(name: &str) -> bool {
     let is_theirs = name.starts_with(AMQP1_HEADERS) || name == MESSAGE_ID_HEADER;
     is_theirs || !name.starts_with("x-") && !["CC", "BCC"].contains(&name)
-}
-
-/// The lines, or one that stands for all where they are too many.
-fn bounded(lines: &[String]) -> String {
-    let lines = lines.join("\n");
-    if lines.len() <= RESERVED / 4 { lines } else { crate::unreadable::HEADERS.to_owned() }
 }
 
 fn set<T: Clone>(

@@ -119,6 +119,8 @@ pub fn failures(properties: &BasicProperties) -> Option<u32> {
 pub fn first_published(properties: &BasicProperties, exchange: &str, routing_key: &str) -> (String, String) {
     let given_back =
         failures(properties).and_then(|_| Some((header(properties, EXCHANGE_HEADER)?, header(properties, KEY_HEADER)?)));
+    // Neither an exchange's name nor a key is longer: another tool wrote it.
+    let given_back = given_back.filter(|(exchange, key)| exchange.len().max(key.len()) <= SHORT_STRING_BYTES);
     given_back.unwrap_or_else(|| (exchange.to_owned(), routing_key.to_owned()))
 }
 

@@ -259,12 +259,16 @@ async fn supervise(rabbit: Arc<Rabbit>, purpose: Purpose) {
                 }
                 sessions += 1;
                 tracing::info!(purpose, sessions, "connected to the broker");
+                // More shards may have come into use while it began; those that come into use from now on find it.
+                let cancel_outgrown = || {
+                    if session.shards != rabbit.shards() {
+                        session.dead.cancel();
+                    }
+                };
+                cancel_outgrown();
                 life.current.send_replace(Some(Arc::clone(&session)));
+                cancel_outgrown();
                 rabbit.tell_connected();
-                // More shards may have come into use while it began.
-                if session.shards != rabbit.shards() {
-                    session.dead.cancel();
-                }
                 tokio::select! {
                     () = session.dead.cancelled() => {}
                     // A stop that came while the session began did not know of it.

@@ -21,6 +21,18 @@ pub fn header_line(name: &str) -> String {
     format!("header {}", name.escape_default())
 }
 
+/// The list in at most about `most` bytes: where the names of headers are too many, any header may be one of them. Properties are few, and
+/// are never left out.
+pub fn list(lines: &[String], most: usize) -> String {
+    let whole = lines.join("\n");
+    if whole.len() <= most {
+        return whole;
+    }
+    let properties = lines.iter().flat_map(|lines| lines.lines()).filter(|line| !line.starts_with("header "));
+    let properties: BTreeSet<&str> = properties.chain([HEADERS]).collect();
+    properties.into_iter().collect::<Vec<_>>().join("\n")
+}
+
 /// The list, read.
 #[derive(Debug, Default)]
 pub struct Unreadable(BTreeSet<String>);

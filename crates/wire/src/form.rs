@@ -151,6 +151,11 @@ impl Published {
         let encoding = encoding.map(|given| given.text("property content_encoding", RefusalReason::Unreadable)).transpose()?;
         let compression = match self.headers.get(COMPRESSION_HEADER) {
             Some(Given::Text(text)) if coding::is_kombu(text) => Some(text.as_str()),
+            // It may say that the body is compressed.
+            Some(Given::Other(what)) => {
+                return Err(Refusal::new(RefusalReason::Unreadable, format!("header compression is {what}; it must be text")));
+            }
+            None if self.has_unreadable_headers => return Err(unreadable_headers(RefusalReason::Unreadable)),
             _ => None,
         };
         coding::decoded(body, encoding.as_deref(), compression, most)

@@ -4,7 +4,7 @@
 //! RabbitMQ hands properties on as they came. The library wants UTF-8 in every short string (AMQP 0-9-1 §4.2.5.3); what it cannot read
 //! ends its connection, each time the message is handed out.
 
-use crate::unreadable::{HEADERS, ORIGINAL_HEADER, PROPERTIES, UNREADABLE_HEADER, header_line};
+use crate::unreadable::{HEADERS, ORIGINAL_HEADER, PROPERTIES, UNREADABLE_HEADER, header_line, list};
 
 /// Lists and tables within one another. RabbitMQ's own `x-death` needs three, and what is read by recursion wants an end.
 const DEPTH_MOST: usize = 16;
@@ -159,12 +159,22 @@ impl<'a> Repair<'a> {
         }
         for entry in all {
             match entry.state {
-                // Ours to say.
-                _ if [UNREADABLE_HEADER, ORIGINAL_HEADER].map(str::as_bytes).contains(&entry.name) => {}
+                _ if entry.name == ORIGINAL_HEADER.as_bytes() => {}
+                // Of a copy of ours, it goes on; of a publisher's, it harms that message alone.
+                _ if entry.name == UNREADABLE_HEADER.as_bytes() => self.keep_lines(entry.bytes),
                 State::Readable => self.entries.push(entry),
                 State::Unreadable => self.miss(entry.name),
                 State::Malformed => self.lines.push(HEADERS.to_owned()),
             }
+        }
+    }
+
+    /// The lines of a list that came with the message: a name, a tag, a length and text.
+    fn keep_lines(&mut self, entry: &[u8]) {
+        let value = entry.get(1 + UNREADABLE_HEADER.len() + 1 + 4..).and_then(|text| std::str::from_utf8(text).ok());
+        match value {
+            Some(text) => self.lines.extend(text.lines().map(str::to_owned)),
+            None => self.lines.push(HEADERS.to_owned()),
         }
     }
 
@@ -181,7 +191,10 @@ impl<'a> Repair<'a> {
         let reserved = FIXED_BYTES + fields + 4 + entry_bytes(UNREADABLE_HEADER, LINES_MOST);
         let mut left = room.saturating_sub(reserved);
         let mut table = Vec::new();
-        for entry in std::mem::take(&mut self.entries) {
+        let mut entries = std::mem::take(&mut self.entries);
+        // The largest are left out first: what is needed is small.
+        entries.sort_by_key(|entry| entry.bytes.len());
+        for entry in entries {
             if entry.bytes.len() <= left {
                 left -= entry.bytes.len();
                 table.extend_from_slice(entry.bytes);
@@ -189,11 +202,12 @@ impl<'a> Repair<'a> {
                 self.miss(entry.name);
             }
         }
-        let lines = self.lines.join("\n");
-        let lines = if lines.len() > LINES_MOST { HEADERS.to_owned() } else { lines };
+        let lines = list(&self.lines, LINES_MOST);
         write_entry(&mut table, UNREADABLE_HEADER, b'S', lines.as_bytes());
-        let kept = ORIGINAL_MOST.min(left.saturating_sub(entry_bytes(ORIGINAL_HEADER, 0)));
-        write_entry(&mut table, ORIGINAL_HEADER, b'x', &original[..kept.min(original.len())]);
+        if let Some(kept) = left.checked_sub(entry_bytes(ORIGINAL_HEADER, 0)) {
+            let kept = kept.min(ORIGINAL_MOST).min(original.len());
+            write_entry(&mut table, ORIGINAL_HEADER, b'x', &original[..kept]);
+        }
 
         let mut payload = Vec::with_capacity(FIXED_BYTES + fields + 4 + table.len());
         payload.extend_from_slice(&CLASS_BASIC.to_be_bytes());

@@ -115,12 +115,13 @@ fn properties_that_are_no_text_are_left_out_and_named() {
     assert!(!unreadable.has("content_type") && !unreadable.has_any_header());
 }
 
+fn nested() -> Vec<u8> {
+    (0..40).fold(b"V".to_vec(), |inner, _| long(b'A', &inner))
+}
+
 #[test]
 fn headers_that_cannot_be_read_are_named_and_the_others_stay() {
-    let mut deep = b"V".to_vec();
-    for _ in 0..40 {
-        deep = long(b'A', &deep);
-    }
+    let deep = nested();
     let inner = long(b'F', &table(&[(b"\xff", b"V")]));
     let entries: [(&[u8], &[u8]); 6] =
         [(b"\xff", b"V"), (b"deep", &deep), (b"inner", &inner), (b"good", b"t\x01"), (b"twice", b"V"), (b"twice", b"t\x01")];
@@ -170,10 +171,29 @@ fn the_size_of_the_body_is_kept_whatever_else_is_lost() {
 }
 
 #[test]
-fn what_a_publisher_says_is_unreadable_is_not_believed_beside_what_is() {
+fn what_was_unreadable_before_stays_so_beside_what_is_now() {
     let entries: [(&[u8], &[u8]); 1] = [(UNREADABLE_HEADER.as_bytes(), &long(b'S', b"message_id"))];
     let (_, unreadable) = read(&content_header(&[(HEADERS, headers(&entries)), ("type", short(b"\xff"))]));
-    assert!(unreadable.has("type") && !unreadable.has("message_id"));
+    assert!(unreadable.has("type") && unreadable.has("message_id"));
+}
+
+#[test]
+fn however_many_headers_are_unreadable_properties_are_named() {
+    let names: Vec<Vec<u8>> = (0..9).map(|number| format!("{number}{}", "n".repeat(200)).into_bytes()).collect();
+    let deep = nested();
+    let entries: Vec<(&[u8], &[u8])> = names.iter().map(|name| (&name[..], &deep[..])).collect();
+    let (_, unreadable) = read(&content_header(&[("content_encoding", short(b"gzip\xe9")), (HEADERS, headers(&entries))]));
+    assert!(unreadable.has_any_header() && unreadable.has("content_encoding") && !unreadable.has("type"));
+}
+
+#[test]
+fn a_header_at_the_very_limit_fits() {
+    let inner = long(b'F', &table(&[(b"\xff", b"V")]));
+    for size in ROOM - 1_300..ROOM - 900 {
+        let large = long(b'S', &vec![b'x'; size]);
+        let entries: [(&[u8], &[u8]); 2] = [(&[b'n'; 240], &inner), (b"large", &large)];
+        read(&content_header(&[(HEADERS, headers(&entries))]));
+    }
 }
 
 /// Values right and wrong, in one another.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::given::Given;
-use super::{Published, read_object, slice_of, split_channels, unreadable};
+use super::{Published, read_object, slice_of, split_channels, unreadable, unreadable_headers};
 use crate::body::is_json;
 
 /// A structured event. Empty texts and `null` are absent, as some libraries write what is not set.
@@ -93,7 +93,11 @@ pub(super) fn read_binary(published: &Published, data: Bytes) -> Result<Submissi
 }
 
 /// Attributes by name. Of one under several prefixes `cloudEvents_` counts, then `cloudEvents:`, then `ce-`; null ones are absent.
-struct Attributes<'a>(BTreeMap<&'a str, &'a Given>);
+struct Attributes<'a> {
+    named: BTreeMap<&'a str, &'a Given>,
+    /// Whether one that is not named may be there all the same.
+    has_unreadable: bool,
+}
 
 impl<'a> Attributes<'a> {
     fn of(published: &'a Published) -> Self {
@@ -102,15 +106,21 @@ impl<'a> Attributes<'a> {
             let named = published.headers.iter().filter_map(|(name, given)| Some((name.strip_prefix(prefix)?, given)));
             attributes.extend(named.filter(|(_, given)| **given != Given::Null));
         }
-        Self(attributes)
+        Self { named: attributes, has_unreadable: published.has_unreadable_headers }
     }
 
     fn text(&self, name: &str, reason: RefusalReason) -> Result<Option<String>, Refusal> {
-        self.0.get(name).map(|given| given.text(&format!("the CloudEvents attribute {name}"), reason)).transpose()
+        if self.has_unreadable && !self.named.contains_key(name) {
+            return Err(unreadable_headers(reason));
+        }
+        self.named.get(name).map(|given| given.text(&format!("the CloudEvents attribute {name}"), reason)).transpose()
     }
 
     fn time(&self) -> Result<Option<String>, Refusal> {
-        let given = self.0.get("time").filter(|given| ***given != Given::Text(String::new()));
+        if self.has_unreadable && !self.named.contains_key("time") {
+            return Err(unreadable_headers(RefusalReason::InvalidTime));
+        }
+        let given = self.named.get("time").filter(|given| ***given != Given::Text(String::new()));
         given.map(|given| given.time("the CloudEvents attribute time")).transpose()
     }
 }
