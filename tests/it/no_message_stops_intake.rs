@@ -57,6 +57,17 @@ fn cases() -> Vec<Case> {
         case("an application nested deeper than is read", app(nested(40)), Some("unknown_app")),
         case("headers near a frame's size", raw(&[pad(130_900)]), None),
         case(
+            "a message that poses as one given back, with names no exchange has",
+            raw(&[
+                (b"hookyard-app", text(b"nobody")),
+                (b"hookyard-failures", text(b"1")),
+                (b"hookyard-exchange", text(&vec![b'e'; 65_400])),
+                (b"hookyard-routing-key", text(&vec![b'k'; 65_400])),
+            ]),
+            Some("unknown_app"),
+        ),
+        case("a CloudEvent whose application is lost among unreadable headers", lost_application(), Some("unreadable")),
+        case(
             "a refused message with headers near a frame's size",
             raw(&[(b"hookyard-app", text(b"nobody")), pad(130_800)]),
             Some("unknown_app"),
@@ -88,6 +99,18 @@ fn cases() -> Vec<Case> {
         case("a CloudEvent's time that is null", time(b"2", b"V".to_vec()), None),
         case("a CloudEvent's time that is a table", time(b"3", table), Some("invalid_time")),
     ]
+}
+
+/// So many headers are nested deeper than is read that their names are not listed.
+fn lost_application() -> RawProperties {
+    let names: Vec<Vec<u8>> = (0..6).map(|number| format!("{number}{}", "n".repeat(240)).into_bytes()).collect();
+    let attributes: [(&[u8], &[u8]); 4] =
+        [(b"specversion", b"1.0"), (b"id", b"lost"), (b"source", b"/s"), (b"type", b"order.paid")];
+    let attributes = attributes.map(|(name, value)| ([&b"cloudEvents_"[..], name].concat(), text(value)));
+    let mut headers: Vec<(&[u8], Vec<u8>)> = attributes.iter().map(|(name, value)| (&name[..], value.clone())).collect();
+    headers.push((b"cloudEvents_hookyardapp", nested(40)));
+    headers.extend(names.iter().map(|name| (&name[..], nested(40))));
+    RawProperties::new().headers(&headers).persistent()
 }
 
 /// As an AMQP 1.0 client sends it, which may: the type there is a UUID, and here a text.
