@@ -12,7 +12,7 @@ use hookyard_e2e::amqp::Amqp;
 use hookyard_e2e::world::{JWT_SECRET, or_more};
 use hookyard_e2e::{Api, Backend, World, eventually};
 use hookyard_node::seams::SystemEntropy;
-use hookyard_node::{Config, Roles, Running, Seams, install_crypto, local};
+use hookyard_node::{Config, Roles, Running, Seams, install_crypto, local, tools};
 use hookyard_rabbit::{Shards, Topology};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
@@ -21,6 +21,8 @@ use serde_json::json;
 const AT_ONCE: usize = 4;
 /// Of an id: what is asked for when an application is made.
 const ID_RANDOM_BYTES: usize = 14;
+/// Events that wait before the first start.
+const EARLY: usize = 50;
 const SHARDS: Shards = Shards { fast: 1, slow: 1 };
 
 /// Threads that compute all the time, so that tasks of a starting process are run late and in any order.
@@ -145,6 +147,29 @@ async fn on_an_empty_broker_and_store() -> Result<()> {
         try_join_all(starts).await?;
     }
     drop(load);
+    Ok(())
+}
+
+/// Operators may declare exchanges and queues first, and publishers may come before the first process.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_for_the_very_first_start_is_not_refused() -> Result<()> {
+    let world = World::on(Backend::Cluster).await?;
+    let settings = world.settings()?;
+    tools::declare_topology(&settings).await?;
+    let amqp = world.amqp().await?;
+    for number in 0..EARLY {
+        amqp.raw("user.created", &format!("early-{number}"), &[], b"{}").await?;
+    }
+    let running = hookyard_node::start(&settings, Roles::ALL, slow()).await?;
+    let api = Api::of(&running)?;
+    let recorded = async || api.get("/app/default/msg?limit=250").await.ok()?["data"].as_array().map(Vec::len);
+    eventually("all are routed, or refused", async || {
+        let refused = amqp.depth("rejected").await.unwrap_or_default();
+        recorded().await.is_some_and(|recorded| recorded + usize::try_from(refused).unwrap_or_default() == EARLY)
+    })
+    .await?;
+    ensure!(amqp.depth("rejected").await? == 0, "an event was refused for want of its application");
+    running.drain().await;
     Ok(())
 }
 

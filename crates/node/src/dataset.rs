@@ -102,10 +102,12 @@ impl Guard {
             Standing::Good(meta) => {
                 self.store.check_seal().await?;
                 tracing::info!(dataset = meta.dataset, epoch = meta.epoch, "dataset verified");
-                self.store.adopt(Some(meta));
-                built_in_apps::ensure(&self.store, &*self.clock, &*self.entropy).await?;
-                self.store.reach_journal().await?;
+                // Claiming begins with what is adopted: an event that waited finds its application.
+                let alone = self.store.adopted_alone(meta.clone());
+                built_in_apps::ensure(&alone, &*self.clock, &*self.entropy).await?;
                 self.refresh_shards().await?;
+                self.store.adopt(Some(meta));
+                self.store.reach_journal().await?;
                 self.established.store(true, Ordering::Release);
                 Ok(())
             }

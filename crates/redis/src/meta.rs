@@ -1,6 +1,7 @@
 //! The sentinel: which dataset this store holds, and what the whole installation shares.
 
 use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
 
 use hookyard_core::port::Counters;
 use hookyard_core::{Fault, FaultKind};
@@ -95,6 +96,12 @@ impl RedisStore {
         if let Ok(mut dataset) = self.dataset.write() {
             *dataset = meta;
         }
+    }
+
+    /// The same store with this dataset adopted for this handle alone.
+    #[must_use]
+    pub fn adopted_alone(&self, meta: Meta) -> Self {
+        Self { dataset: Arc::new(RwLock::new(Some(meta))), ..self.clone() }
     }
 
     /// The dataset adopted, if any.
