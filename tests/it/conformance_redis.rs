@@ -9,6 +9,7 @@ use hookyard_core::Clock;
 use hookyard_core::port::{Activity, Answers, Catalog, Directory, Gates, Journal, Log, Revocations, Tasks};
 use hookyard_core::seal::SealingKeys;
 use hookyard_e2e::services::PrivateRedis;
+use hookyard_e2e::world::redis_at;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
 use hookyard_telemetry::Metrics;
@@ -44,7 +45,7 @@ impl Store {
 }
 
 async fn flush(url: &str) -> Result<()> {
-    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let mut connection = redis_at(url).await?;
     redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await?;
     Ok(())
 }

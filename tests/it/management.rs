@@ -1,6 +1,7 @@
 //! Applications, endpoints, secrets and tokens over the API.
 
 use anyhow::{Context, Result, ensure};
+use hookyard_e2e::world::redis_at;
 use hookyard_e2e::{Api, Backend, World, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -148,7 +149,7 @@ async fn nothing_secret_is_kept(world: &World) -> Result<()> {
         ensure!(!is_secret(&file));
         return Ok(());
     };
-    let mut store = redis::Client::open(redis.url())?.get_multiplexed_async_connection().await?;
+    let mut store = redis_at(&redis.url()).await?;
     let keys: Vec<String> = redis::cmd("KEYS").arg("*directory*").query_async(&mut store).await?;
     ensure!(!keys.is_empty());
     for key in keys {

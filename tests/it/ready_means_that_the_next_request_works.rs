@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 use hookyard_core::Entropy;
 use hookyard_e2e::amqp::Amqp;
-use hookyard_e2e::world::{JWT_SECRET, or_more};
+use hookyard_e2e::world::{JWT_SECRET, or_more, redis_at};
 use hookyard_e2e::{Api, Backend, World, eventually};
 use hookyard_node::seams::SystemEntropy;
 use hookyard_node::{Config, Roles, Running, Seams, install_crypto, local, tools};
@@ -113,7 +113,7 @@ fn on_one_file(folder: &Path) -> Result<Config> {
     Ok(config)
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn on_a_fresh_folder() -> Result<()> {
     install_crypto();
     let load = Load::begin();
@@ -132,7 +132,7 @@ async fn on_a_fresh_folder() -> Result<()> {
 }
 
 /// Each on a database and a prefix that nothing was in before; also a first publish by AMQP is routed.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn on_an_empty_broker_and_store() -> Result<()> {
     let world = World::on(Backend::Cluster).await?;
     let load = Load::begin();
@@ -175,8 +175,7 @@ async fn what_waited_for_the_very_first_start_is_not_refused() -> Result<()> {
 
 async fn on_nothing(config: Config) -> Result<()> {
     let url = config.redis_url.clone().context("a store")?;
-    let mut store = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
-    let () = redis::cmd("FLUSHDB").query_async(&mut store).await?;
+    let () = redis::cmd("FLUSHDB").query_async(&mut redis_at(&url).await?).await.context("an empty store")?;
     let prefix = config.amqp.prefix.clone();
     let running = hookyard_node::start(&config.clone().judge()?, Roles::ALL, slow()).await?;
     let mut kept = is_true_to_its_word(&running).await;

@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hookyard_e2e::amqp::Amqp;
 use hookyard_e2e::receiver::Answer;
+use hookyard_e2e::world::redis_at;
 use hookyard_e2e::{Api, World, eventually};
 use hookyard_node::{Roles, Running, tools};
 use reqwest::Method;
 use serde_json::json;
 
 async fn empty_the_store(world: &World) -> Result<()> {
-    let mut store =
-        redis::Client::open(world.redis.as_ref().context("a store")?.url())?.get_multiplexed_async_connection().await?;
+    let mut store = redis_at(&world.redis.as_ref().context("a store")?.url()).await?;
     redis::cmd("FLUSHALL").query_async::<()>(&mut store).await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use hookyard_core::{DeadLetterId, MessageId};
 use hookyard_e2e::receiver::Answer;
+use hookyard_e2e::world::redis_at;
 use hookyard_e2e::{Api, Backend, World, eventually};
 use serde_json::{Value, json};
 
@@ -63,8 +64,7 @@ async fn dead_letters_are_listed_shown_replayed_and_discarded(backend: Backend) 
 
 /// Takes a dead letter, and all that is known of its message, out of the journal.
 async fn forget(world: &World, app: &str, letter: &Value) -> Result<()> {
-    let redis = redis::Client::open(world.redis.as_ref().context("the store")?.url())?;
-    let mut connection = redis.get_multiplexed_async_connection().await?;
+    let mut connection = redis_at(&world.redis.as_ref().context("the store")?.url()).await?;
     let message: MessageId = text(&letter["msgId"])?.parse()?;
     let key = [format!("hookyard:{{{app}}}:msg:").as_bytes(), message.as_bytes()].concat();
     let removed: usize = redis::cmd("DEL").arg(key).query_async(&mut connection).await?;

@@ -285,8 +285,7 @@ impl World {
     /// When it cannot be read.
     pub async fn dead_in_journal(&self, app: AppId) -> Result<usize> {
         if let Some(redis) = &self.redis {
-            let client = redis::Client::open(redis.url())?;
-            let mut connection = client.get_multiplexed_async_connection().await?;
+            let mut connection = redis_at(&redis.url()).await?;
             let key = format!("hookyard:{{{app}}}:dead");
             return Ok(redis::cmd("ZCARD").arg(key).query_async(&mut connection).await?);
         }
@@ -537,4 +536,13 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) ->
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+/// The store as another tool reaches it, with more patience than the library's half a second: a machine may be busy.
+///
+/// # Errors
+/// There is none, or it does not answer.
+pub async fn redis_at(url: &str) -> Result<redis::aio::MultiplexedConnection> {
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE)).set_connection_timeout(Some(PATIENCE));
+    Ok(redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&patient).await?)
 }
