@@ -82,8 +82,8 @@ chaos: tools console browser ## the fault tests, ten times over, 200 crashes, an
 	HOOKYARD_TEST_REPLAYED=100000 HOOKYARD_TEST_QUEUED=2000 HOOKYARD_TEST_STREAMED=300 $(TARGET)/release/with-services cargo nextest run --release --profile long -p hookyard-e2e -E 'test(/replayed_once|long_queue|a_stream_leaves/)'
 
 # What depends on broker or store, on servers of other Debian releases. The installed ones are what `make test` runs on.
-ON_SERVERS := binary(it) & not test(/on_sqlite|on_a_fresh_folder|one_process|the_console|official_clients/)
-matrix: tools clients ## the end-to-end tests on RabbitMQ 3.10, 4.0, 4.3, Redis 7.0, 8.0, Valkey 8.1, 9.1: an hour, as root on a Debian
+ON_SERVERS := binary(it) & not test(/on_sqlite|on_a_fresh_folder|one_process|the_console|official_clients/) | test(the_rules_are_good)
+matrix: tools clients promtool ## the end-to-end tests on RabbitMQ 3.10, 4.0, 4.3, Redis 7.0, 8.0, Valkey 8.1, 9.1: an hour, as root on a Debian
 	cargo build -p hookyard-e2e -p hookyard --all-targets
 	@rm -f $(TARGET)/matrix.txt; set -o pipefail; failed=0; for pair in $(PAIRS); do \
 	  IFS=/ read -r rabbitmq redis program <<< "$$pair"; \

@@ -61,9 +61,10 @@ fn families() -> Result<BTreeSet<String>> {
     Ok(text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).map(str::to_owned).collect())
 }
 
-/// `make promtool` puts it there.
+/// Of another release in a run of the matrix; otherwise `make promtool` puts it there.
 fn promtool(arguments: &[&str]) -> Result<()> {
-    let program = root().join("target/prometheus/usr/bin/promtool");
+    let of_matrix = std::env::var_os("MATRIX_PROMTOOL").map(PathBuf::from);
+    let program = of_matrix.unwrap_or_else(|| root().join("target/prometheus/usr/bin/promtool"));
     ensure!(program.exists(), "{} is missing: `make promtool` makes it", program.display());
     let output = Command::new(program.canonicalize()?).args(arguments).current_dir(root().join("deploy/prometheus")).output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);

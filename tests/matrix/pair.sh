@@ -22,7 +22,9 @@ version() { chroot "$1" dpkg-query -W -f '${Version}' "$2" | sed -E 's/^[0-9]+:/
 described=""
 if [ "$rabbitmq" != here ]; then
   root=$(enter "$rabbitmq"); export MATRIX_RABBITMQ_ROOT=$root
-  described="RabbitMQ $(version "$root" rabbitmq-server)"
+  # It is linked to the system's basic libraries alone, and runs outside of its root.
+  export MATRIX_PROMTOOL=$root/usr/bin/promtool
+  described="RabbitMQ $(version "$root" rabbitmq-server), promtool $(version "$root" prometheus)"
 fi
 if [ "$redis" != here ]; then
   root=$(enter "$redis"); export MATRIX_REDIS_ROOT=$root MATRIX_REDIS_SERVER=$program

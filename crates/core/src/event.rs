@@ -75,17 +75,9 @@ impl EventId {
         (pair.len() <= Self::MAX_BYTES).then(|| Self(Arc::from(pair)))
     }
 
-    /// An id as [`EventId::as_str`] gave it.
-    pub fn kept(text: &str) -> Option<Self> {
-        match Self::parts(text) {
-            (Some(source), id) => Self::of_source(source, id),
-            (None, id) => Self::parse(id),
-        }
-    }
-
-    /// The source, if there is one, and the id in what [`EventId::as_str`] gave.
-    pub fn parts(text: &str) -> (Option<&str>, &str) {
-        text.split_once(Self::BETWEEN).map_or((None, text), |(source, id)| (Some(source), id))
+    /// The source, if there is one.
+    pub fn source(&self) -> Option<&str> {
+        self.0.split_once(Self::BETWEEN).map(|(source, _)| source)
     }
 
     /// What tells it from every other id.
@@ -406,13 +398,12 @@ mod tests {
         assert_ne!(of("a b", "c"), of("a", "b c"));
         assert_ne!(of("a", "b"), EventId::parse("a b").expect("valid"));
         assert_eq!(of("a", "b").to_string(), "a b");
-        assert_eq!(EventId::kept(of("a b", "c d").as_str()), Some(of("a b", "c d")));
-        assert_eq!(EventId::kept("plain"), EventId::parse("plain"));
+        assert_eq!(of("a b", "c d").source(), Some("a b"));
+        assert_eq!(EventId::parse("plain").expect("valid").source(), None);
         for (source, id) in [("", "a"), ("a", ""), ("a\u{1f}b", "c"), ("a", "b\u{1f}c")] {
             assert_eq!(EventId::of_source(source, id), None, "{source:?} {id:?}");
         }
         assert_eq!(EventId::of_source(&"s".repeat(1000), &"i".repeat(24)), None);
-        assert_eq!(EventId::kept("a\u{1f}b\u{1f}c"), None);
     }
 
     #[test]

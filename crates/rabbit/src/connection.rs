@@ -32,7 +32,7 @@ pub async fn connect_framed(config: &RabbitConfig, purpose: &str, frame_max: Opt
         Fault::caused(FaultKind::Refused, "read the broker's URL", error.replace(&config.url, "…"))
     })?;
     uri.query.heartbeat = Some(HEARTBEAT_S);
-    uri.query.frame_max = frame_max.or(uri.query.frame_max);
+    uri.query.frame_max = [frame_max, uri.query.frame_max.filter(|bytes| *bytes > 0)].into_iter().flatten().min();
     let name = format!("{} {purpose}", config.name);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let connecting = guard::connect(uri, properties);

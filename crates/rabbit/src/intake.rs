@@ -21,6 +21,9 @@ const NO_TEXT: Given = Given::Other("bytes that are not UTF-8");
 /// What the guard found of a header.
 const TWICE_OR_DEEP: Given = Given::Other("given twice, too large, or too deep to be read");
 
+/// Most bytes of a refusal's detail in a header: with everything else that is added it fits the smallest frame of AMQP, 4 KiB.
+const DETAIL_MOST: usize = 500;
+
 /// Reads and admits what was taken from the ingest queue.
 pub fn read(taken: &Taken, admission: &Admission, now: Timestamp) -> Intake {
     let properties = &taken.properties;
@@ -59,10 +62,9 @@ pub fn read(taken: &Taken, admission: &Admission, now: Timestamp) -> Intake {
 
 /// The message among the rejected ones: original bytes and properties, with the reason.
 pub fn rejected(session: &Session, taken: &Taken, refusal: &Refusal) -> Outgoing {
-    let detail: String = refusal.detail.chars().take(500).collect();
     let added = vec![
         (REASON_HEADER, text(refusal.reason.as_str())),
-        (DETAIL_HEADER, text(&detail)),
+        (DETAIL_HEADER, text(message::cut(&refusal.detail, DETAIL_MOST))),
         (AT_HEADER, text(&session.clock.now().to_string())),
         (EXCHANGE_HEADER, text(&taken.exchange)),
         (KEY_HEADER, text(&taken.routing_key)),

@@ -57,11 +57,16 @@ pub fn event_properties(event: &Event, content_type: &str, now: Timestamp) -> Ba
 
 /// A short string holds 255 bytes; what is longer is only cut where it is for people.
 pub fn clipped(value: &str) -> ShortString {
-    let mut end = value.len().min(SHORT_STRING_BYTES);
+    short(cut(value, SHORT_STRING_BYTES))
+}
+
+/// The beginning of a text, in at most `most` bytes.
+pub fn cut(value: &str, most: usize) -> &str {
+    let mut end = value.len().min(most);
     while !value.is_char_boundary(end) {
         end -= 1;
     }
-    short(&value[..end])
+    &value[..end]
 }
 
 /// A header's value as its publisher gave it.

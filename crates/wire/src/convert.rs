@@ -27,7 +27,12 @@ pub enum Unreadable {
 
 pub(crate) fn event_to_proto(event: &Event) -> v1::Event {
     v1::Event {
-        id: event.id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        id: event.id.as_ref().map(EventId::to_string).unwrap_or_default(),
+        id_source_bytes: event
+            .id
+            .as_ref()
+            .and_then(EventId::source)
+            .map_or(0, |source| u32::try_from(source.len()).unwrap_or_default()),
         app: event.app.to_string(),
         r#type: event.event_type.to_string(),
         time: event.time.to_string(),
@@ -43,7 +48,7 @@ pub(crate) fn event_from_proto(event: v1::Event, accepted_at_ms: i64) -> Result<
     let field = Unreadable::Field;
     Ok(Event {
         app: event.app.parse().map_err(|_| field("app"))?,
-        id: optional(event.id).map(|id| EventId::kept(&id).ok_or(field("id"))).transpose()?,
+        id: event_id(&event)?,
         message_id: None,
         event_type: event.r#type.parse().map_err(|_| field("type"))?,
         channels: channels_from_proto(&event.channels)?,
@@ -55,6 +60,24 @@ pub(crate) fn event_from_proto(event: v1::Event, accepted_at_ms: i64) -> Result<
         accepted_at: Timestamp::from_millis(accepted_at_ms),
         data_kept: None,
     })
+}
+
+fn event_id(event: &v1::Event) -> Result<Option<EventId>, Unreadable> {
+    let id = match parts_of_id(event)? {
+        (_, "") => return Ok(None),
+        (Some(source), id) => EventId::of_source(source, id),
+        (None, id) => EventId::parse(id),
+    };
+    id.map(Some).ok_or(Unreadable::Field("id"))
+}
+
+/// The source, if there is one, and the id of an event: versions that know of no source read one text with a blank between the two.
+pub(crate) fn parts_of_id(event: &v1::Event) -> Result<(Option<&str>, &str), Unreadable> {
+    let Some(bytes) = usize::try_from(event.id_source_bytes).ok().filter(|bytes| *bytes > 0) else {
+        return Ok((None, &event.id));
+    };
+    let (source, id) = event.id.split_at_checked(bytes).ok_or(Unreadable::Field("id_source_bytes"))?;
+    Ok((Some(source), id.strip_prefix(' ').ok_or(Unreadable::Field("id_source_bytes"))?))
 }
 
 fn channels_from_proto(channels: &[String]) -> Result<Vec<Channel>, Unreadable> {

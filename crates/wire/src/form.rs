@@ -114,8 +114,12 @@ impl Published {
             Some(None) | None => self.has_unreadable_headers = true,
         }
         if self.type_text() == Some(PLUGIN_DATA_TYPE) {
-            let annotated = annotations.and_then(amqp1::annotations).unwrap_or_default();
-            self.message_type = annotated.into_iter().find(|(name, _)| name == TYPE_ANNOTATION).map(|(_, given)| given);
+            self.message_type = match annotations.map(amqp1::annotations) {
+                Some(Some(mut annotated)) => annotated.remove(TYPE_ANNOTATION),
+                None if !self.headers.contains_key(AMQP1_ANNOTATIONS_HEADER) => None,
+                // Whether there was one cannot be told.
+                Some(None) | None => Some(Given::Other("among annotations that cannot be read")),
+            };
         }
     }
 
@@ -291,4 +295,26 @@ fn unreadable(form: &str, error: &(dyn std::error::Error + 'static)) -> Refusal 
         None => format!("{form}: cannot be decoded"),
     };
     Refusal::new(RefusalReason::Unreadable, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn type_by_plugin(annotations: Option<&[u8]>) -> Option<Given> {
+        let mut published = Published { message_type: Some(Given::Text(PLUGIN_DATA_TYPE.into())), ..Published::default() };
+        if annotations.is_some() {
+            published.headers.insert(AMQP1_ANNOTATIONS_HEADER.into(), Given::Other("bytes"));
+        }
+        published.add_amqp1(None, annotations);
+        published.message_type
+    }
+
+    #[test]
+    fn an_annotated_type_that_cannot_be_told_is_not_taken_for_absent() {
+        let annotated = b"\x00\x53\x72\xc1\x15\x02\xa3\x0cx-basic-type\xa1\x04paid";
+        assert_eq!(type_by_plugin(Some(annotated)), Some(Given::Text("paid".into())));
+        assert_eq!(type_by_plugin(None), None);
+        assert!(matches!(type_by_plugin(Some(&annotated[..10])), Some(Given::Other(_))));
+    }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hookyard_core::journal::Entry;
-use hookyard_core::{DeadReason, Delivery, Event, EventId, Message, MessageId, Submission, Timestamp};
+use hookyard_core::{DeadReason, Delivery, Event, Message, MessageId, Submission, Timestamp};
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 use crate::convert::{
     Unreadable, delivery_from_proto, delivery_of, delivery_without_message, entry_from_proto, entry_to_proto, event_to_proto,
-    kept_from_ms, kept_to_ms, message_from_proto, message_to_proto,
+    kept_from_ms, kept_to_ms, message_from_proto, message_to_proto, parts_of_id,
 };
 use crate::form::submission_of;
 use crate::v1;
@@ -45,12 +45,9 @@ pub fn read_accepted(body: Bytes) -> Result<Submission, Unreadable> {
     };
     let accepted_at = Some(Timestamp::from_millis(accepted.accepted_at_ms));
     let data_kept = kept_from_ms(accepted.data_kept_ms);
-    let submission = submission_of(event);
-    let (source, event_id) = match submission.event_id.as_deref().map(EventId::parts) {
-        Some((source, id)) => (source.map(str::to_owned), Some(id.to_owned())),
-        None => (None, None),
-    };
-    Ok(Submission { source, event_id, message_id, accepted_at, data_kept, ..submission })
+    let (source, id) = parts_of_id(&event)?;
+    let (source, event_id) = (source.map(str::to_owned), Some(id.to_owned()).filter(|id| !id.is_empty()));
+    Ok(Submission { source, event_id, message_id, accepted_at, data_kept, ..submission_of(event) })
 }
 
 /// Writes the deliveries of one message: the message, which they share, is encoded once.

@@ -249,7 +249,7 @@ fn read_and_write_entries(name: &str, bytes: Bytes) -> (Value, Bytes) {
 fn event_json(event: &Event, data_is_text: bool) -> Value {
     let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
     let (field, data) = if data_is_text { ("data", text(&event.data)) } else { ("data_base64", BASE64.encode(&event.data)) };
-    json!({
+    let mut said = json!({
         "app": event.app.to_string(),
         "event_id": event.id.as_ref().map(EventId::to_string),
         "event_type": event.event_type,
@@ -259,7 +259,11 @@ fn event_json(event: &Event, data_is_text: bool) -> Value {
         "content_type": &*event.content_type,
         field: data,
         "traceparent": event.traceparent.as_deref(),
-    })
+    });
+    if let Some(source) = event.id.as_ref().and_then(EventId::source) {
+        said["id_source"] = source.into();
+    }
+    said
 }
 
 fn message_json(message: &Message) -> Value {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::header::{self, Replaced};
+use crate::message::cut;
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -228,13 +229,7 @@ fn write(kind: u8, channel: u16, payload: &[u8], out: &mut Vec<u8>) {
 
 /// For people: what is no text with marks in its place, in as many bytes as a short string has.
 fn shown(text: &[u8]) -> String {
-    let mut shown = String::from_utf8_lossy(text).into_owned();
-    let mut end = shown.len().min(usize::from(u8::MAX));
-    while !shown.is_char_boundary(end) {
-        end -= 1;
-    }
-    shown.truncate(end);
-    shown
+    cut(&String::from_utf8_lossy(text), usize::from(u8::MAX)).to_owned()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //!
 //! The encoding is that of AMQP 1.0 part 1 (types) and part 3, §3.2 (sections).
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use hookyard_core::{Refusal, RefusalReason};
 
@@ -24,6 +26,7 @@ enum Value<'a> {
     /// Text, symbol or binary.
     Bytes(&'a [u8]),
     Integer(i64),
+    Boolean(bool),
     Null,
     Other(&'static str),
 }
@@ -45,7 +48,7 @@ pub(super) fn unwrap(body: &Bytes) -> Result<Bytes, Refusal> {
         Some((_, rest)) => match value(rest) {
             Some((Value::Bytes(content), [])) => Ok(body.slice_ref(content)),
             Some((Value::Other(what), _)) => Err(refused(what)),
-            Some((Value::Integer(_) | Value::Null, _)) => Err(refused("neither text nor binary")),
+            Some((Value::Integer(_) | Value::Boolean(_) | Value::Null, _)) => Err(refused("neither text nor binary")),
             Some((Value::Bytes(_), _)) => Err(refused("of several sections")),
             None => Err(refused("cut off")),
         },
@@ -54,16 +57,16 @@ pub(super) fn unwrap(body: &Bytes) -> Result<Bytes, Refusal> {
 }
 
 /// The application properties in their encoded section; `None` where they cannot be told apart.
-pub(super) fn application_properties(section: &[u8]) -> Option<Vec<(String, Given)>> {
+pub(super) fn application_properties(section: &[u8]) -> Option<BTreeMap<String, Given>> {
     map(section, APPLICATION_PROPERTIES)
 }
 
 /// The message annotations in their encoded section; `None` where they cannot be told apart.
-pub(super) fn annotations(section: &[u8]) -> Option<Vec<(String, Given)>> {
+pub(super) fn annotations(section: &[u8]) -> Option<BTreeMap<String, Given>> {
     map(section, ANNOTATIONS)
 }
 
-fn map(section: &[u8], expected: u64) -> Option<Vec<(String, Given)>> {
+fn map(section: &[u8], expected: u64) -> Option<BTreeMap<String, Given>> {
     let (found, rest) = descriptor(section)?;
     let (&code, rest) = rest.split_first()?;
     let width = match code {
@@ -73,7 +76,7 @@ fn map(section: &[u8], expected: u64) -> Option<Vec<(String, Given)>> {
     };
     let (size, rest) = rest.split_at_checked(width)?;
     let (count, mut rest) = rest.get(..number(size))?.split_at_checked(width)?;
-    let mut entries = Vec::new();
+    let mut entries = BTreeMap::new();
     for _ in 0..number(count) / 2 {
         let (name, after_name) = value(rest)?;
         let (content, after) = value(after_name)?;
@@ -82,7 +85,8 @@ fn map(section: &[u8], expected: u64) -> Option<Vec<(String, Given)>> {
         if let Value::Bytes(name) = name
             && let Ok(name) = std::str::from_utf8(name)
         {
-            entries.push((name.to_owned(), given(&content)));
+            let twice = Given::Other("there twice");
+            entries.entry(name.to_owned()).and_modify(|entry| *entry = twice).or_insert_with(|| given(&content));
         }
     }
     (found == expected && rest.is_empty()).then_some(entries)
@@ -95,6 +99,7 @@ fn given(value: &Value<'_>) -> Given {
             Err(_) => Given::Other("bytes that are not UTF-8"),
         },
         Value::Integer(number) => Given::Integer(*number),
+        Value::Boolean(value) => Given::Text(value.to_string()),
         Value::Null => Given::Null,
         Value::Other(what) => Given::Other(what),
     }
@@ -133,7 +138,9 @@ fn value(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
         // Signed ones, and times in milliseconds.
         0x51 | 0x54 | 0x55 | 0x61 | 0x71 | 0x81 | 0x83 => Value::Integer(signed()),
         0x98 => Value::Other("a UUID"),
-        0x41 | 0x42 | 0x56 => Value::Other("a boolean"),
+        0x41 => Value::Boolean(true),
+        0x42 => Value::Boolean(false),
+        0x56 => Value::Boolean(*content != [0]),
         0x45 | 0xc0 | 0xc1 | 0xd0 | 0xd1 | 0xe0 | 0xf0 => Value::Other("a list or a map"),
         _ => Value::Other("neither text nor binary"),
     };
@@ -197,11 +204,19 @@ mod tests {
     fn application_properties_are_read_from_their_section() {
         let section = b"\x00\x53\x74\xd1\x00\x00\x00\x21\x00\x00\x00\x04\xa1\x0chookyard-app\xa1\x04acme\xa1\x01k\xa1\x04text";
         let read = application_properties(section).expect("readable");
-        assert_eq!(read, [("hookyard-app".to_owned(), Given::Text("acme".into())), ("k".to_owned(), Given::Text("text".into()))]);
+        let text = |name: &str, text: &str| (name.to_owned(), Given::Text(text.into()));
+        assert_eq!(read, BTreeMap::from([text("hookyard-app", "acme"), text("k", "text")]));
         assert_eq!(annotations(section), None, "it is another section");
         for cut in 0..section.len() {
             assert_eq!(application_properties(&section[..cut]), None, "cut off at {cut}");
         }
+    }
+
+    #[test]
+    fn what_is_there_twice_is_neither() {
+        let section = b"\x00\x53\x74\xc1\x0d\x04\xa1\x01k\xa1\x01a\xa1\x01k\xa1\x01b";
+        let read = application_properties(section).expect("readable");
+        assert_eq!(read, BTreeMap::from([("k".to_owned(), Given::Other("there twice"))]));
     }
 
     #[test]
@@ -218,7 +233,10 @@ mod tests {
             (b"\xa3\x01s", Given::Text("s".into())),
             (b"\xb0\x00\x00\x00\x01\xff", Given::Other("bytes that are not UTF-8")),
             (b"\x98\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", Given::Other("a UUID")),
-            (b"\x41", Given::Other("a boolean")),
+            (b"\x41", Given::Text("true".into())),
+            (b"\x42", Given::Text("false".into())),
+            (b"\x56\x01", Given::Text("true".into())),
+            (b"\x56\x00", Given::Text("false".into())),
             (b"\x82\0\0\0\0\0\0\0\0", Given::Other("neither text nor binary")),
             (b"\xd1\x00\x00\x00\x04\x00\x00\x00\x00", Given::Other("a list or a map")),
         ] {
