@@ -10,7 +10,7 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     ("hookyard-core", &[]),
     ("hookyard-wire", &["core"]),
     ("hookyard-telemetry", &["core"]),
-    ("hookyard-egress", &["core", "telemetry"]),
+    ("hookyard-egress", &["core", "telemetry", "wire"]),
     ("hookyard-rabbit", &["core", "wire", "telemetry"]),
     ("hookyard-redis", &["core", "wire", "telemetry"]),
     ("hookyard-embedded", &["core", "wire", "telemetry"]),

@@ -26,6 +26,37 @@ pub fn class_of(error: &reqwest::Error) -> AttemptClass {
     }
 }
 
+/// Whether the connection ended before anything of an answer came. What was cut off in the middle of its first line counts too: the
+/// library does not tell the two apart.
+pub fn came_nothing(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(error) = current.downcast_ref::<hyper::Error>()
+            && (error.is_incomplete_message() || error.is_canceled() || error.is_closed())
+        {
+            return true;
+        }
+        // HTTP/2: the receiver went away before it looked at the request (RFC 9113 §6.8 and §8.7).
+        if let Some(error) = current.downcast_ref::<h2::Error>() {
+            return error.is_go_away() || error.is_io() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
+        if let Some(error) = current.downcast_ref::<io::Error>() {
+            return CLOSED.contains(&error.kind());
+        }
+        cause = current.source();
+    }
+    false
+}
+
+/// How the system says that the other side closed.
+const CLOSED: [io::ErrorKind; 5] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::NotConnected,
+    io::ErrorKind::UnexpectedEof,
+];
+
 /// Errors of the system for "too many open files", in this process and in all (`errno.h` on Linux, macOS and the BSDs).
 const OUT_OF_DESCRIPTORS: [i32; 2] = [24, 23];
 

@@ -8,19 +8,27 @@ use bytes::{Bytes, BytesMut};
 use hookyard_core::address::AllowList;
 use hookyard_core::port::{Request, Sender};
 use hookyard_core::{AttemptClass, AttemptResult, Clock, Directive, Fault, FaultKind, RetryAfter, limits};
-use hookyard_telemetry::Metrics;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hookyard_telemetry::label::Reused;
+use hookyard_telemetry::{CounterBy, Metrics};
+use hookyard_wire::coding::beginning;
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
-use crate::classify::{class_of, is_ours};
-use crate::connections::Connections;
+use crate::classify::{came_nothing, class_of, is_ours};
+use crate::connections::{Watching, watched};
+use crate::idle::Idle;
 use crate::proxy::{EgressProxy, PROXY_AUTHENTICATION, away};
+use crate::race::Race;
 use crate::resolve::{LookUp, Vetting};
+use crate::tls::{self, Authorities};
 
 /// A connection nobody used for this long is closed: receivers commonly close theirs after a minute.
 const IDLE: Duration = Duration::from_secs(50);
 /// Idle connections kept per host: as many as a dispatcher's default of requests in flight, so that a steady stream to one receiver
 /// opens none anew.
 const IDLE_PER_HOST: usize = 512;
+
+/// Most headers of a response. The library's own bound is a hundred; a head of 16 KiB, which others allow, holds no more than these.
+const HEADERS_MOST: usize = 1000;
 
 /// Pause before a request is tried again that failed for want of a file descriptor of ours.
 const OURS_PAUSE: Duration = Duration::from_millis(100);
@@ -39,7 +47,11 @@ pub struct Egress {
     allow: Arc<AllowList>,
     proxy: Option<EgressProxy>,
     clock: Arc<dyn Clock>,
-    connections: Connections,
+    requests: CounterBy<Reused>,
+    idle: Arc<Idle>,
+    race: Arc<Race>,
+    /// Never uses a connection twice.
+    fresh: reqwest::Client,
 }
 
 /// An operator's choices. Nothing in the environment is one.
@@ -53,21 +65,6 @@ pub struct EgressConfig {
     pub authorities: Authorities,
 }
 
-/// Certificates of authorities.
-#[derive(Clone, Default)]
-pub struct Authorities(Vec<reqwest::Certificate>);
-
-impl Authorities {
-    /// From a file of certificates in PEM.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn parse(pem: &[u8]) -> Result<Self, Fault> {
-        let read = reqwest::Certificate::from_pem_bundle(pem);
-        read.map(Self).map_err(|error| Fault::caused(FaultKind::Refused, "read certificates", error))
-    }
-}
-
 impl Egress {
     /// A door; names are resolved by `look_up`, or by the proxy if there is one.
     pub fn new(config: EgressConfig, look_up: Arc<dyn LookUp>, clock: Arc<dyn Clock>, metrics: &Metrics) -> Result<Self, Fault> {
@@ -75,32 +72,49 @@ impl Egress {
         let EgressConfig { allow, proxy, authorities } = config;
         let allow = Arc::new(allow);
         let proxy_host = proxy.as_ref().map(|proxy| proxy.host().to_owned());
-        let builder = match &proxy {
-            Some(proxy) => {
-                let by_proxy = reqwest::Proxy::all(proxy.url().clone()).map_err(refused)?;
-                reqwest::Client::builder().no_proxy().proxy(by_proxy)
-            }
-            None => reqwest::Client::builder().no_proxy(),
+        let (race, idle) = (Arc::new(Race::new()), Arc::new(Idle::new()));
+        let vetting = Arc::new(Vetting { look_up, allow: Arc::clone(&allow), proxy_host, race: Arc::clone(&race) });
+        let tls = authorities.client()?;
+        let client = |idle_per_host| {
+            let builder = match &proxy {
+                Some(proxy) => reqwest::Client::builder().no_proxy().proxy(reqwest::Proxy::all(proxy.url().clone())?),
+                None => reqwest::Client::builder().no_proxy(),
+            };
+            builder
+                .redirect(reqwest::redirect::Policy::none())
+                // A second request would be an attempt that nobody counts.
+                .retry(reqwest::retry::never().max_retries_per_request(0))
+                .referer(false)
+                .connect_timeout(limits::CONNECT_TIMEOUT)
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(idle_per_host)
+                .tcp_nodelay(true)
+                // What receivers send, or the servers before them, and all that follows is understood.
+                .http1_allow_obsolete_multiline_headers_in_responses(true)
+                .http1_allow_spaces_after_header_name_in_responses(true)
+                .http1_ignore_invalid_headers_in_responses(true)
+                .http1_max_headers(HEADERS_MOST)
+                .connector_layer(Watching)
+                .tls_backend_preconfigured(tls.clone())
+                .dns_resolver(Arc::clone(&vetting))
+                .build()
         };
-        let connections = Connections::new(metrics.delivery_connections_total.clone());
-        let client = builder
-            .redirect(reqwest::redirect::Policy::none())
-            // A second request would be an attempt that nobody counts.
-            .retry(reqwest::retry::never().max_retries_per_request(0))
-            .http1_only()
-            .referer(false)
-            .connect_timeout(limits::CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .tcp_nodelay(true)
-            .connector_layer(connections.clone())
-            .tls_certs_merge(authorities.0)
-            .dns_resolver(Arc::new(Vetting { look_up, allow: Arc::clone(&allow), proxy_host }))
-            .build()
-            .map_err(refused)?;
-        Ok(Self { client, allow, proxy, clock, connections })
+        let (pooled, fresh) = (client(IDLE_PER_HOST).map_err(refused)?, client(0).map_err(refused)?);
+        let requests = metrics.delivery_connections_total.clone();
+        Ok(Self { client: pooled, allow, proxy, clock, requests, idle, race, fresh })
+    }
+
+    /// Makes one request, and tells whether it went over a connection that was there.
+    async fn make(&self, client: &reqwest::Client, request: &Request, headers: HeaderMap, left: Duration) -> (Made, bool) {
+        let post = client.post(request.url.clone()).headers(headers).body(request.body.clone()).timeout(left);
+        let (made, has_opened) = watched(request.url.port_or_known_default().unwrap_or_default(), post.send()).await;
+        self.requests.inc(if has_opened { Reused::No } else { Reused::Yes });
+        (made, !has_opened)
     }
 }
+
+/// A response, or why there is none.
+type Made = reqwest::Result<reqwest::Response>;
 
 #[async_trait]
 impl Sender for Egress {
@@ -113,20 +127,33 @@ impl Sender for Egress {
         }
         let Some(headers) = header_map(&request.headers) else { return Ok(without(AttemptClass::Protocol)) };
         let deadline = begun + request.timeout;
+        let mut client = if self.idle.is_over(&request.url, begun) { &self.fresh } else { &self.client };
         let response = loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let post = self.client.post(request.url.clone()).headers(headers.clone()).body(request.body.clone()).timeout(left);
-            let sent = post.send().await;
-            self.connections.requested();
-            match sent {
+            let (made, was_reused) = self.make(client, &request, headers.clone(), left).await;
+            match made {
                 Ok(response) => break response,
+                // The receiver had closed it while it was idle: nothing was attempted yet. A fresh connection cannot have been.
+                Err(error) if was_reused && came_nothing(&error) => {
+                    self.idle.was_closed(&request.url, Instant::now());
+                    client = &self.fresh;
+                }
                 // Nothing has left, and it is not the receiver's doing.
                 Err(error) if is_ours(&error) && left > OURS_PAUSE => {
                     tracing::warn!("out of file descriptors; raise this process's limit");
                     tokio::time::sleep(OURS_PAUSE).await;
                 }
                 Err(error) => {
-                    let result = without(class_of(&error));
+                    let class = class_of(&error);
+                    if class == AttemptClass::Connect {
+                        self.race.forget(
+                            request.url.host_str().unwrap_or_default(),
+                            request.url.port_or_known_default().unwrap_or_default(),
+                        );
+                    }
+                    let said = if class == AttemptClass::Tls { tls::told(&error) } else { None };
+                    let result =
+                        AttemptResult { response: Bytes::from_static(said.unwrap_or_default().as_bytes()), ..without(class) };
                     let fault = match &self.proxy {
                         Some(proxy) => proxy.fault_of(&error).await,
                         None => None,
@@ -140,11 +167,13 @@ impl Sender for Egress {
         if self.proxy.is_some() && status == PROXY_AUTHENTICATION && request.url.scheme() == "http" {
             return Err(away());
         }
+        self.idle.answered(&request.url, response.headers(), Instant::now());
+        let coding = response.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(RETRY_AFTER.as_str()).and_then(RetryAfter::parse);
         let directive = header("webhook-delivery").and_then(Directive::parse);
         let (class, kept) = match read_bounded(response).await {
-            Ok(kept) => (AttemptClass::of_status(status), kept),
+            Ok(read) => (AttemptClass::of_status(status), kept(read, coding.as_deref())),
             // The budget includes the body: a response that never ends is no answer.
             Err(error) => (class_of(&error), Bytes::new()),
         };
@@ -153,19 +182,25 @@ impl Sender for Egress {
     }
 }
 
-/// Reads at most [`limits::RESPONSE_READ_BYTES`] and keeps at most [`limits::RESPONSE_KEPT_BYTES`]; what is longer loses its
-/// connection, not its success.
+/// Reads at most [`limits::RESPONSE_READ_BYTES`]; what is longer loses its connection, not its success.
 async fn read_bounded(mut response: reqwest::Response) -> reqwest::Result<Bytes> {
-    let (mut read, mut kept) = (0, BytesMut::new());
+    let mut read = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
-        read += chunk.len();
-        let room = limits::RESPONSE_KEPT_BYTES - kept.len();
-        kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if read >= limits::RESPONSE_READ_BYTES {
+        let room = limits::RESPONSE_READ_BYTES - read.len();
+        read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if read.len() >= limits::RESPONSE_READ_BYTES {
             break;
         }
     }
-    Ok(kept.freeze())
+    Ok(read.freeze())
+}
+
+/// What is kept for people: at most [`limits::RESPONSE_KEPT_BYTES`], decoded as far as it can be.
+fn kept(read: Bytes, coding: Option<&str>) -> Bytes {
+    let decoded = coding.and_then(|coding| beginning(&read, coding, limits::RESPONSE_KEPT_BYTES));
+    let kept = decoded.unwrap_or(read);
+    // In memory of its own: what was read of a long response is let go.
+    if kept.len() > limits::RESPONSE_KEPT_BYTES { Bytes::copy_from_slice(&kept[..limits::RESPONSE_KEPT_BYTES]) } else { kept }
 }
 
 /// `None` if a header cannot be written: endpoints are checked when saved, so that is rare.

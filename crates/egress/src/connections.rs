@@ -1,61 +1,81 @@
-//! How many requests opened a connection, and how many went over one that was there.
+//! Which requests opened a connection, and which went over one that was there.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
+use std::pin::Pin;
 use std::task::{Context, Poll};
-
-use hookyard_telemetry::CounterBy;
-use hookyard_telemetry::label::Reused;
 
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Counts. Which request a connection was opened for is not known; over all of them it comes out right.
+tokio::task_local! {
+    /// What is known of the request that this task makes.
+    static MAKING: Making;
+}
+
+/// A request being made.
+struct Making {
+    port: u16,
+    has_opened: Cell<bool>,
+}
+
+/// Makes a request to this port, and tells whether it opened a connection of its own. One that was begun and not waited for, because
+/// another became free, is none.
+pub async fn watched<F: Future>(port: u16, request: F) -> (F::Output, bool) {
+    let making = Making { port, has_opened: Cell::new(false) };
+    MAKING
+        .scope(making, async move {
+            let made = request.await;
+            (made, MAKING.with(|making| making.has_opened.get()))
+        })
+        .await
+}
+
+/// The port of the request that is being made here.
+pub fn port() -> Option<u16> {
+    MAKING.try_with(|making| making.port).ok()
+}
+
+/// A layer around the connector.
+#[derive(Clone, Copy)]
+pub struct Watching;
+
+impl<S> Layer<S> for Watching {
+    type Service = Watched<S>;
+
+    fn layer(&self, connector: S) -> Watched<S> {
+        Watched { connector }
+    }
+}
+
+/// A connector that is watched.
 #[derive(Clone)]
-pub struct Connections {
-    opened: Arc<AtomicU64>,
-    requests: CounterBy<Reused>,
-}
-
-impl Connections {
-    pub fn new(requests: CounterBy<Reused>) -> Self {
-        Self { opened: Arc::default(), requests }
-    }
-
-    /// A request was made.
-    pub fn requested(&self) {
-        let take = |opened: u64| opened.checked_sub(1);
-        let has_opened = self.opened.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
-        self.requests.inc(if has_opened { Reused::No } else { Reused::Yes });
-    }
-}
-
-impl<S> Layer<S> for Connections {
-    type Service = Counted<S>;
-
-    fn layer(&self, connector: S) -> Counted<S> {
-        Counted { connector, opened: Arc::clone(&self.opened) }
-    }
-}
-
-/// A connector, counted.
-#[derive(Clone)]
-pub struct Counted<S> {
+pub struct Watched<S> {
     connector: S,
-    opened: Arc<AtomicU64>,
 }
 
-impl<S: Service<R>, R> Service<R> for Counted<S> {
+impl<S: Service<R>, R> Service<R> for Watched<S>
+where
+    S::Future: Send + 'static,
+    S::Response: 'static,
+    S::Error: 'static,
+{
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.connector.poll_ready(context)
     }
 
-    fn call(&mut self, to: R) -> S::Future {
-        self.opened.fetch_add(1, Ordering::Relaxed);
-        self.connector.call(to)
+    fn call(&mut self, to: R) -> Self::Future {
+        let connecting = self.connector.call(to);
+        Box::pin(async move {
+            let connected = connecting.await;
+            // Where nobody waits any more, it is finished in a task of the client's own.
+            if connected.is_ok() && MAKING.try_with(|making| making.has_opened.set(true)).is_err() {
+                tracing::trace!("a connection was opened for later requests");
+            }
+            connected
+        })
     }
 }

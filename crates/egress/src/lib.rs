@@ -3,9 +3,13 @@
 mod classify;
 mod client;
 mod connections;
+mod idle;
 mod proxy;
+mod race;
 mod resolve;
+mod tls;
 
-pub use client::{Authorities, Egress, EgressConfig, install_crypto};
+pub use client::{Egress, EgressConfig, install_crypto};
 pub use proxy::EgressProxy;
 pub use resolve::{LookUp, SystemLookUp};
+pub use tls::Authorities;

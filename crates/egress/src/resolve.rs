@@ -10,6 +10,9 @@ use hookyard_core::address::{AllowList, Refused};
 use hookyard_core::limits;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use crate::connections::port;
+use crate::race::Race;
+
 /// Where addresses of a host name come from.
 #[async_trait]
 pub trait LookUp: Send + Sync {
@@ -39,11 +42,13 @@ pub struct Vetting {
     pub allow: Arc<AllowList>,
     /// The operator's proxy, wherever it is.
     pub proxy_host: Option<String>,
+    /// Which of several addresses is called.
+    pub race: Arc<Race>,
 }
 
 impl Resolve for Vetting {
     fn resolve(&self, name: Name) -> Resolving {
-        let (look_up, allow) = (Arc::clone(&self.look_up), Arc::clone(&self.allow));
+        let (look_up, allow, race) = (Arc::clone(&self.look_up), Arc::clone(&self.allow), Arc::clone(&self.race));
         let host = name.as_str().to_owned();
         let vouched = allow.vouches_for(&host) || self.proxy_host.as_deref() == Some(&*host);
         Box::pin(async move {
@@ -60,7 +65,12 @@ impl Resolve for Vetting {
             if passed.is_empty() {
                 return Err(Refused::Address.into());
             }
-            Ok(Box::new(passed.into_iter()) as Addrs)
+            let ordered = match port() {
+                Some(port) => race.order(&host, port, passed).await,
+                // Nobody waits for it any more.
+                None => passed,
+            };
+            Ok(Box::new(ordered.into_iter()) as Addrs)
         })
     }
 }

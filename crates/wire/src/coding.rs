@@ -16,6 +16,17 @@ enum Coding {
     Brotli,
 }
 
+impl Coding {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+        }
+    }
+}
+
 /// Memory that a zstd stream may ask for: its window, as a power of two. Eight mebibytes are what RFC 9659 lets a sender use.
 const ZSTD_WINDOW_LOG_MOST: u32 = 23;
 /// What a brotli decoder reads at once.
@@ -39,6 +50,16 @@ pub(crate) fn decoded(
         [coding] => decode(&body, coding, most),
         _ => Err(refused("a body that is compressed twice: send it compressed once".to_owned())),
     }
+}
+
+/// What the beginning of a response holds when decoded, as much of it as can be, in at most `most` bytes; `None` if that is nothing.
+pub fn beginning(read: &[u8], content_encoding: &str, most: usize) -> Option<Bytes> {
+    let [coding] = codings(content_encoding).ok()?[..] else { return None };
+    let mut plain = Vec::new();
+    let mut decoder = reader(read, coding).ok()?.take(u64::try_from(most).unwrap_or(u64::MAX));
+    // It may be cut off: what came before that was written all the same.
+    decoder.read_to_end(&mut plain).ok();
+    (!plain.is_empty()).then(|| plain.into())
 }
 
 /// The codings of a list. Some libraries add the text's encoding to it: Spring's has `gzip, UTF-8` and, in older ones, `gzip:UTF-8`.
@@ -77,16 +98,24 @@ pub(crate) fn is_kombu(compression: &str) -> bool {
 
 fn decode(body: &[u8], coding: Coding, most: usize) -> Result<Bytes, Refusal> {
     match coding {
-        Coding::Gzip => read_all(MultiGzDecoder::new(body), "gzip", most),
         Coding::Deflate if is_zlib(body) => read_whole(body, ZlibDecoder::new, |decoder| decoder.into_inner(), most),
         Coding::Deflate => read_whole(body, DeflateDecoder::new, |decoder| decoder.into_inner(), most),
-        Coding::Brotli => read_all(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER), "br", most),
+        other => read_all(reader(body, other)?, other.name(), most),
+    }
+}
+
+fn reader<'a>(body: &'a [u8], coding: Coding) -> Result<Box<dyn Read + 'a>, Refusal> {
+    Ok(match coding {
+        Coding::Gzip => Box::new(MultiGzDecoder::new(body)),
+        Coding::Deflate if is_zlib(body) => Box::new(ZlibDecoder::new(body)),
+        Coding::Deflate => Box::new(DeflateDecoder::new(body)),
+        Coding::Brotli => Box::new(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER)),
         Coding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(|_| broken("zstd"))?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MOST).map_err(|_| broken("zstd"))?;
-            read_all(decoder, "zstd", most)
+            Box::new(decoder)
         }
-    }
+    })
 }
 
 /// Of a format that ends by itself: nothing may come after it.

@@ -12,7 +12,7 @@ pub mod request;
 pub mod shown;
 pub mod stored;
 
-mod coding;
+pub mod coding;
 mod convert;
 mod sent;
 

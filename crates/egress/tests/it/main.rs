@@ -1,5 +1,6 @@
 //! The door against real sockets.
 
+mod as_they_are;
 mod misbehaving;
 mod proxy;
 mod receivers;
