@@ -8,6 +8,7 @@ use hookyard_e2e::{Api, Backend, World, eventually};
 use hookyard_node::roles::{Role, Roles};
 use http::Method;
 use serde_json::{Value, json};
+use standardwebhooks::Webhook;
 
 /// What is promised.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -16,7 +17,49 @@ const WAITING: usize = 900;
 const RATE: u16 = 30;
 
 on_both_backends! {
+    an_event_accepted_after_the_answer_finds_the_endpoint_changed;
     changing_rotating_pausing_and_deleting_hold_for_what_waits;
+}
+
+/// However warm every cache is: URL, headers and secret of the answer before count.
+async fn an_event_accepted_after_the_answer_finds_the_endpoint_changed(backend: Backend) -> Result<()> {
+    let world = World::on(backend).await?;
+    let running = world.start().await?;
+    let more = match backend {
+        Backend::Cluster => Some(world.start_roles(Roles::of(&[Role::Dispatcher])).await?),
+        Backend::Embedded => None,
+    };
+    let api = Api::of(&running)?;
+    let endpoint = api.endpoint("default", &world.receiver.url("/0"), json!({"uid": "changing"})).await?;
+    let path = format!("/app/default/endpoint/{endpoint}");
+    let warm = |round: usize| json!({"eventType": "warm", "eventId": format!("warm-{round}"), "payload": {}});
+    for round in 1..=20 {
+        api.post("/app/default/msg", &warm(round)).await?;
+        eventually("it is delivered", async || world.receiver.hits().len() >= 2 * round - 1).await?;
+        match round % 3 {
+            0 => drop(
+                api.call(Method::PUT, &format!("{path}/headers"), Some(&json!({"headers": {"x-round": round.to_string()}})))
+                    .await?,
+            ),
+            1 => drop(api.call(Method::PATCH, &path, Some(&json!({"url": world.receiver.url(&format!("/{round}"))}))).await?),
+            _ => drop(api.post(&format!("{path}/secret/rotate"), &json!({"gracePeriodSeconds": 0})).await?),
+        }
+        let secret = api.secret("default", &endpoint).await?;
+        let message = api.post("/app/default/msg", &json!({"eventType": "a", "payload": {"round": round}})).await?;
+        let of_it = || world.receiver.hits().into_iter().find(|hit| hit.id == message["id"].as_str().unwrap_or_default());
+        eventually("it is delivered", async || of_it().is_some()).await?;
+        let hit = of_it().context("the delivery")?;
+        ensure!(hit.path == format!("/{}", (round - 1) / 3 * 3 + 1), "round {round}: {}", hit.path);
+        let shown = hit.headers.get("x-round").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        ensure!(shown.unwrap_or(0) == round / 3 * 3, "round {round}: {:?}", hit.headers);
+        let verified = Webhook::new(&secret)?.verify(&hit.body, &hit.headers);
+        ensure!(verified.is_ok(), "round {round}: the new secret signs it: {verified:?}");
+    }
+    if let Some(more) = more {
+        more.drain().await;
+    }
+    running.drain().await;
+    Ok(())
 }
 
 async fn changing_rotating_pausing_and_deleting_hold_for_what_waits(backend: Backend) -> Result<()> {

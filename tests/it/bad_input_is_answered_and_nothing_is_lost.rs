@@ -123,12 +123,12 @@ async fn unknown_fields_are_named_and_on_operations_of_ours_refused(backend: Bac
     let plain = api.respond(Method::GET, "/app/acme", None).await?;
     ensure!(!plain.headers().contains_key("hookyard-ignored"));
     api.endpoint("acme", &world.receiver.url("/ok"), json!({"uid": "ok"})).await?;
-    let message = json!({"eventType": "a", "payload": {}, "tags": ["a"]});
+    let message = json!({"eventType": "a", "payload": {}, "colour": ["a"]});
     let published = api.respond(Method::POST, "/app/acme/msg", Some(&message)).await?;
-    ensure!(published.status() == 202 && published.headers()["hookyard-ignored"] == "tags", "{:?}", published.headers());
+    ensure!(published.status() == 202 && published.headers()["hookyard-ignored"] == "colour", "{:?}", published.headers());
     let batch = api.post("/app/acme/msg/batch", &json!({"messages": [message]})).await?;
     let result = &batch["results"][0];
-    ensure!(result["status"] == 422 && result["error"]["detail"][0]["loc"][1] == "tags", "{batch}");
+    ensure!(result["status"] == 422 && result["error"]["detail"][0]["loc"][1] == "colour", "{batch}");
     for (path, body) in [
         ("/app/acme/endpoint/test", json!({"url": world.receiver.url("/ok"), "colour": "red"})),
         ("/app/acme/endpoint/ok/test", json!({"colour": "red"})),

@@ -23,10 +23,12 @@ enum Open {
     Anybody,
     /// Everybody but whoever publishes and nothing else.
     Readers,
+    /// Tokens of applications, whichever.
+    Apps,
 }
 
 /// Every operation there is. `{app}` is the application the token with that scope is for.
-const OPERATIONS: [(&str, &str, Open); 66] = [
+const OPERATIONS: [(&str, &str, Open); 69] = [
     ("GET", "/app", Open::Admin),
     ("POST", "/app", Open::Admin),
     ("GET", "/app/{app}", Open::App),
@@ -61,6 +63,8 @@ const OPERATIONS: [(&str, &str, Open); 66] = [
     ("DELETE", "/app/{app}/msg/{msg}/content", Open::App),
     ("GET", "/app/{app}/msg/{msg}/attempt/{attempt}", Open::App),
     ("DELETE", "/app/{app}/msg/{msg}/attempt/{attempt}/content", Open::App),
+    ("GET", "/app/{app}/msg/{msg}/attempt", Open::App),
+    ("GET", "/app/{app}/msg/{msg}/endpoint/x/attempt", Open::App),
     ("GET", "/app/{app}/msg/{msg}/endpoint", Open::App),
     ("POST", "/app/{app}/msg/{msg}/endpoint/x/resend", Open::App),
     ("GET", "/app/{app}/attempt", Open::App),
@@ -79,7 +83,8 @@ const OPERATIONS: [(&str, &str, Open); 66] = [
     ("POST", "/event-type/import", Open::Admin),
     ("GET", "/event-type/export", Open::Readers),
     ("POST", "/auth/app-portal-access/{app}", Open::Admin),
-    ("POST", "/auth/logout", Open::Anybody),
+    ("POST", "/auth/dashboard-access/{app}", Open::Admin),
+    ("POST", "/auth/logout", Open::Apps),
     ("GET", "/system", Open::Admin),
     ("GET", "/system/configuration", Open::Admin),
     ("GET", "/rejected", Open::Admin),
@@ -101,10 +106,10 @@ const OPERATIONS: [(&str, &str, Open); 66] = [
 impl Open {
     fn opens_to(self, scope: &str) -> bool {
         match scope {
-            "admin" => true,
+            "admin" => self != Self::Apps,
             "publish" => matches!(self, Self::Publish | Self::Anybody),
             "app:own" => self != Self::Admin,
-            _ => matches!(self, Self::Anybody | Self::Readers),
+            _ => matches!(self, Self::Anybody | Self::Readers | Self::Apps),
         }
     }
 }

@@ -233,6 +233,7 @@ fn entries(target: &Target, index: usize, at: Timestamp) -> Vec<Entry> {
         traceparent: None,
         accepted_at: at,
         data_kept: None,
+        tags: Vec::new(),
     };
     let message = Arc::new(Message { id, app: target.app, event: Arc::new(event) });
     let routed_to = Some(Arc::from(target.endpoints.as_slice()));

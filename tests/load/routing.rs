@@ -98,6 +98,7 @@ fn event(number: usize) -> Result<Event> {
         traceparent: None,
         accepted_at: Timestamp::from_millis(0),
         data_kept: None,
+        tags: Vec::new(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use bytes::Bytes;
 use hookyard_core::address::AllowList;
 use hookyard_core::grant::{Grant, Scope};
@@ -27,6 +27,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{self, Tokens};
 use crate::fields::name_ignored;
+use crate::query::{Known, refuse_unknown};
 use crate::system::{self, System};
 use crate::{
     activity, apps, attempts, catalog_file, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets,
@@ -124,6 +125,8 @@ pub fn operations() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(messages::get))
         .routes(routes!(attempts::of_message))
         .routes(routes!(attempts::to_endpoint))
+        .routes(routes!(attempts::of_message_once))
+        .routes(routes!(attempts::of_delivery))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::replay))
         .routes(routes!(dead_letters::discard))
@@ -149,6 +152,7 @@ pub fn operations() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(destinations::of_message))
         .routes(routes!(runs::resend))
         .routes(routes!(auth::portal))
+        .routes(routes!(auth::dashboard))
         .routes(routes!(auth::logout))
         .routes(routes!(tasks::get))
         .routes(routes!(tasks::list))
@@ -162,7 +166,9 @@ pub fn operations() -> OpenApiRouter<Arc<Api>> {
 
 /// Every operation, served by `api`.
 pub fn routes(api: Arc<Api>) -> Router {
-    operations().layer(from_fn(name_ignored)).with_state(api).into()
+    let (routes, description) = operations().split_for_parts();
+    let known = from_fn_with_state(Known::of(&description), refuse_unknown);
+    routes.layer(known).layer(from_fn(name_ignored)).with_state(api)
 }
 
 impl Api {

@@ -36,6 +36,9 @@ pub struct AppOut {
     disabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     throttle_rate: Option<u16>,
+    /// The same, as releases of the official clients before 2.0 call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<u16>,
     metadata: BTreeMap<String, String>,
     created_at: String,
     updated_at: String,
@@ -224,7 +227,7 @@ fn always_exists(uid: &Uid) -> bool {
 pub fn read(app: &mut Application, mut fields: Fields) -> Result<(), Problem> {
     fields.require("name", &mut app.name, fields::non_empty(NAME_BYTES));
     fields.read("uid", &mut app.uid, |value| fields::parsed(value).map(Some));
-    fields.read("throttleRate", &mut app.throttle_rate, rate);
+    fields.read_either("throttleRate", "rateLimit", &mut app.throttle_rate, rate);
     fields.read("metadata", &mut app.metadata, fields::metadata);
     fields.read_if_present("disabled", &mut app.disabled, fields::boolean);
     fields.finish()
@@ -243,6 +246,7 @@ fn show(app: Application) -> AppOut {
         name: app.name,
         disabled: app.disabled,
         throttle_rate: app.throttle_rate,
+        rate_limit: app.throttle_rate,
         metadata: app.metadata,
         created_at: app.created_at.to_string(),
         updated_at: app.updated_at.to_string(),

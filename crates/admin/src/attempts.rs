@@ -5,13 +5,12 @@ use axum::extract::{Path, Query, RawQuery};
 use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor};
 use hookyard_core::{AppId, AttemptClass, AttemptId, EndpointId, MessageId, Outcome, Trigger};
 use hookyard_wire::problem::Problem;
-use hookyard_wire::reference::{AppPath, AttemptPath, EndpointPath, Errors, EventTypesQuery, MessagePath};
+use hookyard_wire::reference::{AppPath, AttemptPath, DeliveryPath, EndpointPath, Errors, EventTypesQuery, MessagePath};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, fail};
-use crate::messages::message_id;
 use crate::page::{PageOut, PageQuery, moment};
 use crate::query::{channel, event_types};
 
@@ -79,6 +78,21 @@ pub struct FilterQuery {
     after: Option<String>,
     /// Whether payloads and responses are wanted.
     with_content: Option<bool>,
+    /// Newer clients send it; there are no other standings to be told apart.
+    #[serde(rename = "expanded_statuses")]
+    _expanded_statuses: Option<bool>,
+    /// Newer clients send it; the message is named, and not shown.
+    #[serde(rename = "with_msg")]
+    _with_msg: Option<bool>,
+}
+
+/// What newer clients ask of one attempt.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AttemptQuery {
+    /// Newer clients send it; there are no other standings to be told apart.
+    #[serde(rename = "expanded_statuses")]
+    _expanded_statuses: Option<bool>,
 }
 
 /// Lists the attempts of a message, newest first.
@@ -99,8 +113,52 @@ pub async fn of_message(
     RawQuery(raw): RawQuery,
 ) -> Result<Json<PageOut<AttemptOut>>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let message = api.message(app, message_id(&message)?).await?.message.id;
+    let message = api.message(app, api.message_id(app, &message).await?).await?.message.id;
     api.attempts(app, AttemptsOf::Message(message), &page, query, raw).await
+}
+
+/// Lists the attempts of a message, as old releases of the official clients ask for them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/msg/{message}/attempt",
+    operation_id = "list_attempts_of_message_once",
+    tag = "Message attempt",
+    params(MessagePath, PageQuery, FilterQuery, EventTypesQuery),
+    responses((status = 200, description = "A page of attempts", body = PageOut<AttemptOut>), Errors),
+)]
+pub async fn of_message_once(
+    api: State,
+    caller: Caller,
+    path: Path<(String, String)>,
+    page: Query<PageQuery>,
+    query: Query<FilterQuery>,
+    raw: RawQuery,
+) -> Result<Json<PageOut<AttemptOut>>, Problem> {
+    of_message(api, caller, path, page, query, raw).await
+}
+
+/// Lists the attempts to deliver a message to an endpoint, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/app/{app}/msg/{message}/endpoint/{endpoint}/attempt",
+    operation_id = "list_attempts_of_delivery",
+    tag = "Message attempt",
+    params(DeliveryPath, PageQuery, FilterQuery, EventTypesQuery),
+    responses((status = 200, description = "A page of attempts", body = PageOut<AttemptOut>), Errors),
+)]
+pub async fn of_delivery(
+    api: State,
+    caller: Caller,
+    Path((app, message, endpoint)): Path<(String, String, String)>,
+    page: Query<PageQuery>,
+    Query(query): Query<FilterQuery>,
+    raw: RawQuery,
+) -> Result<Json<PageOut<AttemptOut>>, Problem> {
+    if query.endpoint_id.as_ref().is_some_and(|other| *other != endpoint) {
+        return Err(Problem::invalid_query("endpoint_id", "the path already names an endpoint"));
+    }
+    let query = FilterQuery { endpoint_id: Some(endpoint), ..query };
+    of_message(api, caller, Path((app, message)), page, Query(query), raw).await
 }
 
 /// Lists every attempt of an application, newest first.
@@ -130,7 +188,7 @@ pub async fn of_app(
     path = "/api/v1/app/{app}/msg/{message}/attempt/{attempt}",
     operation_id = "get_attempt",
     tag = "Message attempt",
-    params(AttemptPath),
+    params(AttemptPath, AttemptQuery),
     responses((status = 200, description = "The attempt", body = AttemptOut), Errors),
 )]
 pub async fn get(
@@ -141,7 +199,7 @@ pub async fn get(
     let app = api.app(&caller, &app).await?;
     let none = || Problem::not_found("there is no such attempt");
     let attempt: AttemptId = attempt.parse().map_err(|_| none())?;
-    let found = api.seams.log.attempt(app, message_id(&message)?, attempt).await.map_err(|fault| fail(&fault))?;
+    let found = api.seams.log.attempt(app, api.message_id(app, &message).await?, attempt).await.map_err(|fault| fail(&fault))?;
     Ok(Json(show(&found.ok_or_else(none)?, true)))
 }
 
@@ -184,7 +242,8 @@ pub async fn expunge(
     let app = api.app(&caller, &app).await?;
     let none = || Problem::not_found("there is no such attempt");
     let attempt: AttemptId = attempt.parse().map_err(|_| none())?;
-    let was_there = api.seams.log.expunge_attempt(app, message_id(&message)?, attempt).await.map_err(|fault| fail(&fault))?;
+    let was_there =
+        api.seams.log.expunge_attempt(app, api.message_id(app, &message).await?, attempt).await.map_err(|fault| fail(&fault))?;
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(none()) }
 }
 

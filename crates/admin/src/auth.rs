@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::Path;
 use bytes::Bytes;
-use hookyard_core::grant::Scope;
+use hookyard_core::grant::{Grant, Scope};
 use hookyard_core::port::{Expect, Written};
 use hookyard_core::{AppId, AppRef, Fault};
 use hookyard_wire::problem::Problem;
@@ -21,6 +21,9 @@ use crate::fields::{self, Fields, Mode};
 
 /// How long a portal's token is good: a working day, and then some.
 const PORTAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest: the compatible API's.
+const PORTAL_LIFETIME_MOST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Signs tokens.
 pub trait Tokens: Send + Sync {
@@ -52,27 +55,23 @@ pub struct PortalOut {
     responses((status = 200, description = "The way in", body = PortalOut), Errors),
 )]
 pub async fn portal(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<PortalOut>, Problem> {
-    require_admin(&caller)?;
-    let mut fields = Fields::new(if body.is_empty() { serde_json::Map::new() } else { object(&body)? }, Mode::Whole);
-    let mut brought = None;
-    fields.read("application", &mut brought, |value| {
-        value.as_object().cloned().map(Some).ok_or_else(|| "must be an object".to_owned())
-    });
-    // The compatible API's flags for what a portal shows: there is nothing here they could switch.
-    let mut flags: Vec<String> = Vec::new();
-    fields.read("featureFlags", &mut flags, fields::strings);
-    fields.finish()?;
-    let id = match (api.resolve(&caller, &app).await?, brought) {
-        (Some(id), _) => id,
-        (None, Some(brought)) => api.create_named(&app, brought).await?,
-        (None, None) => return Err(no_app()),
-    };
-    let token = api.seams.tokens.issue(&Scope::App(AppRef::Id(id)), PORTAL_LIFETIME).map_err(|fault| fail(&fault))?;
-    // After the hash: it is not sent to any server, and in no log.
-    Ok(Json(PortalOut { url: format!("{}/#token={token}", api.seams.tokens.public_url()), token }))
+    api.way_in(&caller, &app, &body).await
 }
 
-/// Ends the token that this request is made with.
+/// The same, as old releases of the official clients ask for it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/dashboard-access/{app}",
+    operation_id = "dashboard_access",
+    tag = "Authentication",
+    params(AppPath),
+    responses((status = 200, description = "The way in", body = PortalOut), Errors),
+)]
+pub async fn dashboard(api: State, caller: Caller, Path(app): Path<String>) -> Result<Json<PortalOut>, Problem> {
+    api.way_in(&caller, &app, &Bytes::new()).await
+}
+
+/// Ends the token that this request is made with, one of an application. Tokens of other scopes are for servers, and do not log out.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/logout",
@@ -81,11 +80,48 @@ pub async fn portal(api: State, caller: Caller, Path(app): Path<String>, body: B
     responses((status = 204, description = "The token is good no longer"), Errors),
 )]
 pub async fn logout(api: State, caller: Caller) -> Result<StatusCode, Problem> {
+    if !matches!(caller.scope, Scope::App(_)) {
+        let detail = "a token for servers does not log out: the servers that use it would be locked out for good";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "permission_denied", detail));
+    }
     api.seams.revocations.revoke(&caller.token, caller.expires_at).await.map_err(|fault| fail(&fault))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl Api {
+    async fn way_in(&self, caller: &Grant, app: &str, body: &Bytes) -> Result<Json<PortalOut>, Problem> {
+        require_admin(caller)?;
+        let mut fields = Fields::new(if body.is_empty() { serde_json::Map::new() } else { object(body)? }, Mode::Whole);
+        let mut brought = None;
+        fields.read("application", &mut brought, |value| {
+            value.as_object().cloned().map(Some).ok_or_else(|| "must be an object".to_owned())
+        });
+        // The compatible API's flags for what a portal shows: there is nothing here they could switch.
+        let mut flags: Vec<String> = Vec::new();
+        fields.read("featureFlags", &mut flags, fields::strings);
+        let mut lifetime = None;
+        fields.read("expiry", &mut lifetime, |value| {
+            fields::number(1, PORTAL_LIFETIME_MOST.as_secs())(value).map(|seconds| Some(Duration::from_secs(seconds)))
+        });
+        let mut is_read_only = false;
+        fields.read("readOnly", &mut is_read_only, |value| {
+            if fields::boolean(value)? { Err("there are no tokens that can only read".to_owned()) } else { Ok(false) }
+        });
+        fields.finish()?;
+        let id = match (self.resolve(caller, app).await?, brought) {
+            (Some(id), _) => id,
+            (None, Some(brought)) => self.create_named(app, brought).await?,
+            (None, None) => return Err(no_app()),
+        };
+        let token = self
+            .seams
+            .tokens
+            .issue(&Scope::App(AppRef::Id(id)), lifetime.unwrap_or(PORTAL_LIFETIME))
+            .map_err(|fault| fail(&fault))?;
+        // After the hash: it is not sent to any server, and in no log.
+        Ok(Json(PortalOut { url: format!("{}/#token={token}", self.seams.tokens.public_url()), token }))
+    }
+
     /// Creates the application that a request brought along, under the name it asked for.
     async fn create_named(&self, named: &str, brought: serde_json::Map<String, serde_json::Value>) -> Result<AppId, Problem> {
         let Ok(AppRef::Uid(uid)) = named.parse() else { return Err(no_app()) };

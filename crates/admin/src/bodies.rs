@@ -22,6 +22,9 @@ pub struct AppIn {
     /// Most deliveries per second to all its endpoints together, over all processes; a second's worth at once.
     #[schema(minimum = 1)]
     throttle_rate: Option<u16>,
+    /// An older name for `throttleRate`.
+    #[schema(minimum = 1)]
+    rate_limit: Option<u16>,
     /// Your own notes, at most 16 KiB.
     metadata: Option<BTreeMap<String, String>>,
     /// Webhooks are switched off for the whole application.
@@ -41,6 +44,9 @@ pub struct AppPatch {
     /// Most deliveries per second to all its endpoints together, over all processes; a second's worth at once.
     #[schema(minimum = 1)]
     throttle_rate: Option<u16>,
+    /// An older name for `throttleRate`.
+    #[schema(minimum = 1)]
+    rate_limit: Option<u16>,
     /// Your own notes, at most 16 KiB.
     metadata: Option<BTreeMap<String, String>>,
     /// Webhooks are switched off for the whole application.
@@ -70,6 +76,9 @@ macro_rules! endpoint_bodies {
             /// Event types it wants, `user.*` for all that begin so; left out, it gets all.
             #[schema(min_items = 1)]
             event_types: Option<Vec<String>>,
+            /// An older name for `eventTypes`.
+            #[schema(min_items = 1)]
+            filter_types: Option<Vec<String>>,
             /// Channels it is narrowed to; left out, it gets everything.
             #[schema(min_items = 1, max_items = 10)]
             channels: Option<Vec<String>>,
@@ -80,7 +89,7 @@ macro_rules! endpoint_bodies {
             /// Most deliveries per second, over all processes; a second's worth at once.
             #[schema(minimum = 1)]
             throttle_rate: Option<u16>,
-            /// Another name for `throttleRate`.
+            /// An older name for `throttleRate`.
             #[schema(minimum = 1)]
             rate_limit: Option<u16>,
             /// Request headers of your own; shown again by name only where they look like secrets.
@@ -258,6 +267,11 @@ pub struct PortalIn {
     application: Option<AppIn>,
     /// Read, and not used.
     feature_flags: Option<Vec<String>>,
+    /// How many seconds the token is good; a day unless given.
+    #[schema(minimum = 1, maximum = 604_800)]
+    expiry: Option<u32>,
+    /// Portals can do everything that an application's token can: true is refused.
+    read_only: Option<bool>,
 }
 
 /// Which dead letters: either by their ids or by a filter, of which an empty one means all.

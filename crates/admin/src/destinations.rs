@@ -16,7 +16,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, fail};
 use crate::endpoint_body::EndpointOut;
-use crate::messages::message_id;
 use crate::page::{PageOut, PageQuery, moment};
 use crate::query::{channel, event_types};
 
@@ -97,6 +96,9 @@ pub struct FilterQuery {
     after: Option<String>,
     /// Whether payloads and responses are wanted.
     with_content: Option<bool>,
+    /// Newer clients send it; there are no other standings to be told apart.
+    #[serde(rename = "expanded_statuses")]
+    _expanded_statuses: Option<bool>,
 }
 
 /// The endpoints a message went to, newest first.
@@ -115,7 +117,7 @@ pub async fn of_message(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<PageOut<DestinationOut>>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let record = api.message(app, message_id(&message)?).await?;
+    let record = api.message(app, api.message_id(app, &message).await?).await?;
     let mut states = api.states(app, record.message.id).await?;
     // Resent to an endpoint it was never routed to: that is a destination too.
     let routed = record.routed_to.iter().flat_map(|ids| ids.iter().copied());

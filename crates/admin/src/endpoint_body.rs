@@ -36,6 +36,9 @@ pub struct EndpointOut {
     description: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_types: Option<Vec<String>>,
+    /// The same, as releases of the official clients before 2.0 call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter_types: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     channels: Option<Vec<String>>,
     disabled: bool,
@@ -45,6 +48,9 @@ pub struct EndpointOut {
     breaker: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     throttle_rate: Option<u16>,
+    /// The same, as releases of the official clients before 2.0 call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_in_flight: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,13 +86,11 @@ pub fn read(endpoint: &mut Endpoint, mut fields: Fields, allow: &AllowList) -> R
     fields.require("url", &mut endpoint.url, |value| url(value, &stored_url, allow));
     fields.read("uid", &mut endpoint.uid, |value| fields::parsed(value).map(Some));
     fields.read("description", &mut endpoint.description, fields::text(TEXT_BYTES));
-    fields.read("eventTypes", &mut endpoint.event_types, fields::list(limits::ENDPOINT_EVENT_TYPES));
+    fields.read_either("eventTypes", "filterTypes", &mut endpoint.event_types, fields::list(limits::ENDPOINT_EVENT_TYPES));
     fields.read("channels", &mut endpoint.channels, fields::list(limits::ENDPOINT_CHANNELS));
     fields.read("disabled", &mut endpoint.disabled, fields::boolean);
     fields.read("metadata", &mut endpoint.metadata, fields::metadata);
-    // `rateLimit` is the older name for the same.
-    fields.read("throttleRate", &mut endpoint.throttle_rate, rate);
-    fields.read_if_present("rateLimit", &mut endpoint.throttle_rate, rate);
+    fields.read_either("throttleRate", "rateLimit", &mut endpoint.throttle_rate, rate);
     // Ours: clients of the compatible API do not know them and must not wipe them.
     fields.read_if_present("name", &mut endpoint.name, fields::text(TEXT_BYTES));
     fields.read_if_present("headers", &mut endpoint.headers, |value| check_headers(fields::texts(value)?));
@@ -102,6 +106,7 @@ pub fn read(endpoint: &mut Endpoint, mut fields: Fields, allow: &AllowList) -> R
     fields.read_if_present("maxAge", &mut endpoint.max_age, |value| {
         fields::number(1, MAX_AGE_MOST_S)(value).map(|seconds| Some(Duration::from_secs(seconds)))
     });
+    fields.pass_over("secretOverlapUntil");
     fields.finish()
 }
 
@@ -123,6 +128,7 @@ pub fn read_secret(fields: &mut Fields, generate: impl Fn(bool) -> Secret) -> En
 /// Shows an endpoint and its breaker as they are at this moment.
 pub fn show(endpoint: Endpoint, breaker: BreakerState, now: Timestamp) -> EndpointOut {
     let names = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
+    let event_types = names(endpoint.event_types.iter().map(ToString::to_string).collect());
     let is_ed25519 = matches!(endpoint.secrets.first(), Some(current) if matches!(current.secret, Secret::Ed25519(_)));
     let overlap_until = endpoint.secrets.iter().filter_map(|secret| secret.expires_at).max().filter(|end| *end > now);
     EndpointOut {
@@ -131,7 +137,8 @@ pub fn show(endpoint: Endpoint, breaker: BreakerState, now: Timestamp) -> Endpoi
         url: hidden_password(&endpoint.url),
         name: endpoint.name,
         description: endpoint.description,
-        event_types: names(endpoint.event_types.iter().map(ToString::to_string).collect()),
+        filter_types: event_types.clone(),
+        event_types,
         channels: names(endpoint.channels.iter().map(ToString::to_string).collect()),
         disabled: endpoint.disabled,
         state: match breaker {
@@ -141,6 +148,7 @@ pub fn show(endpoint: Endpoint, breaker: BreakerState, now: Timestamp) -> Endpoi
         },
         breaker: breaker.as_str(),
         throttle_rate: endpoint.throttle_rate,
+        rate_limit: endpoint.throttle_rate,
         max_in_flight: endpoint.max_in_flight,
         body_format: endpoint.body_format,
         retry_schedule: endpoint.retry_schedule.map(|delays| delays.iter().map(Duration::as_secs).collect()),

@@ -21,9 +21,16 @@ pub enum Mode {
     Partial,
 }
 
+/// What this request's bodies hold that nobody knows.
+#[derive(Default)]
+struct Unknown {
+    ignored: BTreeSet<String>,
+    /// The caller wants to be told of a mistake instead.
+    is_strict: bool,
+}
+
 tokio::task_local! {
-    /// Fields of this request's body that nobody knows.
-    static IGNORED: RefCell<BTreeSet<String>>;
+    static UNKNOWN: RefCell<Unknown>;
 }
 
 /// A body being read.
@@ -33,21 +40,24 @@ pub struct Fields {
     /// Of an operation of ours: what nobody knows is a mistake there, and ignored on those of the compatible API.
     is_ours: bool,
     invalid: Vec<Invalid>,
+    /// Names that were read.
+    known: Vec<&'static str>,
 }
 
 /// Names in the answer what was ignored in the request's body.
 pub async fn name_ignored(request: Request, next: Next) -> Response {
+    let unknown = Unknown { is_strict: ignored::is_strict(request.headers()), ..Unknown::default() };
     let answer = async {
         let mut response = next.run(request).await;
-        ignored::name_ignored(response.headers_mut(), IGNORED.with(RefCell::take));
+        ignored::name_ignored(response.headers_mut(), UNKNOWN.with(RefCell::take).ignored);
         response
     };
-    IGNORED.scope(RefCell::default(), answer).await
+    UNKNOWN.scope(RefCell::new(unknown), answer).await
 }
 
 impl Fields {
     pub fn new(body: Map<String, Value>, mode: Mode) -> Self {
-        Self { body, mode, is_ours: false, invalid: Vec::new() }
+        Self { body, mode, is_ours: false, invalid: Vec::new(), known: Vec::new() }
     }
 
     /// The body of an operation of ours.
@@ -63,12 +73,21 @@ impl Fields {
     /// Everything wrong so far, as an answer; nothing if all is well. What is left unread nobody knows.
     pub fn finish(mut self) -> Result<(), Problem> {
         let others = std::mem::take(&mut self.body);
-        if self.is_ours {
-            others.keys().for_each(|name| self.wrong(name, "there is no such field"));
-        } else if let Err(error) =
-            IGNORED.try_with(|ignored| ignored.borrow_mut().extend(others.into_iter().map(|(name, _)| name)))
-        {
-            tracing::trace!(%error, "nobody is told of ignored fields");
+        let is_strict = self.is_ours || UNKNOWN.try_with(|unknown| unknown.borrow().is_strict).unwrap_or_default();
+        for (name, value) in others {
+            // Null says nothing.
+            if value.is_null() && !is_strict {
+                continue;
+            }
+            match ignored::objection(&name, self.known.iter().copied()) {
+                Some(objection) => self.wrong(&name, objection),
+                None if is_strict => self.wrong(&name, "there is no such field"),
+                None => {
+                    if UNKNOWN.try_with(|unknown| unknown.borrow_mut().ignored.insert(name)).is_err() {
+                        tracing::trace!("nobody is told of an ignored field");
+                    }
+                }
+            }
         }
         if self.invalid.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.invalid)) }
     }
@@ -80,14 +99,15 @@ impl Fields {
     }
 
     /// Takes a field out of the body.
-    fn take(&mut self, field: &str) -> Option<Value> {
+    fn take(&mut self, field: &'static str) -> Option<Value> {
+        self.known.push(field);
         #[cfg(test)]
         tests::ASKED.with_borrow_mut(|asked| asked.insert(field.to_owned()));
         self.body.remove(field)
     }
 
     /// Reads `field` into `target`. Null and, in a whole body, absence mean the default.
-    pub fn read<T: Default>(&mut self, field: &str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
+    pub fn read<T: Default>(&mut self, field: &'static str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
         match self.take(field) {
             None if self.mode == Mode::Partial => {}
             None | Some(Value::Null) => *target = T::default(),
@@ -96,7 +116,12 @@ impl Fields {
     }
 
     /// Reads `field` into `target`; absence leaves it as it is in every mode. For fields the compatible API's clients do not know.
-    pub fn read_if_present<T: Default>(&mut self, field: &str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
+    pub fn read_if_present<T: Default>(
+        &mut self,
+        field: &'static str,
+        target: &mut T,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+    ) {
         match self.take(field) {
             None => {}
             Some(Value::Null) => *target = T::default(),
@@ -104,8 +129,45 @@ impl Fields {
         }
     }
 
+    /// Reads a field that has an `older` name too. Who read both and changed one means that one.
+    pub fn read_either<T: Default + PartialEq>(
+        &mut self,
+        field: &'static str,
+        older: &'static str,
+        target: &mut T,
+        parse: impl Fn(&Value) -> Result<T, String>,
+    ) {
+        let read = |value: &Value| if value.is_null() { Ok(T::default()) } else { parse(value) };
+        let [given, by_older] = [field, older].map(|name| self.take(name));
+        let chosen = match (&given, &by_older) {
+            (Some(value), Some(other)) => match [read(value), read(other)] {
+                [Ok(value), Ok(other)] if value == other || other == *target => given,
+                [Ok(value), Ok(_)] if value == *target => by_older,
+                [Ok(_), Ok(_)] => return self.wrong(older, format!("is an older name of {field}, and says something else")),
+                [Err(msg), _] => return self.wrong(field, msg),
+                [_, Err(msg)] => return self.wrong(older, msg),
+            },
+            (given_alone, None) => given_alone.clone(),
+            (None, _) => by_older.clone(),
+        };
+        match chosen {
+            Some(value) => self.parse(field, &value, target, read),
+            None if self.mode == Mode::Whole => *target = T::default(),
+            None => {}
+        }
+    }
+
+    /// Passes over what is shown and cannot be changed: whoever writes back what was read means no mistake.
+    pub fn pass_over(&mut self, shown: &'static str) {
+        if self.body.remove(shown).is_some()
+            && UNKNOWN.try_with(|unknown| unknown.borrow_mut().ignored.insert(shown.to_owned())).is_err()
+        {
+            tracing::trace!("nobody is told of an ignored field");
+        }
+    }
+
     /// Reads `field`, which a whole body must have.
-    pub fn require<T>(&mut self, field: &str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
+    pub fn require<T>(&mut self, field: &'static str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
         match self.take(field) {
             None if self.mode == Mode::Partial => {}
             None | Some(Value::Null) => {

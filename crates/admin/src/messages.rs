@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, RawQuery};
-use hookyard_core::MessageId;
 use hookyard_core::journal::{Cursor, MessageFilter};
+use hookyard_core::port::MarkerState;
+use hookyard_core::{AppId, EventId, MessageId};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, Errors, EventTypesQuery, MessagePath};
 use hookyard_wire::shown::MessageOut;
@@ -11,7 +12,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::api::{Caller, State, fail};
+use crate::api::{Api, Caller, State, fail};
 use crate::page::{PageOut, PageQuery, moment};
 use crate::query::{channel, event_types};
 
@@ -22,6 +23,9 @@ pub struct FilterQuery {
     /// Only of events on this channel.
     #[param(pattern = "^[A-Za-z0-9._-]{1,128}$")]
     channel: Option<String>,
+    /// Only of events with this tag.
+    #[param(max_length = 128)]
+    tag: Option<String>,
     /// Accepted before this moment.
     #[param(format = DateTime)]
     before: Option<String>,
@@ -61,6 +65,7 @@ pub async fn list(
     let request = page.read()?;
     let mut filter = MessageFilter {
         channel: channel(query.channel.as_deref())?,
+        tag: query.tag,
         event_types: event_types(raw.as_deref())?,
         before: moment("before", query.before.as_deref())?,
         after: moment("after", query.after.as_deref())?,
@@ -91,7 +96,7 @@ pub async fn get(
     Query(query): Query<ContentQuery>,
 ) -> Result<Json<MessageOut>, Problem> {
     let app = api.app(&caller, &app).await?;
-    let record = api.message(app, message_id(&message)?).await?;
+    let record = api.message(app, api.message_id(app, &message).await?).await?;
     Ok(Json(MessageOut::new(&record.message, query.with_content.unwrap_or(true))))
 }
 
@@ -106,11 +111,26 @@ pub async fn get(
 )]
 pub async fn expunge(api: State, caller: Caller, Path((app, message)): Path<(String, String)>) -> Result<StatusCode, Problem> {
     let app = api.app(&caller, &app).await?;
-    let was_there = api.seams.log.expunge_message(app, message_id(&message)?).await.map_err(|fault| fail(&fault))?;
+    let was_there =
+        api.seams.log.expunge_message(app, api.message_id(app, &message).await?).await.map_err(|fault| fail(&fault))?;
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("there is no such message")) }
 }
 
-/// The message a path names.
-pub fn message_id(named: &str) -> Result<MessageId, Problem> {
-    named.parse().map_err(|_| Problem::not_found("there is no such message"))
+impl Api {
+    /// The message a path names: by its id, or by the publisher's own, for as long as that is remembered.
+    pub(crate) async fn message_id(&self, app: AppId, named: &str) -> Result<MessageId, Problem> {
+        let none = || Problem::not_found("there is no such message");
+        if let Ok(id) = named.parse() {
+            return Ok(id);
+        }
+        // A CloudEvent is shown by its source and its id with a blank between them.
+        let of_source = named.rsplit_once(' ').and_then(|(source, id)| EventId::of_source(source, id));
+        for event in EventId::parse(named).into_iter().chain(of_source) {
+            let marker = self.seams.directory.marker(app, &event).await.map_err(|fault| fail(&fault))?;
+            if let Some(marker) = marker.filter(|marker| marker.state != MarkerState::Claimed) {
+                return Ok(marker.message);
+            }
+        }
+        Err(none())
+    }
 }

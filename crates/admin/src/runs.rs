@@ -14,7 +14,6 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Caller, State, fail};
-use crate::messages::message_id;
 
 /// Replays of one dead letter within this are one.
 const REPLAY_WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -34,7 +33,8 @@ pub async fn resend(
     Path((app, message, endpoint)): Path<(String, String, String)>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let app = api.app(&caller, &app).await?;
-    let (record, endpoint) = (api.message(app, message_id(&message)?).await?, api.endpoint(app, &endpoint).await?.id);
+    let (record, endpoint) =
+        (api.message(app, api.message_id(app, &message).await?).await?, api.endpoint(app, &endpoint).await?.id);
     if record.message.is_expunged() {
         return Err(Problem::new(StatusCode::CONFLICT, "expunged", "this message's payload was expunged"));
     }

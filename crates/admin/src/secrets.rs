@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Path;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use hookyard_core::signature::Secret;
 use hookyard_core::{Endpoint, limits};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{EndpointPath, Errors};
+use http::header::USER_AGENT;
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -38,7 +41,8 @@ pub async fn get(api: State, caller: Caller, Path((app, endpoint)): Path<(String
     Ok(Json(SecretOut { key: current.secret.for_receiver() }))
 }
 
-/// Answers with the new key: some of the official clients read a body here, where the published description promises none.
+/// Answers with the new key: official clients from 2.0 on read a body here. Older ones take no other answer than the published
+/// description's, which has none.
 #[utoipa::path(
     post,
     path = "/api/v1/app/{app}/endpoint/{endpoint}/secret/rotate",
@@ -46,14 +50,15 @@ pub async fn get(api: State, caller: Caller, Path((app, endpoint)): Path<(String
     tag = "Endpoint",
     params(EndpointPath),
     request_body = Option<RotateIn>,
-    responses((status = 200, description = "The new secret", body = SecretOut), Errors),
+    responses((status = 200, description = "The new secret", body = SecretOut), (status = 204, description = "Rotated, to an official client of a release before 2.0"), Errors),
 )]
 pub async fn rotate(
     api: State,
     caller: Caller,
     Path((app, endpoint)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<SecretOut>, Problem> {
+) -> Result<Response, Problem> {
     let app = api.app(&caller, &app).await?;
     let id = api.endpoint(app, &endpoint).await?.id;
     let (mut key, mut grace) = (None, None);
@@ -77,5 +82,15 @@ pub async fn rotate(
     };
     let changed = api.change_endpoint(app, id, change).await?;
     let current = changed.secrets.first().map(|current| current.secret.for_receiver());
-    Ok(Json(SecretOut { key: current.unwrap_or_default() }))
+    if expects_no_body(&headers) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(Json(SecretOut { key: current.unwrap_or_default() }).into_response())
+}
+
+/// Whether this is an official client of a release before 2.0: they call themselves `svix-libs/1.45.1/python`.
+fn expects_no_body(headers: &HeaderMap) -> bool {
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).and_then(|agent| agent.strip_prefix("svix-libs/"));
+    let major = agent.and_then(|agent| agent.split(['.', '/']).next()?.parse::<u32>().ok());
+    major.is_some_and(|major| major < 2)
 }

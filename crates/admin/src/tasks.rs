@@ -311,7 +311,7 @@ fn show(task: &Task) -> TaskOut {
         Work::DeadLetters { discard: true, .. } => "dead-letter.discard",
         Work::DeadLetters { endpoint: Some(_), since: Some(_), .. } => "endpoint.recover",
         Work::DeadLetters { .. } => "dead-letter.replay",
-        Work::ReplayMissing { .. } => "endpoint.replay-missing",
+        Work::ReplayMissing { .. } => "endpoint.replay",
     };
     let app_id = task.app;
     TaskOut { id: task.id, app_id, task: kind, status: task.state, updated_at: task.updated_at.to_string(), begun: task.begun }

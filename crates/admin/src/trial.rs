@@ -164,6 +164,7 @@ impl Api {
             traceparent: None,
             accepted_at: now,
             data_kept: None,
+            tags: Vec::new(),
         };
         Ok(Message { id: MessageId::new(now, &*self.seams.entropy), app, event: Arc::new(event) })
     }

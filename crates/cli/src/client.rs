@@ -60,7 +60,8 @@ impl Server {
         let token =
             self.token.as_deref().context("no token: set HOOKYARD_TOKEN or --token; `hookyard token create` makes one")?;
         let url = format!("{}/api/v1{path}", self.url.trim_end_matches('/'));
-        let mut request = client()?.request(method, &url).bearer_auth(token);
+        // What the server does not know is a mistake to be told of, not to be ignored.
+        let mut request = client()?.request(method, &url).bearer_auth(token).header("prefer", "handling=strict");
         if let Some((kind, body)) = body {
             request = request.header(CONTENT_TYPE, kind).body(body);
         }

@@ -92,6 +92,9 @@ pub struct Delivery {
     pub has_app_slot: bool,
     /// The delay first asked for, of which `not_before` is the end, in milliseconds.
     pub delay_ms: u64,
+    /// The counter of its application's part of the directory when it was routed; an endpoint that was read before that may not be
+    /// used for it. 0 where nobody says.
+    pub as_of: u64,
     /// Whether a step before this one may have been done twice, so that the journal must be asked before sending.
     pub maybe_repeat: bool,
     /// Attempts of this run already made, oldest first, at most [`limits::HISTORY_KEPT`].
@@ -113,6 +116,7 @@ impl Delivery {
             has_slot: false,
             has_app_slot: false,
             delay_ms: 0,
+            as_of: 0,
             maybe_repeat,
             history: Vec::new(),
         }

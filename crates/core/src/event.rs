@@ -27,6 +27,8 @@ pub struct Submission {
     pub event_type: Option<String>,
     /// Labels, as written.
     pub channels: Vec<String>,
+    /// Words to find it by.
+    pub tags: Vec<String>,
     /// When it happened, RFC 3339 text kept as written.
     pub time: Option<String>,
     /// Context beside the data: JSON text.
@@ -112,6 +114,8 @@ pub struct Event {
     pub event_type: EventType,
     /// Labels, sorted, each once.
     pub channels: Vec<Channel>,
+    /// Words to find it by, sorted, each once. They do not change who receives it.
+    pub tags: Vec<Arc<str>>,
     /// When it happened: RFC 3339, as written by the publisher or the moment of admission.
     pub time: Arc<str>,
     /// Context beside the data: JSON text.
@@ -285,6 +289,7 @@ pub fn admit(submission: Submission, admission: &Admission, now: Timestamp) -> I
         message_id: submission.message_id,
         event_type,
         channels: admit_channels(&submission.channels)?,
+        tags: admit_tags(submission.tags)?,
         time,
         context: submission.context,
         content_type: admit_content_type(submission.content_type)?,
@@ -293,6 +298,19 @@ pub fn admit(submission: Submission, admission: &Admission, now: Timestamp) -> I
         accepted_at: submission.accepted_at.unwrap_or(now),
         data_kept: submission.data_kept,
     })
+}
+
+fn admit_tags(written: Vec<String>) -> Result<Vec<Arc<str>>, Refusal> {
+    let is_good = |tag: &String| (1..=limits::TAG_BYTES).contains(&tag.len()) && !tag.chars().any(char::is_control);
+    if written.len() > limits::EVENT_TAGS || !written.iter().all(is_good) {
+        let (tags, bytes) = (limits::EVENT_TAGS, limits::TAG_BYTES);
+        let detail = format!("tags: at most {tags}, each 1 to {bytes} bytes without control characters");
+        return Err(Refusal::new(RefusalReason::Unreadable, detail));
+    }
+    let mut tags: Vec<Arc<str>> = written.into_iter().map(Arc::from).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    Ok(tags)
 }
 
 fn admit_id(source: Option<&str>, id: Option<&str>) -> Result<Option<EventId>, Refusal> {

@@ -15,6 +15,8 @@ pub struct FanOut {
     pub message: Arc<Message>,
     /// Who receives it.
     pub endpoints: Arc<[EndpointId]>,
+    /// The counter of the application's part of the directory, by which its endpoints were chosen.
+    pub as_of: u64,
     /// Whether a step before this one may have been done twice.
     pub maybe_repeat: bool,
     /// What is known of those in trouble, at `now`: what nobody can send now does not stand in the way of what somebody can.
@@ -26,7 +28,7 @@ pub struct FanOut {
 impl FanOut {
     /// A fan-out while no endpoint is in trouble.
     pub fn untroubled(message: Arc<Message>, endpoints: Arc<[EndpointId]>) -> Self {
-        Self { message, endpoints, maybe_repeat: false, gates: Arc::default(), now: Timestamp::default() }
+        Self { message, endpoints, as_of: 0, maybe_repeat: false, gates: Arc::default(), now: Timestamp::default() }
     }
 
     /// Whether any of its deliveries goes aside from the start.
@@ -38,7 +40,8 @@ impl FanOut {
 
     /// The delivery to one of its endpoints, and its lane.
     pub fn delivery(&self, endpoint: EndpointId) -> (Delivery, Lane) {
-        let delivery = Delivery::routed(Arc::clone(&self.message), endpoint, self.maybe_repeat);
+        let routed = Delivery::routed(Arc::clone(&self.message), endpoint, self.maybe_repeat);
+        let delivery = Delivery { as_of: self.as_of, ..routed };
         let Some(gate) = self.gates.get(&endpoint.into()) else { return (delivery, Lane::Fast) };
         let lane = if gate.is_slow(self.now) { Lane::Slow } else { Lane::Fast };
         match gate.detour_until(self.now) {

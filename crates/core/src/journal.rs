@@ -28,6 +28,9 @@ pub struct Shown {
     pub headers: Vec<(String, String)>,
 }
 
+/// What stands in place of a response that was made forgotten: the compatible API's word.
+pub const EXPUNGED_RESPONSE: &[u8] = b"EXPUNGED";
+
 /// One attempt with its outcome: the log's line, and the fence against doing it twice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptRecord {
@@ -251,6 +254,8 @@ impl AttemptsOf {
 pub struct MessageFilter {
     /// Only events on this channel.
     pub channel: Option<Channel>,
+    /// Only events with this tag.
+    pub tag: Option<String>,
     /// Only these event types; empty means any.
     pub event_types: Vec<EventType>,
     /// Only messages accepted before this moment.
@@ -264,6 +269,7 @@ impl MessageFilter {
     pub fn passes(&self, record: &MessageRecord) -> bool {
         let event = &*record.message.event;
         self.channel.as_ref().is_none_or(|channel| event.channels.contains(channel))
+            && self.tag.as_ref().is_none_or(|tag| event.tags.iter().any(|other| **other == **tag))
             && (self.event_types.is_empty() || self.event_types.contains(&event.event_type))
             && is_between(record.message.id.time(), self.after, self.before)
     }

@@ -11,6 +11,10 @@ pub const UID_CHARS: usize = 256;
 
 /// Channels on one event: a publisher's header stays below a kilobyte or so for ordinary names.
 pub const EVENT_CHANNELS: usize = 32;
+/// Tags on an event: as many channels as the compatible API allows, and as many again.
+pub const EVENT_TAGS: usize = 10;
+/// Bytes of a tag: those of a channel.
+pub const TAG_BYTES: usize = 128;
 /// Channels on an event published by the compatible HTTP API: its own limit.
 pub const HTTP_EVENT_CHANNELS: usize = 5;
 /// Channels on one endpoint: the compatible API's limit.

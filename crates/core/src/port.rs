@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::dead_letter::{DeadLetter, DeadLetterFilter};
 use crate::delivery::{Delivery, DeliveryKey, Lane};
 use crate::directory::{Application, Endpoint, Version};
-use crate::event::{Event, Intake, Refusal};
+use crate::event::{Event, EventId, Intake, Refusal};
 use crate::fan_out::FanOut;
 use crate::fault::Fault;
 use crate::gate::{Gate, GateId, Mark, Passed, Reading, Step};
@@ -251,6 +251,9 @@ pub trait Directory: Send + Sync {
 
     /// Moves markers on to `state`; never back.
     async fn mark(&self, markers: &[MarkerClaim], state: MarkerState) -> Result<(), Fault>;
+
+    /// What an event id of an application stands for, while it is remembered.
+    async fn marker(&self, app: AppId, event: &EventId) -> Result<Option<Marker>, Fault>;
 
     /// Whether what was read before still counts: a fault as soon as any reading found the store to be the wrong one. Asks nobody.
     fn standing(&self) -> Result<(), Fault>;

@@ -149,8 +149,7 @@ impl Dispatcher {
     /// Reads the batch's endpoints in one round trip. While the store is the wrong one, nothing goes on.
     async fn look_ahead(&self, claims: &[Claim<Delivery>]) -> Result<(), Fault> {
         loop {
-            let keys = claims.iter().map(|claim| (claim.item.message.app, claim.item.endpoint));
-            match self.view.get(keys).await {
+            match self.view.get(claims.iter().map(|claim| &claim.item)).await {
                 Err(fault) if fault.kind == FaultKind::WrongDataset => {
                     tracing::error!(error = fault.chain(), "not dispatching");
                     tokio::time::sleep(PAUSE).await;

@@ -205,7 +205,7 @@ impl Dispatcher {
     async fn find(&self, delivery: &Delivery) -> Result<Found, Fault> {
         let seams = &self.seams;
         let key = (delivery.message.app, delivery.endpoint);
-        let seen = self.view.get(std::iter::once(key)).await?.remove(&key).unwrap_or(Seen::Unknown);
+        let seen = self.view.get(std::iter::once(delivery)).await?.remove(&key).unwrap_or(Seen::Unknown);
         let now = seams.clock.now();
         let (endpoint, active, app_rate) = match seen {
             Seen::Known { endpoint, active, app_rate } => (endpoint, active, app_rate),

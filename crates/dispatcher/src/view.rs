@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hookyard_core::port::{Directory, Looked};
-use hookyard_core::{AppId, Clock, Endpoint, EndpointId, Fault, FaultKind, Timestamp};
+use hookyard_core::{AppId, Clock, Delivery, Endpoint, EndpointId, Fault, FaultKind, Timestamp};
 use lru::LruCache;
 
 /// How long a look-up is good: an edit, pause, rotation or deletion is honoured within 5 s, this and one round trip.
@@ -40,6 +40,16 @@ type Key = (AppId, EndpointId);
 struct Cached {
     seen: Seen,
     at: Timestamp,
+    /// The newest counter that was known of before it was read.
+    as_of: u64,
+}
+
+impl Cached {
+    /// Whether it may be used for this delivery: what was answered before its event was accepted, or it was sent again, counts.
+    fn is_good_for(&self, delivery: &Delivery) -> bool {
+        let is_new_run = delivery.run > 0 && delivery.attempt == 1;
+        self.as_of >= delivery.as_of && (!is_new_run || self.at > delivery.due)
+    }
 }
 
 /// The view.
@@ -58,30 +68,32 @@ impl View {
         Self { directory, clock, cache, silent_until, lasting }
     }
 
-    /// Endpoints as they are now, each key once, in one round trip for those not fresh. Faults only when the store is the wrong one.
-    pub async fn get(&self, keys: impl Iterator<Item = Key>) -> Result<HashMap<Key, Seen>, Fault> {
+    /// The endpoints of deliveries as they are now, each once, in one round trip for those not fresh. Faults only when the store is the
+    /// wrong one.
+    pub async fn get<'a>(&self, deliveries: impl Iterator<Item = &'a Delivery>) -> Result<HashMap<Key, Seen>, Fault> {
         self.directory.standing()?;
         let now = self.clock.now();
-        let (mut seen, mut stale) = (HashMap::new(), Vec::new());
+        let (mut seen, mut stale) = (HashMap::new(), HashMap::new());
         {
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            for key in keys {
-                if seen.contains_key(&key) {
-                    continue;
-                }
-                let cached = cache.get(&key).cloned();
-                if cached.as_ref().is_none_or(|cached| now.since(cached.at) >= FRESH) {
-                    stale.push(key);
+            for delivery in deliveries {
+                let key = (delivery.message.app, delivery.endpoint);
+                let cached = cache.get(&key);
+                let is_fresh = |cached: &Cached| now.since(cached.at) < FRESH && cached.is_good_for(delivery);
+                if !cached.is_some_and(is_fresh) {
+                    let as_of = stale.entry(key).or_insert(cached.map_or(0, |cached| cached.as_of));
+                    *as_of = delivery.as_of.max(*as_of);
                 }
                 let lasting = cached.filter(|cached| now.since(cached.at) < self.lasting);
-                seen.insert(key, lasting.map_or(Seen::Unknown, |cached| cached.seen));
+                seen.entry(key).or_insert_with(|| lasting.map_or(Seen::Unknown, |cached| cached.seen.clone()));
             }
         }
         if stale.is_empty() || now < *self.silent_until.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(seen);
         }
-        match self.directory.look_up(&stale).await {
-            Ok(found) => self.remember(&mut seen, stale.into_iter().zip(found), now),
+        let (keys, counters): (Vec<Key>, Vec<u64>) = stale.into_iter().unzip();
+        match self.directory.look_up(&keys).await {
+            Ok(found) => self.remember(&mut seen, keys.into_iter().zip(counters).zip(found), now),
             Err(fault) if fault.kind == FaultKind::WrongDataset => return Err(fault),
             Err(fault) => {
                 tracing::warn!(error = fault.chain(), "the directory is away; the last known endpoints serve");
@@ -91,9 +103,9 @@ impl View {
         Ok(seen)
     }
 
-    fn remember(&self, seen: &mut HashMap<Key, Seen>, found: impl Iterator<Item = (Key, Looked)>, now: Timestamp) {
+    fn remember(&self, seen: &mut HashMap<Key, Seen>, found: impl Iterator<Item = ((Key, u64), Looked)>, now: Timestamp) {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, looked) in found {
+        for ((key, as_of), looked) in found {
             let fresh = match looked {
                 Looked::Found { endpoint, app_disabled, app_rate } => {
                     let active = !endpoint.disabled && !app_disabled;
@@ -106,7 +118,7 @@ impl View {
                 }
             };
             if !matches!(fresh, Seen::Unknown) {
-                cache.put(key, Cached { seen: fresh.clone(), at: now });
+                cache.put(key, Cached { seen: fresh.clone(), at: now, as_of });
             }
             seen.insert(key, fresh);
         }

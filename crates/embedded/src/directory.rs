@@ -8,7 +8,7 @@ use hookyard_core::journal::{Page, PageRequest};
 use hookyard_core::port::{
     Counters, Directory, EndpointRef, Expect, Looked, Marker, MarkerClaim, MarkerState, Remembered, Resolved, Validated, Written,
 };
-use hookyard_core::{AppId, AppRef, Application, Endpoint, EndpointId, Fault, FaultKind, MessageId, Timestamp, limits};
+use hookyard_core::{AppId, AppRef, Application, Endpoint, EndpointId, EventId, Fault, FaultKind, MessageId, Timestamp, limits};
 use hookyard_wire::stored::{StoredEndpoint, read_endpoint, write_endpoint, write_tombstone};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
@@ -52,6 +52,11 @@ impl Directory for Store {
         let (markers, now): (Arc<[MarkerClaim]>, _) = (markers.into(), self.0.seams.clock.now());
         let mark = move |connection: &Connection| markers.iter().try_for_each(|claim| move_marker(connection, claim, state, now));
         self.change("mark events", mark).await
+    }
+
+    async fn marker(&self, app: AppId, event: &EventId) -> Result<Option<Marker>, Fault> {
+        let (event, now) = (event.clone(), self.0.seams.clock.now());
+        self.look("read a marker", move |connection| find_marker(connection, app, &event, now)).await
     }
 
     fn standing(&self) -> Result<(), Fault> {
@@ -367,24 +372,28 @@ fn height(state: MarkerState) -> i64 {
 
 /// What was there before, if anything; otherwise the proposal is there now.
 fn claim_marker(connection: &Connection, claim: &MarkerClaim, now: Timestamp) -> rusqlite::Result<Option<Marker>> {
-    let (app, event) = (&claim.app.as_bytes()[..], claim.event_id.as_str());
-    let query = "SELECT state, content, message FROM markers WHERE app = ?1 AND event = ?2 AND expires_at > ?3";
-    let found = connection.prepare_cached(query)?.query_row((app, event, now.as_millis()), |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?))
-    });
-    if let Some((state, content, message)) = found.optional()? {
-        let state = match state {
-            3 => MarkerState::Routed,
-            2 => MarkerState::Accepted,
-            _ => MarkerState::Claimed,
-        };
-        // One that cannot be read is none: the price is a duplicate.
-        if let (Some(message), Ok(content)) = (MessageId::from_slice(&message), content.try_into()) {
-            return Ok(Some(Marker { message, content, state }));
-        }
+    let found = find_marker(connection, claim.app, &claim.event_id, now)?;
+    if found.is_none() {
+        write_marker(connection, claim, claim.proposed.state, now)?;
     }
-    write_marker(connection, claim, claim.proposed.state, now)?;
-    Ok(None)
+    Ok(found)
+}
+
+/// One that cannot be read is none: the price is a duplicate.
+fn find_marker(connection: &Connection, app: AppId, event: &EventId, now: Timestamp) -> rusqlite::Result<Option<Marker>> {
+    let query = "SELECT state, content, message FROM markers WHERE app = ?1 AND event = ?2 AND expires_at > ?3";
+    let row = (&app.as_bytes()[..], event.as_str(), now.as_millis());
+    let found = connection
+        .prepare_cached(query)?
+        .query_row(row, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?)));
+    let Some((state, content, message)) = found.optional()? else { return Ok(None) };
+    let state = match state {
+        3 => MarkerState::Routed,
+        2 => MarkerState::Accepted,
+        _ => MarkerState::Claimed,
+    };
+    let (Some(message), Ok(content)) = (MessageId::from_slice(&message), content.try_into()) else { return Ok(None) };
+    Ok(Some(Marker { message, content, state }))
 }
 
 fn write_marker(connection: &Connection, claim: &MarkerClaim, state: MarkerState, now: Timestamp) -> rusqlite::Result<()> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, EXPUNGED_RESPONSE, Entry, MessageFilter, MessageRecord, Page,
+    PageRequest, Standing,
 };
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::stats::{Count, Counted, minute_of};
@@ -181,7 +182,7 @@ impl Log for Store {
 
     async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault> {
         let Some(mut record) = self.attempt(app, message, attempt).await? else { return Ok(false) };
-        record.result.response = Bytes::new();
+        record.result.response = Bytes::from_static(EXPUNGED_RESPONSE);
         let expunge = move |connection: &Connection| {
             let put = "UPDATE attempts SET record = ?2 WHERE id = ?1";
             connection.prepare_cached(put)?.execute((&attempt.as_bytes()[..], write_attempt(&record)))

@@ -51,7 +51,12 @@ pub enum NotAccepted {
     /// It is wrong.
     Refused(Refusal),
     /// Its id is known.
-    Known,
+    Known {
+        /// The message it stands for.
+        message: MessageId,
+        /// Whether that has the same content.
+        is_same: bool,
+    },
     /// We cannot now.
     Fault(Fault),
 }
@@ -60,7 +65,7 @@ impl From<&NotAccepted> for Problem {
     fn from(error: &NotAccepted) -> Self {
         match error {
             NotAccepted::Refused(refusal) => Self::from(refusal),
-            NotAccepted::Known => Self::conflict("a message with this eventId already exists"),
+            NotAccepted::Known { message, is_same } => Self::Known { message: *message, is_same: *is_same },
             NotAccepted::Fault(fault) => Self::from(fault),
         }
     }
@@ -70,6 +75,11 @@ impl Intake {
     /// Intake for a deployment that admits by `admission`.
     pub fn new(seams: Seams, admission: Admission) -> Arc<Self> {
         Arc::new(Self { seams, admission, rules: Mutex::default() })
+    }
+
+    /// Most bytes of an event.
+    pub fn most_bytes(&self) -> usize {
+        self.admission.max_bytes
     }
 
     /// The catalog's rules while its counter is `catalog`. Whoever comes first reads them; others wait for that.
@@ -133,8 +143,8 @@ impl Intake {
         Ok(event)
     }
 
-    /// Claims the event's id. A claim that was never finished may be taken up again: it keeps its message id, so nothing that was
-    /// sent under it is sent under another.
+    /// Claims the event's id. A claim of the same content that was never finished may be taken up again: it keeps its message id, so
+    /// nothing that was sent under it is sent under another. With other content it is refused: somebody may be at work with the first.
     async fn identify(&self, app: AppId, event: &Event) -> Result<Option<MarkerClaim>, NotAccepted> {
         let Some(event_id) = event.id.clone() else { return Ok(None) };
         let message = MessageId::new(event.accepted_at, &*self.seams.entropy);
@@ -143,14 +153,12 @@ impl Intake {
         let validated = self.seams.directory.validate(&[], std::slice::from_ref(&claim)).await.map_err(NotAccepted::Fault)?;
         match validated.markers.into_iter().next().flatten() {
             None => Ok(Some(claim)),
-            // Begun and never accepted: nobody was told that it was.
-            Some(found) if found.state == MarkerState::Claimed => {
-                let proposed = if found.content == proposed.content { found } else { proposed };
-                Ok(Some(MarkerClaim { proposed, ..claim }))
+            Some(found) if found.state == MarkerState::Claimed && found.content == proposed.content => {
+                Ok(Some(MarkerClaim { proposed: found, ..claim }))
             }
-            Some(_) => {
+            Some(found) => {
                 self.seams.metrics.events_duplicate_total.inc(Source::Http);
-                Err(NotAccepted::Known)
+                Err(NotAccepted::Known { message: found.message, is_same: found.content == proposed.content })
             }
         }
     }

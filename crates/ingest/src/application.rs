@@ -7,6 +7,7 @@ use hookyard_core::port::{Expect, Written};
 use hookyard_core::{AppId, AppRef, Application, Uid, limits};
 use hookyard_wire::problem::Problem;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::accept::Intake;
 
@@ -14,15 +15,17 @@ use crate::accept::Intake;
 const NAME_BYTES: usize = 1024;
 
 #[derive(Deserialize)]
-struct Carrier {
-    application: Option<Brought>,
+struct Carrier<'a> {
+    #[serde(borrow)]
+    application: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Brought {
     name: String,
     uid: Option<Uid>,
+    #[serde(alias = "rateLimit")]
     throttle_rate: Option<std::num::NonZeroU16>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
@@ -31,8 +34,10 @@ struct Brought {
 /// Creates the application that the message in `body` brings along, under the name it is published to.
 pub async fn create(intake: &Intake, named: AppRef, body: &Bytes) -> Result<AppId, Problem> {
     // What is wrong with the message itself is told when it is read.
-    let carrier: Option<Carrier> = serde_json::from_slice(body).ok();
+    let carrier: Option<Carrier<'_>> = serde_json::from_slice(body).ok();
     let (Some(Carrier { application: Some(brought) }), AppRef::Uid(uid)) = (carrier, named) else { return Err(none()) };
+    let brought: Brought =
+        serde_json::from_str(brought.get()).map_err(|error| Problem::invalid("application", error.to_string()))?;
     if brought.uid.as_ref().is_some_and(|own| *own != uid) {
         return Err(Problem::invalid("application", "its uid is not the one this is published to"));
     }

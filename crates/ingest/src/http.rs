@@ -6,24 +6,25 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
-use futures_util::future::join_all;
 use hookyard_core::grant::Grant;
 use hookyard_core::rules::Rules;
 use hookyard_core::{AppId, AppRef, Fault, Submission, limits};
-use hookyard_wire::ignored::name_ignored;
+use hookyard_wire::ignored::{is_strict, name_ignored};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, Errors};
 use hookyard_wire::shown::MessageOut;
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use crate::accept::{Intake, NotAccepted};
 use crate::application;
+use crate::batch::{self, BatchOut};
 use crate::body;
+use crate::cloud_events;
 use crate::reference::{BatchIn, MessageIn};
 
 /// The operations of publishing with their description; the caller's [`Grant`] must be in the request's extensions.
@@ -52,24 +53,8 @@ struct Batch<'a> {
     messages: Vec<&'a RawValue>,
 }
 
-/// What became of each, in the order sent.
-#[derive(Serialize, ToSchema)]
-struct BatchOut {
-    results: Vec<ResultOut>,
-}
-
-/// What became of one of them: the status it would have had alone, and its message or its error.
-#[derive(Serialize, ToSchema)]
-struct ResultOut {
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<MessageOut>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<serde_json::Map<String, serde_json::Value>>)]
-    error: Option<Problem>,
-}
-
-/// Publishes an event. When this is answered, it is durable.
+/// Publishes an event. When this is answered, it is durable. A CloudEvent is taken in any of the modes of its HTTP binding: binary,
+/// structured, or a batch.
 #[utoipa::path(
     post,
     path = "/api/v1/app/{app}/msg",
@@ -87,12 +72,22 @@ async fn publish(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let to = destination(&intake, &grant, &app, Some(&body)).await?;
-    let body::MessageIn { submission, unknown } = body::read(&body)?;
+    let is_event = cloud_events::is_one(&headers);
+    let to = destination(&intake, &grant, &app, Some(&body).filter(|_| !is_event)).await?;
+    if let Some(read) = cloud_events::read_batch(&headers, &body, intake.most_bytes())? {
+        return publish_all(&intake, &to, read, &headers).await;
+    }
+    let (submission, ignored) = if is_event {
+        (cloud_events::read(&headers, body, intake.most_bytes())?, Vec::new())
+    } else {
+        let read = body::read(&body)?;
+        let ignored = read.ignored(is_strict(&headers))?.to_vec();
+        (read.submission, ignored)
+    };
     let submission = Submission { traceparent: submission.traceparent.or_else(|| traceparent(&headers)), ..submission };
     let message = accept(&intake, &to, submission, query.with_content.unwrap_or(true)).await?;
     let mut response = (StatusCode::ACCEPTED, Json(message)).into_response();
-    name_ignored(response.headers_mut(), unknown);
+    name_ignored(response.headers_mut(), ignored);
     Ok(response)
 }
 
@@ -119,30 +114,46 @@ async fn publish_batch(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let to = destination(&intake, &grant, &app, None).await?;
-    let parent = traceparent(&headers);
-    let traced =
-        |submission: Submission| Submission { traceparent: submission.traceparent.or_else(|| parent.clone()), ..submission };
-    let batch: Batch<'_> = serde_json::from_slice(&body).map_err(|error| body::malformed(&error))?;
-    if batch.messages.len() > limits::BATCH_MESSAGES {
+    let read = match cloud_events::read_batch(&headers, &body, intake.most_bytes())? {
+        Some(read) => read,
+        None => read_batch(&body)?,
+    };
+    publish_all(&intake, &to, read, &headers).await
+}
+
+fn read_batch(body: &Bytes) -> Result<Vec<Result<Submission, Problem>>, Problem> {
+    let batch: Batch<'_> = serde_json::from_slice(body).map_err(|error| body::malformed(&error))?;
+    Ok(batch.messages.iter().map(|message| read_ours(&body.slice_ref(message.get().as_bytes()))).collect())
+}
+
+async fn publish_all(
+    intake: &Intake,
+    to: &Destination,
+    read: Vec<Result<Submission, Problem>>,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    if read.len() > limits::BATCH_MESSAGES {
         return Err(Problem::invalid("messages", format!("at most {} messages", limits::BATCH_MESSAGES)));
     }
-    let bodies: Vec<Bytes> = batch.messages.iter().map(|message| body.slice_ref(message.get().as_bytes())).collect();
-    let accepting = bodies.iter().map(async |body| accept(&intake, &to, traced(read_ours(body)?), true).await);
-    let results = join_all(accepting).await.into_iter().map(|accepted| match accepted {
-        Ok(message) => ResultOut { status: StatusCode::ACCEPTED.as_u16(), message: Some(message), error: None },
-        Err(problem) => ResultOut { status: problem.status().as_u16(), message: None, error: Some(problem) },
+    let parent = traceparent(headers);
+    let results = batch::accept_all(read, |submission: Submission| {
+        let traceparent = submission.traceparent.or_else(|| parent.clone());
+        accept(intake, to, Submission { traceparent, ..submission }, true)
     });
-    Ok((StatusCode::ACCEPTED, Json(BatchOut { results: results.collect() })).into_response())
+    Ok((StatusCode::ACCEPTED, Json(results.await)).into_response())
 }
 
 /// Where to publish, and under which rules.
 struct Destination {
     app: AppId,
+    /// What the path calls it.
+    named: String,
     rules: Arc<Rules>,
 }
 
 /// The application to publish to, if the caller may. One that is not there is created if the message in `body` brings it along.
 async fn destination(intake: &Intake, grant: &Grant, app: &str, body: Option<&Bytes>) -> Result<Destination, Problem> {
+    let path = app.to_owned();
     let named: AppRef = app.parse().map_err(|_| Problem::not_found("there is no such application"))?;
     let resolved = intake.seams.directory.resolve(std::slice::from_ref(&named)).await;
     let resolved = resolved.map_err(|fault| cannot(&fault))?;
@@ -156,7 +167,7 @@ async fn destination(intake: &Intake, grant: &Grant, app: &str, body: Option<&By
         (None, _) => return Err(application::none()),
     };
     let rules = intake.rules(resolved.counters.catalog).await.map_err(|fault| cannot(&fault))?;
-    Ok(Destination { app, rules })
+    Ok(Destination { app, named: path, rules })
 }
 
 fn cannot(fault: &Fault) -> Problem {
@@ -165,6 +176,10 @@ fn cannot(fault: &Fault) -> Problem {
 }
 
 async fn accept(intake: &Intake, to: &Destination, submission: Submission, with_content: bool) -> Result<MessageOut, Problem> {
+    // A CloudEvent may name its application, too.
+    if submission.app.as_ref().is_some_and(|app| *app != to.named && *app != to.app.to_string()) {
+        return Err(Problem::invalid("hookyardapp", "names another application than the path"));
+    }
     match intake.accept(to.app, &to.rules, submission).await {
         Ok(message) => Ok(MessageOut::new(&message, with_content)),
         Err(NotAccepted::Fault(fault)) => Err(cannot(&fault)),
@@ -174,9 +189,7 @@ async fn accept(intake: &Intake, to: &Destination, submission: Submission, with_
 
 /// A message of a batch, which is an operation of ours: what nobody knows is a mistake there.
 fn read_ours(body: &Bytes) -> Result<Submission, Problem> {
-    let body::MessageIn { submission, unknown } = body::read(body)?;
-    match unknown.first() {
-        None => Ok(submission),
-        Some(name) => Err(Problem::invalid(name, "there is no such field")),
-    }
+    let read = body::read(body)?;
+    read.ignored(true)?;
+    Ok(read.submission)
 }

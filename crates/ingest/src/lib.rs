@@ -2,7 +2,9 @@
 
 mod accept;
 mod application;
+mod batch;
 mod body;
+mod cloud_events;
 mod http;
 mod reference;
 

@@ -21,11 +21,28 @@ pub struct MessageIn {
     /// Its channels.
     #[schema(max_items = 5)]
     channels: Option<Vec<String>>,
+    /// Words to find it by; they do not change who receives it.
+    #[schema(max_items = 10)]
+    tags: Option<Vec<String>>,
     /// Creates the application the event is published to, if there is none under that uid and the token may.
     application: Option<ApplicationIn>,
+    /// An older name for `payload`.
+    data: Option<Value>,
+    /// For a payload that is to be sent as it is, whatever it is: `rawPayload`, and its content type in `headers`.
+    transformations_params: Option<TransformationsParams>,
     /// Days after which the payload is forgotten, if the deployment keeps it that long.
     #[schema(minimum = 5, maximum = 90)]
     payload_retention_period: Option<u32>,
+}
+
+/// How the official clients publish a payload that is to be sent as it is.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({"rawPayload": "<order/>", "headers": {"content-type": "text/xml"}}))]
+pub struct TransformationsParams {
+    /// What is sent, in UTF-8.
+    raw_payload: Option<String>,
+    /// `content-type`, and nothing else.
+    headers: Option<std::collections::BTreeMap<String, String>>,
 }
 
 /// An application that comes along with its first event.
@@ -36,8 +53,10 @@ pub struct ApplicationIn {
     name: String,
     /// The uid that is published to.
     uid: Option<String>,
-    /// Most deliveries per second to its endpoints; stored, not yet enforced.
+    /// Most deliveries per second to all its endpoints together.
     throttle_rate: Option<u16>,
+    /// An older name for `throttleRate`.
+    rate_limit: Option<u16>,
     /// Your own notes, at most 16 KiB.
     metadata: Option<std::collections::BTreeMap<String, String>>,
 }

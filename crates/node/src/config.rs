@@ -105,6 +105,11 @@ pub struct ApiConfig {
     #[serde(deserialize_with = "units::duration", serialize_with = "units::write_duration")]
     #[schema(value_type = String)]
     pub timeout: Duration,
+    /// Origins whose pages may call the API with a token of their own, for portals that are built elsewhere: `https://portal.example`;
+    /// `*` is any. None unless given.
+    #[serde(deserialize_with = "units::list")]
+    #[schema(value_type = String)]
+    pub cors_origins: Vec<String>,
 }
 
 /// Deliveries.
@@ -218,7 +223,7 @@ impl Default for Amqp {
 impl Default for ApiConfig {
     /// No limit, and as long as proxies commonly wait.
     fn default() -> Self {
-        Self { rate_limit: None, timeout: Duration::from_secs(30) }
+        Self { rate_limit: None, timeout: Duration::from_secs(30), cors_origins: Vec::new() }
     }
 }
 

@@ -4,19 +4,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn_with_state, map_request, map_response};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use hookyard_core::port::Answers;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use hookyard_core::{Clock, Entropy};
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::{Method, Route, StatusClass};
 use hookyard_wire::problem::Problem;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::sync::mpsc;
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
+use tower_layer::Layer as _;
 use tracing::Instrument as _;
+use url::Url;
 
-use crate::idempotency::answer_once;
+use crate::idempotency::{Once, answer_once};
 use crate::ops::Ops;
 use crate::quota::Quota;
 use crate::session;
@@ -24,12 +30,14 @@ use crate::token::Verifier;
 
 /// Room for what stands around an event's data in a request.
 const BODY_MARGIN: usize = 64 * 1024;
+/// Most of a body that is read although it was refused: several times what any operation takes.
+const DRAINED_MOST: usize = 64 * 1024 * 1024;
 const REQUEST_ID: &str = "hookyard-request-id";
 
 /// What every request needs.
 pub struct Front {
     pub verifier: Arc<Verifier>,
-    pub answers: Arc<dyn Answers>,
+    pub once: Arc<Once>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub metrics: Metrics,
@@ -39,15 +47,17 @@ pub struct Front {
     pub timeout: Duration,
     /// Whether people reach it over TLS alone.
     pub is_secure: bool,
+    /// Whose pages may call it.
+    pub cors: Option<CorsLayer>,
 }
 
 /// The API: routes behind authentication, open ones beside them, with limits, ids, metrics and errors of one shape.
 pub fn app(routes: Router, open: Router, front: Front) -> Router {
     let limit = DefaultBodyLimit::max(front.max_event_bytes + BODY_MARGIN);
     let front = Arc::new(front);
-    routes
+    let app = routes
         .layer(map_response(|response| async { in_our_shape(response) }))
-        .layer(from_fn_with_state(Arc::clone(&front.answers), answer_once))
+        .layer(from_fn_with_state(Arc::clone(&front.once), answer_once))
         .layer(from_fn_with_state(Arc::clone(&front), authenticate))
         .merge(session::routes(Arc::clone(&front)))
         .merge(open)
@@ -58,8 +68,63 @@ pub fn app(routes: Router, open: Router, front: Front) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not know that method")
         })
         .layer(limit)
-        .layer(from_fn_with_state(front.timeout, in_time))
-        .layer(from_fn_with_state(front, observe))
+        .layer(from_fn_with_state(front.timeout, in_time));
+    let app = match front.cors.clone() {
+        Some(cors) => app.layer(cors),
+        None => app,
+    };
+    app.layer(from_fn_with_state(front, observe))
+}
+
+/// Lets pages of these origins call the API and read what its answers say. They bring a token; cookies are the console's alone.
+///
+/// # Errors
+/// When one is no origin.
+pub fn cors(origins: &[String]) -> Result<Option<CorsLayer>, BadOrigin> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().map(|origin| parse_origin(origin)).collect::<Result<Vec<_>, _>>()?)
+    };
+    let exposed = [REQUEST_ID, "hookyard-ignored", "retry-after"].map(HeaderName::from_static);
+    let layer = CorsLayer::new().allow_origin(allowed).allow_methods(AllowMethods::mirror_request());
+    Ok(Some(layer.allow_headers(AllowHeaders::mirror_request()).expose_headers(exposed).max_age(PREFLIGHT_KEPT)))
+}
+
+/// How long a browser need not ask again: Chromium's longest.
+const PREFLIGHT_KEPT: Duration = Duration::from_secs(7200);
+
+/// Not an origin: a scheme, a host, and a port where it is not the scheme's (RFC 6454 §6.2).
+#[derive(Debug, thiserror::Error)]
+#[error("an origin is scheme://host or scheme://host:port, without a path")]
+pub struct BadOrigin;
+
+fn parse_origin(text: &str) -> Result<HeaderValue, BadOrigin> {
+    let url: Url = text.parse().map_err(|_| BadOrigin)?;
+    let origin = url.origin().ascii_serialization();
+    let is_whole = matches!(url.scheme(), "http" | "https") && origin == text.to_ascii_lowercase();
+    if is_whole { origin.parse().map_err(|_| BadOrigin) } else { Err(BadOrigin) }
+}
+
+/// Before anything is routed: older releases of the official clients end every path of the API with a slash.
+pub fn without_trailing_slash(app: Router) -> Router {
+    Router::new().fallback_service(
+        map_request(async |mut request: Request| {
+            let path = request.uri().path();
+            if path.starts_with("/api/") && path.ends_with('/') {
+                let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+                // What was a path without its last slash is one too.
+                if let Ok(uri) = format!("{}{query}", path.trim_end_matches('/')).parse() {
+                    *request.uri_mut() = uri;
+                }
+            }
+            request
+        })
+        .layer(app),
+    )
 }
 
 /// Whether the next request can be answered: clients wait for this before their first one, as they do with `/readyz`.
@@ -105,6 +170,7 @@ async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) 
     let route = declared.as_deref().unwrap_or("other");
     let span = tracing::info_span!("http", request_id = id, method = %request.method(), route);
     let is_large = is_large(request.headers());
+    let request = if is_large { drained(request, front.timeout) } else { request };
     let response = next.run(request).instrument(span.clone()).await;
     let mut response = in_our_shape(response);
     let status = response.status();
@@ -118,6 +184,27 @@ async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) 
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// A request whose body is read on when nobody wants the rest: a client that still sends does not read the answer, and would find its
+/// connection broken instead.
+fn drained(request: Request, most: Duration) -> Request {
+    let (head, body) = request.into_parts();
+    let (sender, mut receiver) = mpsc::channel::<Result<Bytes, axum::Error>>(1);
+    tokio::spawn(tokio::time::timeout(most, async move {
+        let (mut chunks, mut left) = (body.into_data_stream(), DRAINED_MOST);
+        while let Some(chunk) = chunks.next().await {
+            let bytes = chunk.as_ref().map_or(0, Bytes::len);
+            let is_over = chunk.is_err();
+            if sender.is_closed() || sender.send(chunk).await.is_err() {
+                left = left.saturating_sub(bytes);
+            }
+            if is_over || left == 0 {
+                return;
+            }
+        }
+    }));
+    Request::from_parts(head, Body::from_stream(stream::poll_fn(move |context| receiver.poll_recv(context))))
 }
 
 /// Whether a refusal may come before the body was read to its end. Then the connection ends with it: a client that sent its next

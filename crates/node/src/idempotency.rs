@@ -7,9 +7,11 @@ use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use hookyard_core::AppRef;
 use hookyard_core::grant::Grant;
-use hookyard_core::port::{AnswerKey, Answers, Begun};
-use hookyard_wire::problem::Problem;
+use hookyard_core::id::ID_BYTES;
+use hookyard_core::port::{AnswerKey, Answers, Begun, Directory};
+use hookyard_wire::problem::{Invalid, Problem};
 use http::{HeaderValue, Method, StatusCode, header};
 use ring::digest;
 use tracing::Instrument as _;
@@ -27,6 +29,10 @@ const LEASE: Duration = Duration::from_secs(60);
 /// Another of the same key is waited for this long in all, looking this often.
 const PATIENCE: u32 = 50;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Largest body of a request with a key: a catalog in a file is the largest there is.
+const BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Begins an answer that is kept with its request's fingerprint.
+const PRINTED: u8 = 0xff;
 /// Largest answer kept: those of nearly all operations are far below.
 const ANSWER_BYTES: u64 = 1024 * 1024;
 /// What stands for a larger one.
@@ -34,8 +40,16 @@ const TOO_LARGE: &[u8] = br#"{"code":"conflict","detail":"this was done, and its
 /// Operations whose answers are secrets, which are kept sealed or not at all.
 const SECRET: [&str; 2] = ["/secret/rotate", "/auth/"];
 
-/// Answers a repeated request. While the store is away, requests are done without: it is for convenience, not for safety.
-pub async fn answer_once(State(answers): State<Arc<dyn Answers>>, request: Request, next: Next) -> Result<Response, Problem> {
+/// What answering once works with.
+pub struct Once {
+    /// What was answered.
+    pub answers: Arc<dyn Answers>,
+    /// Which application a name stands for.
+    pub directory: Arc<dyn Directory>,
+}
+
+/// Answers a repeated request; one that is another under the same key is refused. While the store is away, requests are done without: it is for convenience, not for safety.
+pub async fn answer_once(State(once): State<Arc<Once>>, request: Request, next: Next) -> Result<Response, Problem> {
     let is_secret = SECRET.iter().any(|part| request.uri().path().contains(part));
     let given = request.headers().get(KEY).filter(|_| request.method() == Method::POST && !is_secret);
     let Some(given) = given.and_then(|value| value.to_str().ok()).map(str::to_owned) else {
@@ -45,20 +59,21 @@ pub async fn answer_once(State(answers): State<Arc<dyn Answers>>, request: Reque
         return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_request", format!("{KEY} must have 1 to {KEY_BYTES} characters")));
     }
     let key = key_of(&request, &given);
+    let (request, print) = once.fingerprint(request).await?;
     for _ in 0..PATIENCE {
-        match answers.begin(key, LEASE).await {
+        match once.answers.begin(key, LEASE).await {
             Ok(Begun::First) => {
                 // In a task of its own: who asked may go away, and what was begun is finished and its answer kept.
                 let working = async move {
                     let response = next.run(request).await;
-                    done(&*answers, key, kept(&given), response).await
+                    done(&*once.answers, key, print, kept(&given), response).await
                 };
                 return Ok(tokio::spawn(working.in_current_span()).await.unwrap_or_else(|error| {
                     tracing::error!(%error, "a request was cut short");
                     internal()
                 }));
             }
-            Ok(Begun::Answered(answer)) => return Ok(repeated(&answer)),
+            Ok(Begun::Answered(answer)) => return repeated(&answer, print),
             Ok(Begun::Elsewhere) => tokio::time::sleep(LOOK_AGAIN).await,
             Err(fault) => {
                 tracing::debug!(error = fault.chain(), "nobody knows whether this request is a repeated one");
@@ -86,20 +101,64 @@ fn key_of(request: &Request, given: &str) -> AnswerKey {
     key
 }
 
+/// What a request was about, beside its path.
+#[derive(Clone, Copy)]
+struct Fingerprint {
+    /// A hash of the body.
+    body: [u8; 16],
+    /// The application that the path names, as it was before the request; zeros for none.
+    app: [u8; ID_BYTES],
+}
+
+impl Fingerprint {
+    /// As many bytes as it is kept in.
+    const BYTES: usize = 16 + ID_BYTES;
+
+    fn to_bytes(self) -> Vec<u8> {
+        [&self.body[..], &self.app].concat()
+    }
+
+    /// Whether a kept one is of the same request. An application that was not there may have come with it.
+    fn is_same(&self, kept: &[u8; Self::BYTES]) -> bool {
+        let (body, app) = kept.split_at(16);
+        body == self.body && (app == self.app || app == [0; ID_BYTES])
+    }
+}
+
+impl Once {
+    /// Reads the body to its end; whoever handles the request has limits of its own.
+    async fn fingerprint(&self, request: Request) -> Result<(Request, Fingerprint), Problem> {
+        let mut print = Fingerprint { body: [0; 16], app: [0; ID_BYTES] };
+        let named = request.uri().path().strip_prefix("/api/v1/app/").and_then(|rest| rest.split('/').next());
+        if let Some(Ok(app)) = named.map(str::parse::<AppRef>)
+            && let Ok(resolved) = self.directory.resolve(&[app]).await
+            && let Some(Some(id)) = resolved.apps.first()
+        {
+            // Another application may have had the same name.
+            print.app = *id.as_bytes();
+        }
+        let (head, body) = request.into_parts();
+        let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large");
+        let body = to_bytes(body, BODY_BYTES).await.map_err(too_large)?;
+        print.body.copy_from_slice(&digest::digest(&digest::SHA256, &body).as_ref()[..16]);
+        Ok((Request::from_parts(head, Body::from(body)), print))
+    }
+}
+
 /// Keeps the answer; one that is a fault of ours, or of the moment, is no answer.
-async fn done(answers: &dyn Answers, key: AnswerKey, kept: Duration, response: Response) -> Response {
+async fn done(answers: &dyn Answers, key: AnswerKey, print: Fingerprint, kept: Duration, response: Response) -> Response {
     let status = response.status();
     let is_lasting = !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS;
     let is_small = response.body().size_hint().upper().is_some_and(|bytes| bytes <= ANSWER_BYTES);
     let (answer, response) = match (is_lasting, is_small) {
         (false, _) => (None, response),
         // It was done, and must not be done again.
-        (true, false) => (Some(stored(StatusCode::CONFLICT, TOO_LARGE)), response),
+        (true, false) => (Some(stored(print, StatusCode::CONFLICT, TOO_LARGE)), response),
         (true, true) => {
             let (head, body) = response.into_parts();
             // Of a known size and in memory already.
             let Ok(body) = to_bytes(body, usize::MAX).await else { return internal() };
-            (Some(stored(status, &body)), Response::from_parts(head, Body::from(body)))
+            (Some(stored(print, status, &body)), Response::from_parts(head, Body::from(body)))
         }
     };
     if let Err(fault) = answers.finish(key, answer, kept).await {
@@ -108,16 +167,24 @@ async fn done(answers: &dyn Answers, key: AnswerKey, kept: Duration, response: R
     response
 }
 
-/// An answer as it is kept: two bytes of status, then the body.
-fn stored(status: StatusCode, body: &[u8]) -> Vec<u8> {
-    [&status.as_u16().to_be_bytes()[..], body].concat()
+/// An answer as it is kept: a mark, the request's fingerprint, two bytes of status, then the body. Versions before kept no fingerprint,
+/// and no mark: no status begins with it.
+fn stored(print: Fingerprint, status: StatusCode, body: &[u8]) -> Vec<u8> {
+    [&[PRINTED][..], &print.to_bytes(), &status.as_u16().to_be_bytes(), body].concat()
 }
 
 fn internal() -> Response {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error; it is in the log").into_response()
 }
 
-fn repeated(answer: &[u8]) -> Response {
+fn repeated(answer: &[u8], print: Fingerprint) -> Result<Response, Problem> {
+    let answer = match answer.split_first() {
+        Some((&PRINTED, rest)) => match rest.split_first_chunk() {
+            Some((kept, rest)) if print.is_same(kept) => rest,
+            _ => return Err(another()),
+        },
+        _ => answer,
+    };
     let (status, body) = answer.split_first_chunk().map_or((StatusCode::OK, answer), |(status, body)| {
         (StatusCode::from_u16(u16::from_be_bytes(*status)).unwrap_or(StatusCode::OK), body)
     });
@@ -127,5 +194,11 @@ fn repeated(answer: &[u8]) -> Response {
     } else {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    response
+    Ok(response)
+}
+
+fn another() -> Problem {
+    let msg = "this key was used for another request; a new request needs a new key".to_owned();
+    let loc = vec!["header".to_owned(), KEY.to_owned()];
+    Problem::Invalid(vec![Invalid { loc, msg, r#type: "value_error".to_owned() }])
 }

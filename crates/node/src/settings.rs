@@ -12,8 +12,10 @@ use hookyard_core::{Policy, limits};
 use hookyard_egress::{Authorities, EgressConfig, EgressProxy};
 use hookyard_wire::request::SignatureHeaders;
 use ipnet::IpNet;
+use tower_http::cors::CorsLayer;
 
 use crate::config::Config;
+use crate::http::cors;
 
 /// Shortest token secret: HS256 wants a key as long as its hash (RFC 7518 §3.2).
 const JWT_SECRET_BYTES: usize = 32;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub policy: Policy,
     /// How events are admitted.
     pub admission: Admission,
+    /// Whose pages may call the API.
+    pub cors: Option<CorsLayer>,
     /// How long breakers open.
     pub open_for: [Duration; 4],
 }
@@ -92,6 +96,7 @@ impl Config {
             "both" => SignatureHeaders::Both,
             other => bail!("HOOKYARD_DELIVERY__SIGNATURE_HEADERS is standard, svix or both, not {other:?}"),
         };
+        let cors = cors(&self.api.cors_origins).context("HOOKYARD_API__CORS_ORIGINS")?;
         self.judge_bounds()?;
         let last = delivery.breaker.last().copied().unwrap_or_default();
         let open_for = std::array::from_fn(|level| delivery.breaker.get(level).copied().unwrap_or(last));
@@ -103,7 +108,7 @@ impl Config {
         };
         let admission = Admission { max_bytes: self.events.max_bytes, require_id: self.events.require_id };
         let egress = EgressConfig { allow, proxy, authorities };
-        Ok(Settings { backend, keys, jwt_secret, egress, signature_headers, policy, admission, open_for, config: self })
+        Ok(Settings { backend, keys, jwt_secret, egress, signature_headers, policy, admission, cors, open_for, config: self })
     }
 
     /// What must lie within bounds.
@@ -182,7 +187,7 @@ mod tests {
     #[test]
     fn every_mistake_is_told() {
         assert!(complete().judge().is_ok());
-        let cases: [Mistake; 8] = [
+        let cases: [Mistake; 9] = [
             ("go together", |c| c.redis_url = None),
             ("SECRET_KEY", |c| c.secret_key = None),
             ("SECRET_KEY", |c| c.secret_key = Some("short".into())),
@@ -190,6 +195,7 @@ mod tests {
             ("ALLOW_NETWORKS", |c| c.delivery.allow_networks = vec!["10.0.0.0".into()]),
             ("TIMEOUT", |c| c.delivery.timeout = Duration::from_secs(60)),
             ("RETENTION", |c| c.journal.retention = Duration::from_secs(1)),
+            ("CORS_ORIGINS", |c| c.api.cors_origins = vec!["https://a.example/path".into()]),
             ("PREFIX", |c| c.amqp.prefix = "a b".into()),
         ];
         for (what, break_it) in cases {

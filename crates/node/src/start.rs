@@ -25,6 +25,7 @@ use crate::backend::{Backend, Cluster, Ports};
 use crate::dataset::Guard;
 use crate::docs;
 use crate::http::{self, Front};
+use crate::idempotency::Once;
 use crate::ops::{self, Ops};
 use crate::quota::Quota;
 use crate::roles::Roles;
@@ -317,7 +318,7 @@ fn api(
     }
     let front = Front {
         verifier,
-        answers: Arc::clone(&ports.answers),
+        once: Arc::new(Once { answers: Arc::clone(&ports.answers), directory: Arc::clone(&ports.directory) }),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics,
@@ -325,9 +326,10 @@ fn api(
         max_event_bytes: settings.admission.max_bytes,
         quota: settings.config.api.rate_limit.map(Quota::new),
         timeout: settings.config.api.timeout,
+        cors: settings.cors.clone(),
         is_secure: settings.config.public_url.as_ref().is_some_and(|url| url.starts_with("https:")),
     };
-    http::app(routes, open, front)
+    http::without_trailing_slash(http::app(routes, open, front))
 }
 
 async fn listen(

@@ -197,6 +197,7 @@ impl Operations {
             traceparent: None,
             accepted_at: now,
             data_kept: None,
+            tags: Vec::new(),
         })
     }
 

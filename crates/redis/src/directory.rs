@@ -8,7 +8,7 @@ use hookyard_core::journal::{Page, PageRequest};
 use hookyard_core::port::{
     Directory, EndpointRef, Expect, Looked, Marker, MarkerClaim, MarkerState, Remembered, Resolved, Validated, Written,
 };
-use hookyard_core::{AppId, AppRef, Application, Endpoint, EndpointId, Fault, MessageId, Timestamp, limits};
+use hookyard_core::{AppId, AppRef, Application, Endpoint, EndpointId, EventId, Fault, MessageId, Timestamp, limits};
 use hookyard_telemetry::label::StoreOp;
 use hookyard_wire::stored::{StoredEndpoint, read_endpoint};
 
@@ -70,6 +70,14 @@ impl Directory for RedisStore {
             }
         }
         self.journal.query(StoreOp::Mark, "mark events", &pipeline).await
+    }
+
+    async fn marker(&self, app: AppId, event: &EventId) -> Result<Option<Marker>, Fault> {
+        const OPERATION: &str = "read a marker";
+        let mut pipeline = redis::pipe();
+        pipeline.get(keys::marker(app, event));
+        let (found,): (Option<Vec<u8>>,) = self.journal.query(StoreOp::Validate, OPERATION, &pipeline).await?;
+        Ok(found.as_deref().and_then(read_marker))
     }
 
     fn standing(&self) -> Result<(), Fault> {

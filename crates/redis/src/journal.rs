@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, EXPUNGED_RESPONSE, Entry, MessageFilter, MessageRecord, Page,
+    PageRequest, Standing,
 };
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::stats::{Count, Counted, minute_of};
@@ -314,7 +315,7 @@ impl Log for RedisJournal {
     async fn expunge_attempt(&self, app: AppId, message: MessageId, attempt: AttemptId) -> Result<bool, Fault> {
         const OPERATION: &str = "expunge an attempt";
         let Some(mut record) = self.attempt(app, message, attempt).await? else { return Ok(false) };
-        record.result.response = Bytes::new();
+        record.result.response = Bytes::from_static(EXPUNGED_RESPONSE);
         self.expunge(OPERATION, app, message, &attempt_field(attempt.as_bytes()), write_attempt_of(&record)).await
     }
 

@@ -342,7 +342,7 @@ impl Router {
                 return None;
             }
         };
-        let Some(endpoints) = self.snapshots.route(app, &claim.item) else {
+        let Some((endpoints, as_of)) = self.snapshots.route(app, &claim.item) else {
             tracing::error!(%app, "there is no snapshot of an application; its events wait");
             self.give_back(vec![claim], Vec::new());
             return None;
@@ -359,7 +359,7 @@ impl Router {
         let proposed = Marker { message: id, ..marker.as_ref().map_or(EMPTY_MARKER, |marker| marker.proposed) };
         let marker = marker.map(|marker| MarkerClaim { proposed, ..marker });
         let gates = self.trouble.gates();
-        let fan_out = FanOut { message, endpoints: Arc::from(endpoints), maybe_repeat: again, gates, now };
+        let fan_out = FanOut { message, endpoints: Arc::from(endpoints), as_of, maybe_repeat: again, gates, now };
         Some(RoutedEvent { claim, fan_out, marker, claimed_at, span })
     }
 

@@ -84,10 +84,12 @@ impl Snapshots {
         Standing::Current
     }
 
-    /// The endpoints an event of `app` goes to. `None` if there is no snapshot of it: nobody knows then, which is not nobody.
-    pub fn route(&self, app: AppId, event: &Event) -> Option<Vec<EndpointId>> {
+    /// The endpoints an event of `app` goes to, and the counter by which they were chosen. `None` if there is no snapshot of it: nobody
+    /// knows then, which is not nobody.
+    pub fn route(&self, app: AppId, event: &Event) -> Option<(Vec<EndpointId>, u64)> {
         let snapshot = self.by_app.peek(&app)?;
-        Some(if snapshot.disabled { Vec::new() } else { snapshot.subscriptions.route(event) })
+        let endpoints = if snapshot.disabled { Vec::new() } else { snapshot.subscriptions.route(event) };
+        Some((endpoints, snapshot.version.counter))
     }
 
     /// Forgets what was not used for longest, down to the limit. Only after a batch was routed: until then it needs all of its own.

@@ -170,6 +170,7 @@ impl Builders {
             traceparent: None,
             accepted_at: now,
             data_kept: None,
+            tags: Vec::new(),
         }
     }
 

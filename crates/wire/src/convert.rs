@@ -41,6 +41,7 @@ pub(crate) fn event_to_proto(event: &Event) -> v1::Event {
         data: event.data.clone(),
         data_content_type: event.content_type.to_string(),
         traceparent: event.traceparent.as_deref().unwrap_or_default().to_owned(),
+        tags: event.tags.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -52,6 +53,7 @@ pub(crate) fn event_from_proto(event: v1::Event, accepted_at_ms: i64) -> Result<
         message_id: None,
         event_type: event.r#type.parse().map_err(|_| field("type"))?,
         channels: channels_from_proto(&event.channels)?,
+        tags: event.tags.into_iter().map(Arc::from).collect(),
         time: Arc::from(event.time),
         context: Some(event.context).filter(|context| !context.is_empty()),
         content_type: Arc::from(event.data_content_type),
@@ -119,6 +121,7 @@ pub(crate) fn delivery_without_message(delivery: &Delivery) -> v1::Delivery {
         dead_reason: String::new(),
         has_slot: delivery.has_slot,
         has_app_slot: delivery.has_app_slot,
+        as_of: delivery.as_of,
     }
 }
 
@@ -139,6 +142,7 @@ pub(crate) fn delivery_of(message: Arc<Message>, delivery: v1::Delivery) -> Resu
         not_before: delivery.not_before_ms.map(Timestamp::from_millis),
         has_slot: delivery.has_slot,
         has_app_slot: delivery.has_app_slot,
+        as_of: delivery.as_of,
         delay_ms: delivery.delay_ms,
         maybe_repeat: delivery.maybe_repeat,
         history: delivery.history.into_iter().map(|past| past_from_proto(&past)).collect::<Result<_, _>>()?,

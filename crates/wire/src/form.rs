@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::coding;
+use crate::ignored::objection;
 use crate::queue::{ACCEPTED_CONTENT_TYPE, read_accepted};
 use crate::v1;
 
@@ -24,6 +25,27 @@ pub const EVENT_CONTENT_TYPE: &str = "application/vnd.hookyard.event.v1+protobuf
 pub const APP_HEADER: &str = "hookyard-app";
 /// Header naming the channels, comma-separated.
 pub const CHANNELS_HEADER: &str = "hookyard-channels";
+/// How the names of our headers begin: one that is none of them is a mistake.
+const OUR_HEADERS: &str = "hookyard-";
+/// Headers of ours that say nothing of an event: on messages that were set aside, given back, or looked at.
+const NOTES: [&str; 14] = [
+    "attempt",
+    "deliveries",
+    "detail",
+    "endpoint",
+    "event-type",
+    "exchange",
+    "failures",
+    "original",
+    "reason",
+    "rejected-at",
+    "routing-key",
+    "sent-at",
+    "tier",
+    "unreadable",
+];
+/// Longest name told in a refusal.
+const NAME_SHOWN: usize = 100;
 /// Header in which the library Kombu says how it compressed a body.
 const COMPRESSION_HEADER: &str = "compression";
 
@@ -60,6 +82,7 @@ pub fn read(mut published: Published, most: usize) -> Result<Submission, Refusal
         // Intake over HTTP has fixed what it is: its properties are for operators and fill nothing.
         return read_accepted(body).map_err(|error| unreadable("accepted event", &error));
     }
+    published.refuse_unknown_headers()?;
     let mut body = published.decoded(body, most)?;
     if amqp1::is_framed(published.type_text(), &body) {
         body = amqp1::unwrap(&body)?;
@@ -133,6 +156,17 @@ impl Published {
         }
     }
 
+    /// A header that begins as ours do and is none was meant to say something: it is not ignored.
+    fn refuse_unknown_headers(&self) -> Result<(), Refusal> {
+        let ours = self.headers.keys().filter(|name| name.to_ascii_lowercase().starts_with(OUR_HEADERS));
+        let is_known = |name: &str| {
+            [APP_HEADER, CHANNELS_HEADER].contains(&name)
+                || name.strip_prefix(OUR_HEADERS).is_some_and(|rest| NOTES.contains(&rest))
+        };
+        let unknown = ours.into_iter().find(|name| !is_known(name));
+        unknown.map_or(Ok(()), |name| Err(no_such("header", name, [APP_HEADER, CHANNELS_HEADER])))
+    }
+
     fn content_type(&self) -> Result<Option<String>, Refusal> {
         self.content_type.as_ref().map(|given| given.text("property content_type", RefusalReason::Unreadable)).transpose()
     }
@@ -175,6 +209,7 @@ pub(crate) fn submission_of(event: v1::Event) -> Submission {
         event_id: optional(event.id),
         event_type: optional(event.r#type),
         channels: event.channels,
+        tags: event.tags,
         time: optional(event.time),
         context: Some(event.context).filter(|context| !context.is_empty()),
         content_type: optional(event.data_content_type),
@@ -245,6 +280,8 @@ struct Envelope<'a> {
     specversion: Option<&'a RawValue>,
 }
 
+const ENVELOPE_FIELDS: [&str; 7] = ["event_type", "event_time", "event_id", "app", "channels", "current_context", "data"];
+
 #[derive(Default, Deserialize)]
 #[serde(transparent)]
 struct Data<'a>(#[serde(borrow, deserialize_with = "any_value")] Option<&'a RawValue>);
@@ -257,6 +294,12 @@ fn read_envelope(body: &Bytes) -> Result<Submission, Refusal> {
     let envelope: Envelope<'_> = read_object("JSON envelope", body)?;
     if envelope.specversion.is_some() {
         return cloudevents::read_structured(body);
+    }
+    // Other names may be anything, as some frameworks add their own; not what may have been meant to narrow who receives the event.
+    let names: BTreeMap<String, &RawValue> = read_object("JSON envelope", body)?;
+    let unknown = names.keys().filter(|name| !ENVELOPE_FIELDS.contains(&name.as_str()));
+    if let Some(name) = unknown.into_iter().find(|name| objection(name, ENVELOPE_FIELDS).is_some()) {
+        return Err(no_such("JSON envelope: field", name, ENVELOPE_FIELDS));
     }
     let Some(data) = envelope.data.0 else {
         let detail = "JSON envelope: no `data`: wrap the data in an envelope, {\"data\": …}, or set the property `type`";
@@ -286,6 +329,13 @@ fn read_object<'a, T: Deserialize<'a>>(form: &str, body: &'a [u8]) -> Result<T, 
 /// The part of `body` that `raw` was read from, without copying it.
 fn slice_of(body: &Bytes, raw: &RawValue) -> Bytes {
     body.slice_ref(raw.get().as_bytes())
+}
+
+/// What was given under a name that nobody knows: it may have been meant to say where the event goes.
+fn no_such<const N: usize>(what: &str, name: &str, known: [&str; N]) -> Refusal {
+    let name: String = name.chars().take(NAME_SHOWN).collect();
+    let known = known.join(", ");
+    Refusal::new(RefusalReason::Unreadable, format!("{what} {name:?} is not known; there are {known}"))
 }
 
 /// The position of a mistake is told; what stood there is not, because it is payload.

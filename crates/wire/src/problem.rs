@@ -1,7 +1,7 @@
 //! Errors of the HTTP API: `{code, detail}`, and for 422 `{detail: [{loc, msg, type}]}`.
 
 use axum_core::response::{IntoResponse, Response};
-use hookyard_core::{Fault, FaultKind, Refusal, RefusalReason};
+use hookyard_core::{Fault, FaultKind, MessageId, Refusal, RefusalReason};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Serialize, Serializer};
 
@@ -30,6 +30,13 @@ pub enum Problem {
     },
     /// 422.
     Invalid(Vec<Invalid>),
+    /// 409: an event id is known.
+    Known {
+        /// The message it stands for.
+        message: MessageId,
+        /// Whether that has the same content.
+        is_same: bool,
+    },
 }
 
 impl Problem {
@@ -38,6 +45,7 @@ impl Problem {
         match self {
             Self::Plain { status, .. } => *status,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Known { .. } => StatusCode::CONFLICT,
         }
     }
 
@@ -113,8 +121,20 @@ impl From<&Refusal> for Problem {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Shape<'a> {
-    Plain { code: &'a str, detail: &'a str },
-    Invalid { detail: &'a [Invalid] },
+    Plain {
+        code: &'a str,
+        detail: &'a str,
+    },
+    Invalid {
+        detail: &'a [Invalid],
+    },
+    #[serde(rename_all = "camelCase")]
+    Known {
+        code: &'a str,
+        detail: &'a str,
+        message_id: MessageId,
+        same_content: bool,
+    },
 }
 
 impl Serialize for Problem {
@@ -122,6 +142,14 @@ impl Serialize for Problem {
         let shape = match self {
             Self::Plain { code, detail, .. } => Shape::Plain { code, detail },
             Self::Invalid(detail) => Shape::Invalid { detail },
+            Self::Known { message, is_same } => {
+                let detail = if *is_same {
+                    "a message with this eventId and the same content already exists"
+                } else {
+                    "a message with this eventId already exists, with other content"
+                };
+                Shape::Known { code: "conflict", detail, message_id: *message, same_content: *is_same }
+            }
         };
         shape.serialize(serializer)
     }

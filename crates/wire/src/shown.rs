@@ -29,6 +29,9 @@ pub struct MessageOut {
     /// Its channels, if it has any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<String>>,
+    /// Words to find it by, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
     /// When it was accepted.
     pub timestamp: String,
 }
@@ -48,6 +51,7 @@ impl MessageOut {
                 (true, false) => payload(event),
             },
             channels: Some(channels).filter(|channels| !channels.is_empty()),
+            tags: Some(event.tags.iter().map(ToString::to_string).collect()).filter(|tags: &Vec<String>| !tags.is_empty()),
             timestamp: event.accepted_at.to_string(),
         }
     }

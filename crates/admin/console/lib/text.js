@@ -96,5 +96,5 @@ export const TASKS = {
   "dead-letter.replay": "Replaying dead letters",
   "dead-letter.discard": "Discarding dead letters",
   "endpoint.recover": "Recovering what failed at an endpoint",
-  "endpoint.replay-missing": "Sending an endpoint what it missed",
+  "endpoint.replay": "Sending an endpoint what it missed",
 };

@@ -5,7 +5,8 @@ use std::io::Read as _;
 use anyhow::Context as _;
 use clap::Subcommand;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::client::Server;
 use crate::command::resource::path;
@@ -34,18 +35,25 @@ pub enum Event {
     },
 }
 
+/// A message as it is published: its payload as it was written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    event_type: String,
+    payload: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    channels: Vec<String>,
+}
+
 impl Event {
     pub async fn run(self, format: Option<Format>) -> anyhow::Result<()> {
         let Self::Publish { server, app, event_type, data, id, channels } = self;
-        let payload: Value = serde_json::from_str(&read(&data)?).context("the data is not JSON")?;
-        let mut body = json!({"eventType": event_type, "payload": payload});
-        if let Some(id) = id {
-            body["eventId"] = json!(id);
-        }
-        if !channels.is_empty() {
-            body["channels"] = json!(channels);
-        }
-        let answer = server.call(Method::POST, &path(&["app", &app, "msg"]), Some(&body)).await?;
+        let payload: Box<RawValue> = serde_json::from_str(&read(&data)?).context("the data is not JSON")?;
+        let body = Body { event_type, payload, event_id: id, channels };
+        let body = serde_json::to_string(&body)?;
+        let answer = server.send(Method::POST, &path(&["app", &app, "msg"]), Some(body)).await?;
         show(&answer, &[], format);
         Ok(())
     }

@@ -39,6 +39,7 @@ const PROMISES: &[Promise<dyn DirectoryBackend>] = promises![
     versions::whoever_follows_the_changes_ends_where_the_store_is,
     versions::a_router_that_was_away_for_long_catches_up,
     markers::the_first_to_claim_an_event_id_has_it,
+    markers::looking_at_a_marker_claims_nothing,
     markers::markers_of_applications_are_apart,
     markers::markers_never_go_back,
     markers::of_many_who_claim_at_once_one_is_first,

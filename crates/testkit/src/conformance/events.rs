@@ -371,7 +371,7 @@ async fn what_goes_to_endpoints_in_trouble_takes_the_slow_lane_and_what_is_shut_
     };
     let gates = Arc::new([(slow.into(), gate(true, None)), (shut.into(), gate(false, Some(until)))].into());
     let endpoints = Arc::from([slow, shut, well]);
-    let fan_out = FanOut { message, endpoints, maybe_repeat: false, gates, now };
+    let fan_out = FanOut { message, endpoints, as_of: 0, maybe_repeat: false, gates, now };
     events.finish(events.fan_out(claim, fan_out).await.expect("fanned out")).await.expect("finished");
 
     let claim_one = async |lane| within("claim", deliveries.claim(lane, 5)).await.expect("claimed").remove(0);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookyard_core::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, EndRecord, Entry, MessageFilter, MessageRecord, PageRequest,
-    RunRecord, Standing,
+    AttemptFilter, AttemptRecord, AttemptsOf, Cursor, DeliveryState, EXPUNGED_RESPONSE, EndRecord, Entry, MessageFilter,
+    MessageRecord, PageRequest, RunRecord, Standing,
 };
 use hookyard_core::port::{Journal, Log};
 use hookyard_core::stats::{Counted, minute_of};
@@ -448,7 +448,7 @@ async fn what_is_expunged_is_forgotten_and_stays_so(backend: &dyn JournalBackend
     assert!(found.message.is_expunged() && found.message.event.data.is_empty());
     assert_eq!(found.routed_to.as_deref(), Some(&[delivery.endpoint][..]));
     let found = log.attempt(app(), id, attempt.id).await.expect("answered").expect("still there");
-    assert!(found.result.response.is_empty() && found.result.status == Some(200));
+    assert!(found.result.response == EXPUNGED_RESPONSE && found.result.status == Some(200));
 }
 
 async fn data_is_forgotten_when_its_publisher_wanted_it_to(backend: &dyn JournalBackend) {

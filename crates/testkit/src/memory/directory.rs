@@ -98,6 +98,10 @@ impl Directory for MemoryDirectory {
         Ok(Validated { counters: state.counters(), apps, markers: found })
     }
 
+    async fn marker(&self, app: AppId, event: &EventId) -> Result<Option<Marker>, Fault> {
+        Ok(self.state("read a marker")?.markers.get(&(app, event.clone())).copied())
+    }
+
     async fn mark(&self, markers: &[MarkerClaim], state: MarkerState) -> Result<(), Fault> {
         let height = |state: MarkerState| state as u8;
         let mut known = self.state("mark events")?;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{
-    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,
+    AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, EXPUNGED_RESPONSE, Entry, MessageFilter, MessageRecord, Page,
+    PageRequest, Standing,
 };
 use hookyard_core::port::{Activity, Heard, Journal, Log, Watch};
 use hookyard_core::stats::{Count, Counted, minute_of};
@@ -289,7 +290,7 @@ impl Log for MemoryJournal {
         let found = messages.get_mut(&(app, message)).and_then(|kept| kept.attempts.get_mut(&attempt));
         let was_there = found.is_some();
         if let Some(record) = found {
-            record.result.response = bytes::Bytes::new();
+            record.result.response = bytes::Bytes::from_static(EXPUNGED_RESPONSE);
         }
         Ok(was_there)
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::given::Given;
-use super::{Published, read_object, slice_of, split_channels, unreadable, unreadable_headers};
+use super::{Published, no_such, read_object, slice_of, split_channels, unreadable, unreadable_headers};
 use crate::body::is_json;
 
 /// A structured event. Empty texts and `null` are absent, as some libraries write what is not set.
@@ -31,8 +31,20 @@ struct Structured<'a> {
     traceparent: Option<String>,
 }
 
+/// How the names of our extensions begin.
+const OURS: &str = "hookyard";
+const EXTENSIONS: [&str; 2] = ["hookyardapp", "hookyardchannels"];
+
+/// An extension that begins as ours do and is none was meant to say something: it is not ignored.
+fn refuse_unknown<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+    let unknown = names.find(|name| name.to_ascii_lowercase().starts_with(OURS) && !EXTENSIONS.contains(name));
+    unknown.map_or(Ok(()), |name| Err(no_such("the CloudEvents extension", name, EXTENSIONS)))
+}
+
 pub(super) fn read_structured(body: &Bytes) -> Result<Submission, Refusal> {
     let event: Structured<'_> = read_object("CloudEvents JSON", body)?;
+    let names: BTreeMap<String, &RawValue> = read_object("CloudEvents JSON", body)?;
+    refuse_unknown(names.keys().map(String::as_str))?;
     let data = match (event.data, event.data_base64) {
         (Some(_), Some(_)) => return Err(refused("both data and data_base64".to_owned())),
         (Some(raw), None) => structured_data(body, raw, event.datacontenttype.as_deref())?,
@@ -75,6 +87,7 @@ fn amqp_attribute(header: &str) -> Option<&str> {
 
 pub(super) fn read_binary(published: &Published, data: Bytes) -> Result<Submission, Refusal> {
     let attributes = Attributes::of(published);
+    refuse_unknown(attributes.named.keys().copied())?;
     require_version(&need("specversion", attributes.text("specversion", RefusalReason::Unreadable)?)?)?;
     let channels = attributes.text("hookyardchannels", RefusalReason::InvalidChannel)?;
     Ok(Submission {

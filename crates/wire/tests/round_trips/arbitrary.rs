@@ -79,6 +79,7 @@ pub fn event() -> impl Strategy<Value = Event> {
             content_type,
             data,
             traceparent: traced.then(|| TRACEPARENT.to_owned()),
+            tags: if traced { vec!["a tag".to_owned(), "ä".to_owned()] } else { Vec::new() },
             accepted_at: Some(accepted_at),
             data_kept,
         };
@@ -97,10 +98,10 @@ pub fn message() -> impl Strategy<Value = Message> {
 
 pub fn delivery() -> impl Strategy<Value = Delivery> {
     let place = (message(), endpoint_id(), any::<u32>(), trigger(), 1..=u32::MAX);
-    let times = (timestamp(), option::of(timestamp()), any::<u64>(), any::<bool>(), any::<(bool, bool)>());
+    let times = (timestamp(), option::of(timestamp()), any::<u64>(), any::<bool>(), any::<(bool, bool, u64)>());
     (place, times, vec(past_attempt(), 0..=limits::HISTORY_KEPT)).prop_map(|(place, times, history)| {
         let (message, endpoint, run, trigger, attempt) = place;
-        let (due, not_before, delay_ms, maybe_repeat, (has_slot, has_app_slot)) = times;
+        let (due, not_before, delay_ms, maybe_repeat, (has_slot, has_app_slot, as_of)) = times;
         let message = Arc::new(message);
         Delivery {
             message,
@@ -112,6 +113,7 @@ pub fn delivery() -> impl Strategy<Value = Delivery> {
             not_before,
             has_slot,
             has_app_slot,
+            as_of,
             delay_ms,
             maybe_repeat,
             history,

@@ -35,6 +35,16 @@ pub async fn the_first_to_claim_an_event_id_has_it(backend: &dyn DirectoryBacken
     assert_eq!(found(&*directory, &[long, longer]).await, [None, None]);
 }
 
+pub async fn looking_at_a_marker_claims_nothing(backend: &dyn DirectoryBackend) {
+    let (directory, make) = (backend.directory(), make());
+    let claim = claim(&make, make.app().id, "a");
+    let look = async || directory.marker(claim.app, &claim.event_id).await.expect("answered");
+    assert_eq!(look().await, None);
+    assert_eq!(found(&*directory, std::slice::from_ref(&claim)).await, [None]);
+    assert_eq!(look().await, Some(claim.proposed));
+    assert_eq!(directory.marker(make.app().id, &claim.event_id).await.expect("answered"), None, "of another application");
+}
+
 pub async fn markers_of_applications_are_apart(backend: &dyn DirectoryBackend) {
     let (directory, make) = (backend.directory(), make());
     let (one, other) = (claim(&make, make.app().id, "a"), claim(&make, make.app().id, "a"));
