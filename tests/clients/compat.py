@@ -1,4 +1,5 @@
-"""Every call of every release of the official clients: `compat.py [--only pypi|npm] [--releases A,B] FOLDER SERVER_URL TOKEN`.
+"""Every call of every release of the official clients: `compat.py [--only pypi|npm] [--releases A,B] FOLDER SERVER_URL TOKEN`,
+or `compat.py --install [--releases A,B] FOLDER`.
 
 Installs what is missing of releases.json into FOLDER, one environment a release, and plays every_call with each of them against a
 server that is already running, one after another. Prints a table for Python and one for JavaScript, releases by calls, then every
@@ -124,9 +125,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=KINDS)
     parser.add_argument("--releases", help="some of them, separated by commas")
+    parser.add_argument("--install", action="store_true", help="only install what is missing")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("server_url")
-    parser.add_argument("token")
+    parser.add_argument("server_url", nargs="?")
+    parser.add_argument("token", nargs="?")
     chosen = parser.parse_args()
     releases = json.loads((HERE / "releases.json").read_text())
     wanted = chosen.releases and chosen.releases.split(",")
@@ -138,6 +140,9 @@ def main():
             if wanted and version not in wanted:
                 continue
             folder = chosen.folder.resolve() / kind / version
+            if chosen.install:
+                KINDS[kind][0](folder, version, release["with"])
+                continue
             lines = play(kind, folder, version, release["with"], chosen.server_url, chosen.token)
             everything[kind][version] = {line["call"]: line for line in lines}
             failed = sum(line.get("ok") is False for line in lines)

@@ -158,6 +158,11 @@ def shown(out, name):
     return None if type(value).__name__ == "Unset" else value
 
 
+def newest_of(names_of_a_field, known):
+    """What a release calls a field; where it knows both names, the one that it does not call deprecated."""
+    return next(name for name in names_of_a_field if name in known)
+
+
 def word(value):
     """An enumeration's value as text."""
     return str(getattr(value, "value", value))
@@ -216,7 +221,7 @@ def lacks_its_own(error):
 
 def reason(error):
     if isinstance(error, AssertionError):
-        return str(error)
+        return str(error) or f"not so: {traceback.extract_tb(error.__traceback__)[-1].line}"
     if isinstance(error, (HttpError, HTTPValidationError)):
         return f"{type(error).__name__}: {error.status_code} {fault(error)}"
     return f"{type(error).__name__}: {error}"
@@ -511,12 +516,17 @@ def application_put(put):
     with step("makes one that is not there"):
         body = application()
         shows(put(body["uid"], body=body), uid=body["uid"], name="Acme")
+    uid = new_application(throttleRate=9, metadata={"a": "b"})
     with step("keeps what was read and written back"):
-        uid = new_application(throttleRate=9, metadata={"a": "b"})
         read = client.application.get(uid)
         put(uid, body={**as_read(read, put.body_class), "name": "Renamed"})
         now = raw("GET", f"/app/{uid}")
         same([now["name"], now.get("throttleRate"), now["metadata"]], ["Renamed", 9, {"a": "b"}])
+    rate = newest_of(RATES, put.body)
+    with step(f"{rate} read, changed and written back"):
+        read = client.application.get(uid)
+        attempt(lambda: put(uid, body={**as_read(read, put.body_class), rate: 5}))
+        same(raw("GET", f"/app/{uid}").get("throttleRate"), 5, "the rate")
 
 
 @check("application.patch")
@@ -773,13 +783,20 @@ def endpoint_put(put):
         same([now.get("eventTypes"), now.get("throttleRate")], [None, None])
     with step("the answer shows it"):
         shows(put(app, made["uid"], body={"url": made["url"], "uid": made["uid"], "description": "three"}), description="three")
+    made = new_endpoint(app, eventTypes=[first], throttleRate=9, channels=["eu"], metadata={"a": "b"})
     with step("keeps what was read and written back"):
-        made = new_endpoint(app, eventTypes=[first], throttleRate=9, channels=["eu"], metadata={"a": "b"})
         read = client.endpoint.get(app, made["uid"])
         attempt(lambda: put(app, made["uid"], body={**as_read(read, put.body_class), "description": "two"}))
         now = raw("GET", f"/app/{app}/endpoint/{made['uid']}")
         same([now["description"], now.get("eventTypes"), now.get("throttleRate")], ["two", [first], 9])
         same([now["channels"], now["metadata"], now["uid"]], [["eu"], {"a": "b"}, made["uid"]])
+    # A release that has both names reads both, and whoever changes one of them changes the one that is not deprecated.
+    for both, field, value in [(FILTERS, "eventTypes", [second]), (RATES, "throttleRate", 5)]:
+        name = newest_of(both, put.body)
+        with step(f"{name} read, changed and written back"):
+            read = client.endpoint.get(app, made["uid"])
+            attempt(lambda: put(app, made["uid"], body={**as_read(read, put.body_class), name: value}))
+            same(raw("GET", f"/app/{app}/endpoint/{made['uid']}").get(field), value)
     for name in FILTERS:
         if name in put.body:
             made = new_endpoint(app)
@@ -819,7 +836,8 @@ def endpoint_patch(patch):
     with step("the answer shows it"):
         found = patch(app, made["uid"], body={"description": "three"})
         shows(found, description="three", channels=["eu"], metadata={"a": "b"}, **{name: [first] for name in FILTERS})
-    for name, field, value in [*((name, "eventTypes", [second]) for name in FILTERS), *((name, "throttleRate", 5) for name in RATES)]:
+    wanted = [("eventTypes", name, [second]) for name in FILTERS] + [("throttleRate", name, 5) for name in RATES]
+    for field, name, value in wanted:
         if name in patch.body:
             with step(f"{name} is taken"):
                 attempt(lambda: patch(app, made["uid"], body={name: value}))
@@ -1071,7 +1089,11 @@ def raw_message(_):
             _, headers, body = eventually("the delivery", lambda: got(made["uid"], message.id))[0]
             same(body, text.encode(), "the body")
             same(headers["content-type"], content_type or "application/json", "content-type")
-            Webhook(raw("GET", f"/app/{app}/endpoint/{made['uid']}/secret")["key"]).verify(body, headers)
+            try:
+                Webhook(raw("GET", f"/app/{app}/endpoint/{made['uid']}/secret")["key"]).verify(body, headers)
+            except json.JSONDecodeError:
+                # Releases before 2.0 read the body as JSON once its signature is good.
+                assert content_type, "what is JSON is read"
 
 
 @check("message.get")
@@ -1325,7 +1347,8 @@ def message_attempt_list_attempted_messages(list_):
         same([of(event_types=[stage.first]), of(event_types=[stage.first, stage.second])], [["early"], ["early", "late"]])
     if "with_content" in list_.options:
         with step("with_content"):
-            same([plain(list_(app, stage.well["uid"], with_content=asked).data[0].payload) for asked in (True, False)], [{"n": 1}, {}])
+            for asked, payload in [(True, {"n": 1}), (False, {})]:
+                same(plain(list_(app, stage.well["uid"], with_content=asked).data[0].payload), payload)
     with step("not found"):
         refused(404, lambda: list_(app, fresh("nobody")))
 

@@ -42,6 +42,7 @@ mod one_process_survives_crashes;
 mod pages_of_other_origins;
 mod publishers_in_the_world;
 mod ready_means_that_the_next_request_works;
+mod receivers_in_the_world;
 mod replicas_come_and_go;
 mod requests_have_limits;
 mod requests_leave_by_the_operators_door;

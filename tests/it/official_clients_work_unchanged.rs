@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hookyard_e2e::world::JWT_SECRET;
-use hookyard_e2e::{Backend, World};
+use hookyard_e2e::{Backend, World, eventually};
+use hookyard_node::roles::Roles;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_node::token;
 
@@ -16,6 +17,10 @@ on_both_backends! {
     the_python_client_plays_through_every_resource;
     the_javascript_client_plays_through_every_resource;
 }
+
+/// Releases that play every call they have in each run: the oldest, one that takes no other status than its description's, and the
+/// newest ones. `make compat` plays them all.
+const RELEASES: &str = "0.85.1,1.45.1,2.5.0,2.9.1";
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -50,6 +55,43 @@ async fn play(backend: Backend, words: &[String]) -> Result<()> {
         tokio::task::spawn_blocking(move || command.output()).await?.with_context(|| format!("cannot run {}", words[0]))?;
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success() && said.trim() == "ok", "{said}");
+    running.drain().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_play_every_call_they_have() -> Result<()> {
+    play_releases(Backend::Embedded).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "`make compat` runs it, with every release"]
+async fn releases_play_every_call_they_have_in_a_cluster() -> Result<()> {
+    play_releases(Backend::Cluster).await
+}
+
+async fn play_releases(backend: Backend) -> Result<()> {
+    let world = World::on(backend).await?;
+    let mut config = world.config();
+    // The scenario waits for what was tried in vain.
+    config.delivery.retry_schedule = vec![Duration::from_secs(1); 2];
+    let running = world.start_unready(Roles::ALL, config).await?;
+    eventually("it is ready", || running.is_ready()).await?;
+    let address = format!("http://{}", running.api.context("an API")?);
+    let token = token::create(JWT_SECRET, &"admin".parse()?, Duration::from_secs(3600), &SystemClock, &SystemEntropy::default())?;
+    let mut command = Command::new("python3");
+    command.arg(prepared("tests/clients/compat.py")?);
+    let is_whole = std::env::var_os("HOOKYARD_TEST_ALL_RELEASES").is_some();
+    if !is_whole {
+        command.args(["--releases", RELEASES]);
+    }
+    command.arg(prepared("target/compat")?).args([address, token]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await?.context("cannot run python3")?;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if is_whole {
+        std::fs::write(format!("{ROOT}/target/compat/{backend:?}.txt"), &said)?;
+    }
+    ensure!(output.status.success(), "{said}");
     running.drain().await;
     Ok(())
 }

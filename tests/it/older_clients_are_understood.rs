@@ -94,6 +94,10 @@ async fn a_restriction_that_nobody_knows_is_refused(backend: Backend) -> Result<
     let response = api.respond(Method::POST, "/app/default/endpoint", Some(&harmless)).await?;
     let named = response.headers().get("hookyard-ignored").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     ensure!(response.status() == StatusCode::CREATED && named == "colour", "{} {named}", response.status());
+    api.post("/event-type", &json!({"name": "order.paid", "description": "Paid"})).await?;
+    let typed = json!({"url": url, "eventTypes": ["order.paid", "order.payd", "user.*"]});
+    let response = api.respond(Method::POST, "/app/default/endpoint", Some(&typed)).await?;
+    ensure!(response.headers()["hookyard-unknown-types"] == "order.payd", "{:?}", response.headers());
     let lists =
         ["/app/default/msg", "/app/default/attempt", "/app/default/endpoint", "/app/default/dead-letter", "/app", "/event-type"];
     for list in lists {
@@ -197,11 +201,24 @@ async fn old_paths_lead_where_the_new_ones_do(backend: Backend) -> Result<()> {
     let way = api.post("/auth/dashboard-access/default/", &json!({})).await?;
     ensure!(way["url"].is_string() && way["token"].is_string(), "{way}");
     let endpoint = api.endpoint("default", &world.receiver.url("/x"), json!({})).await?;
+    let headers = format!("/app/default/endpoint/{endpoint}/headers");
+    api.call(Method::PUT, &headers, Some(&json!({"headers": {"x-a": "1", "x-b": "2", "x-c": "3"}}))).await?;
+    api.call(Method::PATCH, &headers, Some(&json!({"headers": {"x-a": null}, "deleteHeaders": ["X-B"]}))).await?;
+    ensure!(api.get(&headers).await?["headers"] == json!({"x-c": "3"}));
     let since = json!({"since": "2026-01-01T00:00:00Z"});
     for (path, task) in [("recover", "endpoint.recover"), ("replay-missing", "endpoint.replay")] {
         let begun = api.post(&format!("/app/default/endpoint/{endpoint}/{path}/"), &since).await?;
         ensure!(begun["task"] == task, "{begun}");
     }
+    let finished = async || api.get("/background-task?limit=1&status=finished").await;
+    eventually("both end", async || finished().await.is_ok_and(|page| page["done"] == false)).await?;
+    let first = finished().await?;
+    ensure!(first["data"][0]["task"] == "endpoint.replay" && first["data"][0]["data"]["messagesSent"] == 0, "{first}");
+    let iterator = first["iterator"].as_str().context("an iterator")?;
+    let second = api.get(&format!("/background-task?limit=5&iterator={iterator}")).await?;
+    ensure!(second["data"].as_array().map(Vec::len) == Some(1) && second["data"][0]["task"] == "endpoint.recover", "{second}");
+    let id = second["data"][0]["id"].as_str().context("an id")?;
+    ensure!(api.get(&format!("/background-task/{id}")).await? == second["data"][0]);
     running.drain().await;
     Ok(())
 }

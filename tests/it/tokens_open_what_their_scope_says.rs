@@ -28,7 +28,7 @@ enum Open {
 }
 
 /// Every operation there is. `{app}` is the application the token with that scope is for.
-const OPERATIONS: [(&str, &str, Open); 69] = [
+const OPERATIONS: [(&str, &str, Open); 71] = [
     ("GET", "/app", Open::Admin),
     ("POST", "/app", Open::Admin),
     ("GET", "/app/{app}", Open::App),
@@ -96,6 +96,8 @@ const OPERATIONS: [(&str, &str, Open); 69] = [
     ("GET", "/task", Open::Anybody),
     // Nobody can tell whose a task was that is not there.
     ("GET", "/task/{task}", Open::Anybody),
+    ("GET", "/background-task", Open::Anybody),
+    ("GET", "/background-task/{task}", Open::Anybody),
     ("GET", "/health", Open::Anybody),
     ("HEAD", "/health", Open::Anybody),
     ("GET", "/health/ping", Open::Anybody),

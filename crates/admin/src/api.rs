@@ -156,6 +156,8 @@ pub fn operations() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(auth::logout))
         .routes(routes!(tasks::get))
         .routes(routes!(tasks::list))
+        .routes(routes!(tasks::list_background))
+        .routes(routes!(tasks::get_background))
         .routes(routes!(activity::stream))
         .routes(routes!(system::get))
         .routes(routes!(system::configuration))

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, RawQuery};
-use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor};
+use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Cursor, Page};
 use hookyard_core::{AppId, AttemptClass, AttemptId, EndpointId, MessageId, Outcome, Trigger};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, AttemptPath, DeliveryPath, EndpointPath, Errors, EventTypesQuery, MessagePath};
@@ -59,8 +59,8 @@ pub struct AttemptOut {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct FilterQuery {
-    /// 0 for successes, 2 for failures.
-    #[param(minimum = 0, maximum = 2)]
+    /// 0 for successes, 2 for failures; 1 and 3, pending and sending, are no attempt that is over, and find none.
+    #[param(minimum = 0, maximum = 3)]
     status: Option<u8>,
     /// Only of events on this channel.
     #[param(pattern = "^[A-Za-z0-9._-]{1,128}$")]
@@ -257,6 +257,11 @@ impl Api {
         raw: Option<String>,
     ) -> Result<Json<PageOut<AttemptOut>>, Problem> {
         let request = page.read()?;
+        if matches!(query.status, Some(1 | 3)) {
+            // An attempt that is written down is over: none is pending or being sent.
+            let none = Page { items: Vec::new(), done: true, reached: None };
+            return Ok(Json(PageOut::new(none, |record: &AttemptRecord| record.id, |record| show(&record, true))));
+        }
         let with_content = query.with_content.unwrap_or(true);
         let mut filter = self.filter(app, query, raw.as_deref()).await?;
         if request.from.is_some() {

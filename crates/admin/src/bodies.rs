@@ -173,10 +173,12 @@ pub struct HeadersIn {
 
 /// Headers to change.
 #[derive(ToSchema)]
-#[schema(example = json!({"headers": {"x-tenant": null}}))]
+#[schema(rename_all = "camelCase", example = json!({"headers": {"x-tenant": null}}))]
 pub struct HeadersPatch {
     /// By name; null removes one.
     headers: BTreeMap<String, Option<String>>,
+    /// Names of more to remove, as newer official clients say it.
+    delete_headers: Option<Vec<String>>,
 }
 
 /// How to rotate a secret.

@@ -18,7 +18,7 @@ use http::StatusCode;
 use crate::api::{Api, Caller, State, WRITE_TRIES, endpoint_ref, fail, no_app, no_endpoint, object};
 use crate::bodies::{EndpointIn, EndpointPatch, EndpointUpdate};
 use crate::endpoint_body::{self, EndpointOut, show};
-use crate::fields::{Fields, Mode};
+use crate::fields::{Fields, Mode, name_unknown_type};
 use crate::page::{PageOut, PageQuery};
 
 /// Lists the endpoints of an application.
@@ -173,6 +173,9 @@ pub async fn delete(api: State, caller: Caller, Path((app, endpoint)): Path<(Str
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Types of an endpoint that are looked up in the catalog: as many as a person types.
+const TYPES_LOOKED_UP: usize = 50;
+
 /// How breakers stand.
 pub struct Breakers {
     states: HashMap<GateId, BreakerState>,
@@ -198,6 +201,17 @@ impl Api {
         Breakers { states: ids.into_iter().zip(gates).map(|(id, gate)| (id, gate.breaker(now))).collect(), now }
     }
 
+    /// Names in the answer what an endpoint waits for and nobody has published or described, if the catalog can say so.
+    async fn name_unknown_types(&self, endpoint: &Endpoint) {
+        for wanted in endpoint.event_types.iter().take(TYPES_LOOKED_UP) {
+            // A prefix stands for types that may come.
+            let Ok(name) = wanted.to_string().parse() else { continue };
+            if matches!(self.seams.catalog.entry(&name).await, Ok(None)) {
+                name_unknown_type(name.to_string());
+            }
+        }
+    }
+
     /// Makes forgotten how an endpoint did that is another one now. If that fails, it is found out as it was before.
     async fn reset_gate(&self, endpoint: EndpointId) {
         if let Err(fault) = self.seams.gates.steps(endpoint.into(), &[Step::Reset], self.seams.clock.now()).await {
@@ -214,6 +228,7 @@ impl Api {
         let endpoint = self.read_new_endpoint(app, Fields::new(object(body)?, Mode::Whole), uid)?;
         match self.seams.directory.put_endpoint(&endpoint, Expect::New).await.map_err(|fault| fail(&fault))? {
             Written::Done(revision) => {
+                self.name_unknown_types(&endpoint).await;
                 self.seams.operations.mention(Notice::WebhookCreated(&endpoint)).await;
                 let now = endpoint.created_at;
                 Ok((StatusCode::CREATED, Json(show(Endpoint { revision, ..endpoint }, BreakerState::Closed, now))))
@@ -254,6 +269,9 @@ impl Api {
             endpoint.updated_at = self.seams.clock.now();
             match self.seams.directory.put_endpoint(&endpoint, Expect::Revision(revision)).await.map_err(|fault| fail(&fault))? {
                 Written::Done(revision) => {
+                    if before.event_types != endpoint.event_types {
+                        self.name_unknown_types(&endpoint).await;
+                    }
                     if is_another(&before, &endpoint) {
                         self.reset_gate(id).await;
                     }

@@ -25,6 +25,8 @@ pub enum Mode {
 #[derive(Default)]
 struct Unknown {
     ignored: BTreeSet<String>,
+    /// Event types of a filter that the catalog does not know.
+    types: BTreeSet<String>,
     /// The caller wants to be told of a mistake instead.
     is_strict: bool,
 }
@@ -49,10 +51,19 @@ pub async fn name_ignored(request: Request, next: Next) -> Response {
     let unknown = Unknown { is_strict: ignored::is_strict(request.headers()), ..Unknown::default() };
     let answer = async {
         let mut response = next.run(request).await;
-        ignored::name_ignored(response.headers_mut(), UNKNOWN.with(RefCell::take).ignored);
+        let Unknown { ignored, types, .. } = UNKNOWN.with(RefCell::take);
+        ignored::name_ignored(response.headers_mut(), ignored);
+        ignored::name_unknown_types(response.headers_mut(), types);
         response
     };
     UNKNOWN.scope(RefCell::new(unknown), answer).await
+}
+
+/// Names in the answer an event type that the catalog does not know: a typing mistake would make a silent endpoint.
+pub fn name_unknown_type(name: String) {
+    if UNKNOWN.try_with(|unknown| unknown.borrow_mut().types.insert(name)).is_err() {
+        tracing::trace!("nobody is told of an unknown type");
+    }
 }
 
 impl Fields {

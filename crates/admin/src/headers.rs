@@ -109,6 +109,9 @@ pub async fn patch(
         let stored = endpoint.headers.clone();
         let mut fields = Fields::new(object(&body)?, Mode::Whole);
         fields.require("headers", &mut endpoint.headers, |value| merge(stored, value).and_then(check_headers));
+        let mut deleted = Vec::new();
+        fields.read("deleteHeaders", &mut deleted, fields::strings);
+        endpoint.headers.retain(|name, _| !deleted.iter().any(|other| other.eq_ignore_ascii_case(name)));
         fields.finish()
     };
     api.change_endpoint(app, id, change).await.map(|_| StatusCode::NO_CONTENT)

@@ -7,6 +7,7 @@ mod attempts;
 mod auth;
 mod bodies;
 mod catalog_file;
+mod clients;
 mod console;
 mod dead_letters;
 mod destinations;

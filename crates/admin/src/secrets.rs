@@ -10,13 +10,13 @@ use hookyard_core::signature::Secret;
 use hookyard_core::{Endpoint, limits};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{EndpointPath, Errors};
-use http::header::USER_AGENT;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::{Caller, State, object};
 use crate::bodies::RotateIn;
+use crate::clients::is_before_2;
 use crate::fields::{self, Fields, Mode};
 
 /// What the receiver verifies with.
@@ -82,15 +82,8 @@ pub async fn rotate(
     };
     let changed = api.change_endpoint(app, id, change).await?;
     let current = changed.secrets.first().map(|current| current.secret.for_receiver());
-    if expects_no_body(&headers) {
+    if is_before_2(&headers) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     Ok(Json(SecretOut { key: current.unwrap_or_default() }).into_response())
-}
-
-/// Whether this is an official client of a release before 2.0: they call themselves `svix-libs/1.45.1/python`.
-fn expects_no_body(headers: &HeaderMap) -> bool {
-    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).and_then(|agent| agent.strip_prefix("svix-libs/"));
-    let major = agent.and_then(|agent| agent.split(['.', '/']).next()?.parse::<u32>().ok());
-    major.is_some_and(|major| major < 2)
 }

@@ -4,25 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::Path;
+use axum::extract::{Path, Query};
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hookyard_core::journal::{Cursor, MessageFilter, PageRequest};
+use hookyard_core::id::ID_BYTES;
+use hookyard_core::journal::{Cursor, MessageFilter, Page, PageRequest};
 use hookyard_core::port::EndpointRef;
 use hookyard_core::task::{Task, TaskState, Work};
 use hookyard_core::{
     AppId, DeadLetter, DeadLetterFilter, DeadLetterId, EndpointId, Fault, MessageId, TaskId, Timestamp, Trigger,
 };
 use hookyard_wire::problem::Problem;
-use hookyard_wire::reference::{EndpointPath, Errors, TaskPath};
+use hookyard_wire::reference::{EndpointPath, Errors, OrderedPage, TaskPath};
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, fail, object};
 use crate::bodies::RecoverIn;
 use crate::fields::{self, Fields, Mode};
+use crate::page::{PageOut, PageQuery};
 
 /// Items looked at in one step: a step is written down before the next, and repeated when its process ends in between.
 const STEP: usize = 100;
@@ -87,6 +89,112 @@ pub async fn list(api: State, caller: Caller) -> Result<Json<TasksOut>, Problem>
         }
     }
     Ok(Json(TasksOut { data }))
+}
+
+/// A task as official clients know it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackgroundTaskOut {
+    #[schema(value_type = String)]
+    id: TaskId,
+    task: &'static str,
+    #[schema(value_type = String)]
+    status: TaskState,
+    data: BackgroundData,
+    updated_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BackgroundData {
+    messages_sent: u64,
+}
+
+/// Which tasks.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct BackgroundQuery {
+    /// Only those that stand so: `running`, `finished` or `failed`.
+    status: Option<String>,
+    /// Only those of this kind: `endpoint.recover` or `endpoint.replay`.
+    task: Option<String>,
+}
+
+/// Lists what recovers and replays endpoints, as official clients ask for it: the newest first, those of the last days.
+#[utoipa::path(
+    get,
+    path = "/api/v1/background-task",
+    operation_id = "list_background_tasks",
+    tag = "Task",
+    params(OrderedPage, BackgroundQuery),
+    responses((status = 200, description = "A page of tasks", body = PageOut<BackgroundTaskOut>), Errors),
+)]
+pub async fn list_background(
+    api: State,
+    caller: Caller,
+    Query(page): Query<PageQuery>,
+    Query(query): Query<BackgroundQuery>,
+) -> Result<Json<PageOut<BackgroundTaskOut>>, Problem> {
+    let is_state = |status: &String| ["running", "finished", "failed"].contains(&status.as_str());
+    if !query.status.as_ref().is_none_or(is_state) {
+        return Err(Problem::invalid_query("status", "must be running, finished or failed"));
+    }
+    let listing = page.read_ordered(false, TaskId::from_bytes([0; ID_BYTES]))?;
+    let PageRequest { from, limit } = listing.request;
+    let (mut items, mut done) = (Vec::new(), true);
+    let mut all = api.seams.tasks.recent().await.map_err(|fault| fail(&fault))?;
+    if matches!(from, Some(Cursor::Before(_))) {
+        all.reverse();
+    }
+    for task in all {
+        let is_wanted = is_for_clients(&task)
+            && query.status.as_ref().is_none_or(|status| status == task.state.as_str())
+            && query.task.as_ref().is_none_or(|kind| kind == kind_of(&task))
+            && match from {
+                None => true,
+                Some(Cursor::After(id)) => task.id < id,
+                Some(Cursor::Before(id)) => task.id > id,
+            };
+        if !is_wanted || !api.owns(&caller, task.app).await? {
+            continue;
+        }
+        if items.len() == limit {
+            done = false;
+            break;
+        }
+        items.push(task);
+    }
+    if matches!(from, Some(Cursor::Before(_))) {
+        items.reverse();
+    }
+    let page = Page { items, done, reached: None };
+    Ok(Json(PageOut::ordered(page, listing.is_ascending, |task| task.id, |task| show_background(&task))))
+}
+
+/// Shows one of them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/background-task/{task}",
+    operation_id = "get_background_task",
+    tag = "Task",
+    params(TaskPath),
+    responses((status = 200, description = "The task", body = BackgroundTaskOut), Errors),
+)]
+pub async fn get_background(api: State, caller: Caller, Path(task): Path<String>) -> Result<Json<BackgroundTaskOut>, Problem> {
+    let none = || Problem::not_found("there is no such task");
+    let id: TaskId = task.parse().map_err(|_| none())?;
+    let task = api.seams.tasks.task(id).await.map_err(|fault| fail(&fault))?.filter(is_for_clients).ok_or_else(none)?;
+    if api.owns(&caller, task.app).await? { Ok(Json(show_background(&task))) } else { Err(none()) }
+}
+
+/// Clients know no other kinds, and some refuse what they do not know.
+fn is_for_clients(task: &Task) -> bool {
+    ["endpoint.recover", "endpoint.replay"].contains(&kind_of(task))
+}
+
+fn show_background(task: &Task) -> BackgroundTaskOut {
+    let data = BackgroundData { messages_sent: task.begun };
+    BackgroundTaskOut { id: task.id, task: kind_of(task), status: task.state, data, updated_at: task.updated_at.to_string() }
 }
 
 /// Sends again what failed at an endpoint since a moment.
@@ -306,13 +414,23 @@ impl Api {
     }
 }
 
-fn show(task: &Task) -> TaskOut {
-    let kind = match &task.work {
+fn kind_of(task: &Task) -> &'static str {
+    match &task.work {
         Work::DeadLetters { discard: true, .. } => "dead-letter.discard",
         Work::DeadLetters { endpoint: Some(_), since: Some(_), .. } => "endpoint.recover",
         Work::DeadLetters { .. } => "dead-letter.replay",
         Work::ReplayMissing { .. } => "endpoint.replay",
-    };
+    }
+}
+
+fn show(task: &Task) -> TaskOut {
     let app_id = task.app;
-    TaskOut { id: task.id, app_id, task: kind, status: task.state, updated_at: task.updated_at.to_string(), begun: task.begun }
+    TaskOut {
+        id: task.id,
+        app_id,
+        task: kind_of(task),
+        status: task.state,
+        updated_at: task.updated_at.to_string(),
+        begun: task.begun,
+    }
 }

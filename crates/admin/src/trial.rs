@@ -11,12 +11,14 @@ use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{AppPath, EndpointPath, Errors};
 use hookyard_wire::request;
 use hookyard_wire::shown::MessageOut;
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use url::{Origin, Url};
 use utoipa::ToSchema;
 
 use crate::api::{Api, Caller, State, fail, object};
 use crate::bodies::{ExampleIn, TestIn, UnsavedTestIn};
+use crate::clients::is_before_2;
 use crate::endpoint_body;
 use crate::fields::{self, Fields, Mode};
 
@@ -95,19 +97,23 @@ pub async fn saved(
     tag = "Endpoint",
     params(EndpointPath),
     request_body = ExampleIn,
-    responses((status = 200, description = "The message that was made", body = MessageOut), Errors),
+    responses((status = 200, description = "The message that was made", body = MessageOut), (status = 202, description = "The same, to an official client of a release before 2.0", body = MessageOut), Errors),
 )]
 pub async fn send_example(
     api: State,
     caller: Caller,
     Path((app, endpoint)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<MessageOut>, Problem> {
+) -> Result<(StatusCode, Json<MessageOut>), Problem> {
     let app = api.app(&caller, &app).await?;
     let endpoint = api.endpoint(app, &endpoint).await?.id;
     let mut fields = Fields::new(object(&body)?, Mode::Whole);
     let mut event_type: Option<EventType> = None;
     fields.require("eventType", &mut event_type, |value| fields::parsed(value).map(Some));
+    // Newer clients may bring one: sending another instead would be a lie.
+    let mut brought: Option<()> = None;
+    fields.read("payload", &mut brought, |_| Err("the catalog's sample is sent; publish a message to send another".to_owned()));
     fields.finish()?;
     let event_type = event_type.ok_or_else(|| Problem::invalid("eventType", "field required"))?;
     let message = Arc::new(api.example(app, event_type).await?);
@@ -116,7 +122,8 @@ pub async fn send_example(
     api.seams.deliveries.enqueue(vec![delivery]).await.map_err(|fault| fail(&fault))?;
     let record = MessageRecord { message: Arc::clone(&message), routed_to: Some(routed_to) };
     api.seams.journal.record([Entry::Message(record)].into()).await.map_err(|fault| fail(&fault))?;
-    Ok(Json(MessageOut::new(&message, true)))
+    let status = if is_before_2(&headers) { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(MessageOut::new(&message, true))))
 }
 
 /// Whoever may try a URL is not to see there what is never shown: what was kept for another place is sent only if it is given anew.

@@ -85,6 +85,9 @@ pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Event types seen in traffic that wait to be saved: a publisher whose types are data must not fill the catalog.
 pub const DISCOVERED_MOST: usize = 5_000;
 
+/// Tasks in a list that goes on over pages: more than are asked for in the week for which they are kept.
+pub const TASKS_LISTED: usize = 1_000;
+
 /// Unfinished tasks in a list: a screenful, of which an installation rarely has more than a few.
 pub const TASKS_SHOWN: usize = 100;
 

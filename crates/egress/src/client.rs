@@ -13,6 +13,7 @@ use hookyard_telemetry::{CounterBy, Metrics};
 use hookyard_wire::coding::beginning;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
+use crate::body::Told;
 use crate::classify::{came_nothing, class_of, is_ours};
 use crate::connections::{Watching, watched};
 use crate::idle::Idle;
@@ -106,15 +107,17 @@ impl Egress {
 
     /// Makes one request, and tells whether it went over a connection that was there.
     async fn make(&self, client: &reqwest::Client, request: &Request, headers: HeaderMap, left: Duration) -> (Made, bool) {
-        let post = client.post(request.url.clone()).headers(headers).body(request.body.clone()).timeout(left);
-        let (made, has_opened) = watched(request.url.port_or_known_default().unwrap_or_default(), post.send()).await;
+        let (body, taken) = Told::new(request.body.clone());
+        let post = client.post(request.url.clone()).headers(headers).body(reqwest::Body::wrap(body)).timeout(left);
+        let at = request.url.port_or_known_default().unwrap_or_default();
+        let (made, has_opened) = watched(at, &taken, post.send()).await;
         self.requests.inc(if has_opened { Reused::No } else { Reused::Yes });
         (made, !has_opened)
     }
 }
 
-/// A response, or why there is none.
-type Made = reqwest::Result<reqwest::Response>;
+/// A response, or why there is none; `None` where a connection that was there did not take the request.
+type Made = Option<reqwest::Result<reqwest::Response>>;
 
 #[async_trait]
 impl Sender for Egress {
@@ -132,18 +135,20 @@ impl Sender for Egress {
             let left = deadline.saturating_duration_since(Instant::now());
             let (made, was_reused) = self.make(client, &request, headers.clone(), left).await;
             match made {
-                Ok(response) => break response,
+                Some(Ok(response)) => break response,
                 // The receiver had closed it while it was idle: nothing was attempted yet. A fresh connection cannot have been.
-                Err(error) if was_reused && came_nothing(&error) => {
+                made if was_reused && made.as_ref().is_none_or(|made| made.as_ref().is_err_and(came_nothing)) => {
                     self.idle.was_closed(&request.url, Instant::now());
                     client = &self.fresh;
                 }
                 // Nothing has left, and it is not the receiver's doing.
-                Err(error) if is_ours(&error) && left > OURS_PAUSE => {
+                Some(Err(error)) if is_ours(&error) && left > OURS_PAUSE => {
                     tracing::warn!("out of file descriptors; raise this process's limit");
                     tokio::time::sleep(OURS_PAUSE).await;
                 }
-                Err(error) => {
+                // Only what was there can have missed the request.
+                None => return Ok(without(AttemptClass::Protocol)),
+                Some(Err(error)) => {
                     let class = class_of(&error);
                     if class == AttemptClass::Connect {
                         self.race.forget(

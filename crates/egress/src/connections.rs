@@ -3,9 +3,12 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tower_layer::Layer;
 use tower_service::Service;
+
+use crate::body::Taken;
 
 tokio::task_local! {
     /// What is known of the request that this task makes.
@@ -15,19 +18,33 @@ tokio::task_local! {
 /// A request being made.
 struct Making {
     port: u16,
+    has_begun: Cell<bool>,
     has_opened: Cell<bool>,
 }
 
+/// A connection that is there takes a request at once. One that does not within this never will: it ended at the very moment the request
+/// was handed to it, and the two missed each other (seen with hyper 1.12 on tokio 1.54: the request waits for its time to run out).
+const TAKEN_WITHIN: Duration = Duration::from_millis(200);
+
 /// Makes a request to this port, and tells whether it opened a connection of its own. One that was begun and not waited for, because
-/// another became free, is none.
-pub async fn watched<F: Future>(port: u16, request: F) -> (F::Output, bool) {
-    let making = Making { port, has_opened: Cell::new(false) };
-    MAKING
-        .scope(making, async move {
-            let made = request.await;
-            (made, MAKING.with(|making| making.has_opened.get()))
-        })
-        .await
+/// another became free, is none. `None` is a request that was not taken by the connection that was there; nothing of it was sent.
+pub async fn watched<F: Future>(port: u16, taken: &Taken, request: F) -> (Option<F::Output>, bool) {
+    let making = Making { port, has_begun: Cell::new(false), has_opened: Cell::new(false) };
+    let missed = async {
+        tokio::time::sleep(TAKEN_WITHIN).await;
+        if taken.is_taken() || MAKING.with(|making| making.has_begun.get()) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let watched = async move {
+        let made = tokio::select! {
+            biased;
+            made = request => Some(made),
+            () = missed => None,
+        };
+        (made, MAKING.with(|making| making.has_opened.get()))
+    };
+    MAKING.scope(making, watched).await
 }
 
 /// The port of the request that is being made here.
@@ -68,6 +85,9 @@ where
     }
 
     fn call(&mut self, to: R) -> Self::Future {
+        if MAKING.try_with(|making| making.has_begun.set(true)).is_err() {
+            tracing::trace!("a connection is opened for nobody");
+        }
         let connecting = self.connector.call(to);
         Box::pin(async move {
             let connected = connecting.await;

@@ -1,5 +1,6 @@
 //! The one door outward: vetted addresses, bounded time, bounded responses.
 
+mod body;
 mod classify;
 mod client;
 mod connections;

@@ -47,6 +47,15 @@ impl Tasks for Store {
         self.look("list tasks", read).await
     }
 
+    async fn recent(&self) -> Result<Vec<Task>, Fault> {
+        let read = move |connection: &Connection| {
+            let mut query = connection.prepare_cached("SELECT record FROM tasks ORDER BY id DESC LIMIT ?1")?;
+            let records = query.query_map([limits::TASKS_LISTED], |row| row.get::<_, String>(0))?;
+            records.map(|record| serde_json::from_str(&record?).map_err(unreadable)).collect()
+        };
+        self.look("list tasks", read).await
+    }
+
     async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault> {
         let until = now.plus(lease).as_millis();
         let take = move |connection: &Connection| {

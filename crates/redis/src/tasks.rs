@@ -51,14 +51,20 @@ impl Tasks for RedisStore {
         let mut pipeline = redis::pipe();
         pipeline.zrange(keys::TASKS_UNFINISHED, 0, most - 1);
         let (ids,): (Vec<String>,) = self.directory.query(StoreOp::Read, OPERATION, &pipeline).await?;
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
+        self.read_tasks(OPERATION, ids).await
+    }
+
+    async fn recent(&self) -> Result<Vec<Task>, Fault> {
+        const OPERATION: &str = "list tasks";
+        let most = isize::try_from(limits::TASKS_LISTED).unwrap_or(isize::MAX);
         let mut pipeline = redis::pipe();
-        pipeline.hmget(keys::TASKS, ids);
-        let (records,): (Vec<Option<String>>,) = self.directory.query(StoreOp::Read, OPERATION, &pipeline).await?;
-        let read = |record: String| serde_json::from_str(&record).map_err(|error| Fault::corrupt(OPERATION, error));
-        records.into_iter().flatten().map(read).collect()
+        pipeline.zrange(keys::TASKS_UNFINISHED, 0, most - 1).zrevrange(keys::TASKS_FINISHED, 0, most - 1);
+        let (mut ids, finished): (Vec<String>, Vec<String>) = self.directory.query(StoreOp::Read, OPERATION, &pipeline).await?;
+        ids.extend(finished);
+        let mut tasks = self.read_tasks(OPERATION, ids).await?;
+        tasks.sort_unstable_by_key(|task| std::cmp::Reverse(task.id));
+        tasks.truncate(limits::TASKS_LISTED);
+        Ok(tasks)
     }
 
     async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault> {
@@ -74,5 +80,18 @@ impl Tasks for RedisStore {
             (_, Some(record)) => serde_json::from_str(record).map(Some).map_err(|error| Fault::corrupt(OPERATION, error)),
             _ => Ok(None),
         }
+    }
+}
+
+impl RedisStore {
+    async fn read_tasks(&self, operation: &'static str, ids: Vec<String>) -> Result<Vec<Task>, Fault> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.hmget(keys::TASKS, ids);
+        let (records,): (Vec<Option<String>>,) = self.directory.query(StoreOp::Read, operation, &pipeline).await?;
+        let read = |record: String| serde_json::from_str(&record).map_err(|error| Fault::corrupt(operation, error));
+        records.into_iter().flatten().map(read).collect()
     }
 }

@@ -4,6 +4,8 @@ use http::{HeaderMap, HeaderValue};
 
 /// The header.
 const IGNORED_HEADER: &str = "hookyard-ignored";
+/// The header for event types.
+const UNKNOWN_TYPES_HEADER: &str = "hookyard-unknown-types";
 /// Most fields named.
 const IGNORED_MOST: usize = 10;
 
@@ -80,12 +82,21 @@ pub fn is_strict(headers: &HeaderMap) -> bool {
 
 /// Names the fields of a body that nobody knows; those that cannot stand in a header are left out.
 pub fn name_ignored(headers: &mut HeaderMap, fields: impl IntoIterator<Item = String>) {
+    name(headers, IGNORED_HEADER, fields);
+}
+
+/// Names the event types of an endpoint that the catalog does not know.
+pub fn name_unknown_types(headers: &mut HeaderMap, types: impl IntoIterator<Item = String>) {
+    name(headers, UNKNOWN_TYPES_HEADER, types);
+}
+
+fn name(headers: &mut HeaderMap, header: &'static str, fields: impl IntoIterator<Item = String>) {
     let fits = |name: &String| name.len() <= NAME_BYTES && name.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     let names: Vec<String> = fields.into_iter().filter(fits).take(IGNORED_MOST).collect();
     if !names.is_empty()
         && let Ok(value) = HeaderValue::from_str(&names.join(", "))
     {
-        headers.insert(IGNORED_HEADER, value);
+        headers.insert(header, value);
     }
 }
 

@@ -89,6 +89,9 @@ pub trait Tasks: Send + Sync {
     /// The unfinished ones, in no order; at most [`crate::limits::TASKS_SHOWN`].
     async fn unfinished(&self) -> Result<Vec<Task>, Fault>;
 
+    /// Finished and unfinished ones, the newest first; at most [`crate::limits::TASKS_LISTED`].
+    async fn recent(&self) -> Result<Vec<Task>, Fault>;
+
     /// Takes the unfinished task that nobody has and that waits for longest.
     async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault>;
 }

@@ -15,6 +15,7 @@ const PROMISES: &[Promise<dyn TasksBackend>] = promises![
     what_got_on_goes_on_from_there,
     a_finished_task_is_leased_to_nobody_and_still_read,
     unfinished_ones_are_listed_leased_or_not,
+    all_are_listed_the_newest_first,
 ];
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -53,6 +54,17 @@ fn replay(reached: Option<DeadLetterId>) -> Work {
 fn task(number: u8, now: Timestamp) -> Task {
     let (id, app) = (TaskId::from_bytes([number; 20]), AppId::from_bytes([2; 20]));
     Task { id, app, work: replay(None), state: TaskState::Running, begun: 0, created_at: now, updated_at: now }
+}
+
+async fn all_are_listed_the_newest_first(backend: &dyn TasksBackend) {
+    let (tasks, now) = (backend.tasks(), backend.clock().now());
+    assert_eq!(tasks.recent().await.expect("answered"), []);
+    let [old, middle, new] = [1, 2, 3].map(|number| task(number, now));
+    let middle = Task { state: TaskState::Finished, ..middle };
+    for task in [&middle, &new, &old] {
+        tasks.put(task, None).await.expect("written");
+    }
+    assert_eq!(tasks.recent().await.expect("answered"), [new, middle, old]);
 }
 
 async fn a_task_is_read_back_as_it_was_written(backend: &dyn TasksBackend) {

@@ -44,6 +44,10 @@ impl Tasks for MemoryTasks {
         Ok(unfinished.take(limits::TASKS_SHOWN).map(|(task, _)| task.clone()).collect())
     }
 
+    async fn recent(&self) -> Result<Vec<Task>, Fault> {
+        Ok(self.all().values().rev().take(limits::TASKS_LISTED).map(|(task, _)| task.clone()).collect())
+    }
+
     async fn lease(&self, now: Timestamp, lease: Duration) -> Result<Option<Task>, Fault> {
         let mut all = self.all();
         let free = all.values_mut().filter(|(_, until)| until.is_some_and(|until| until <= now));
