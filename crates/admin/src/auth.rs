@@ -65,10 +65,11 @@ pub async fn portal(api: State, caller: Caller, Path(app): Path<String>, body: B
     operation_id = "dashboard_access",
     tag = "Authentication",
     params(AppPath),
+    request_body = Option<PortalIn>,
     responses((status = 200, description = "The way in", body = PortalOut), Errors),
 )]
-pub async fn dashboard(api: State, caller: Caller, Path(app): Path<String>) -> Result<Json<PortalOut>, Problem> {
-    api.way_in(&caller, &app, &Bytes::new()).await
+pub async fn dashboard(api: State, caller: Caller, Path(app): Path<String>, body: Bytes) -> Result<Json<PortalOut>, Problem> {
+    api.way_in(&caller, &app, &body).await
 }
 
 /// Ends the token that this request is made with, one of an application. Tokens of other scopes are for servers, and do not log out.

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use hookyard_core::grant::Scope;
 use hookyard_core::id::ID_BYTES;
 use hookyard_core::journal::{Cursor, MessageFilter, Page, PageRequest};
 use hookyard_core::port::EndpointRef;
@@ -141,6 +142,11 @@ pub async fn list_background(
     }
     let listing = page.read_ordered(false, TaskId::from_bytes([0; ID_BYTES]))?;
     let PageRequest { from, limit } = listing.request;
+    let own = match &caller.scope {
+        Scope::Admin => None,
+        Scope::App(own) => Some(api.resolve(&caller, &own.to_string()).await?),
+        Scope::Publish => Some(None),
+    };
     let (mut items, mut done) = (Vec::new(), true);
     let mut all = api.seams.tasks.recent().await.map_err(|fault| fail(&fault))?;
     if matches!(from, Some(Cursor::Before(_))) {
@@ -148,6 +154,7 @@ pub async fn list_background(
     }
     for task in all {
         let is_wanted = is_for_clients(&task)
+            && own.is_none_or(|own| own == Some(task.app))
             && query.status.as_ref().is_none_or(|status| status == task.state.as_str())
             && query.task.as_ref().is_none_or(|kind| kind == kind_of(&task))
             && match from {
@@ -155,7 +162,7 @@ pub async fn list_background(
                 Some(Cursor::After(id)) => task.id < id,
                 Some(Cursor::Before(id)) => task.id > id,
             };
-        if !is_wanted || !api.owns(&caller, task.app).await? {
+        if !is_wanted {
             continue;
         }
         if items.len() == limit {

@@ -28,6 +28,8 @@ const IDLE: Duration = Duration::from_secs(50);
 /// opens none anew.
 const IDLE_PER_HOST: usize = 512;
 
+/// A connection that was closed while it was idle tells so within a round trip. What ends later was at work: that is an attempt.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 /// Most headers of a response. The library's own bound is a hundred; a head of 16 KiB, which others allow, holds no more than these.
 const HEADERS_MOST: usize = 1000;
 
@@ -110,9 +112,11 @@ impl Egress {
         let (body, taken) = Told::new(request.body.clone());
         let post = client.post(request.url.clone()).headers(headers).body(reqwest::Body::wrap(body)).timeout(left);
         let at = request.url.port_or_known_default().unwrap_or_default();
-        let (made, has_opened) = watched(at, &taken, post.send()).await;
-        self.requests.inc(if has_opened { Reused::No } else { Reused::Yes });
-        (made, !has_opened)
+        // Under TLS it may be HTTP/2, where a request waits for the others of its connection.
+        let taken = Some(&taken).filter(|_| request.url.scheme() == "http");
+        let (made, was_reused) = watched(at, taken, post.send()).await;
+        self.requests.inc(if was_reused { Reused::Yes } else { Reused::No });
+        (made, was_reused)
     }
 }
 
@@ -130,27 +134,30 @@ impl Sender for Egress {
         }
         let Some(headers) = header_map(&request.headers) else { return Ok(without(AttemptClass::Protocol)) };
         let deadline = begun + request.timeout;
-        let mut client = if self.idle.is_over(&request.url, begun) { &self.fresh } else { &self.client };
+        let mut may_be_reused = !self.idle.is_over(&request.url, begun);
         let response = loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let made_at = Instant::now();
+            let left = deadline.saturating_duration_since(made_at);
+            let client = if may_be_reused { &self.client } else { &self.fresh };
             let (made, was_reused) = self.make(client, &request, headers.clone(), left).await;
+            let was_idle = may_be_reused && was_reused && made_at.elapsed() < CLOSED_WITHIN;
             match made {
                 Some(Ok(response)) => break response,
+                // The two missed each other.
+                None => may_be_reused = false,
                 // The receiver had closed it while it was idle: nothing was attempted yet. A fresh connection cannot have been.
-                made if was_reused && made.as_ref().is_none_or(|made| made.as_ref().is_err_and(came_nothing)) => {
+                Some(Err(error)) if was_idle && !error.is_connect() && came_nothing(&error) => {
                     self.idle.was_closed(&request.url, Instant::now());
-                    client = &self.fresh;
+                    may_be_reused = false;
                 }
                 // Nothing has left, and it is not the receiver's doing.
                 Some(Err(error)) if is_ours(&error) && left > OURS_PAUSE => {
                     tracing::warn!("out of file descriptors; raise this process's limit");
                     tokio::time::sleep(OURS_PAUSE).await;
                 }
-                // Only what was there can have missed the request.
-                None => return Ok(without(AttemptClass::Protocol)),
                 Some(Err(error)) => {
                     let class = class_of(&error);
-                    if class == AttemptClass::Connect {
+                    if error.is_connect() {
                         self.race.forget(
                             request.url.host_str().unwrap_or_default(),
                             request.url.port_or_known_default().unwrap_or_default(),

@@ -20,21 +20,26 @@ struct Making {
     port: u16,
     has_begun: Cell<bool>,
     has_opened: Cell<bool>,
+    has_failed: Cell<bool>,
 }
 
-/// A connection that is there takes a request at once. One that does not within this never will: it ended at the very moment the request
-/// was handed to it, and the two missed each other (seen with hyper 1.12 on tokio 1.54: the request waits for its time to run out).
+/// A connection of HTTP/1 that is there takes a request at once. One that does not within this never will: it ended at the very moment the
+/// request was handed to it, and the two missed each other (seen with hyper 1.12 on tokio 1.54: the request waits for its time to run out).
 const TAKEN_WITHIN: Duration = Duration::from_millis(200);
 
-/// Makes a request to this port, and tells whether it opened a connection of its own. One that was begun and not waited for, because
-/// another became free, is none. `None` is a request that was not taken by the connection that was there; nothing of it was sent.
-pub async fn watched<F: Future>(port: u16, taken: &Taken, request: F) -> (Option<F::Output>, bool) {
-    let making = Making { port, has_begun: Cell::new(false), has_opened: Cell::new(false) };
+/// Makes a request to this port, and tells whether it went over a connection that was there: none was opened for it, and none failed to
+/// be. One that was begun and not waited for, because another became free, is neither. `None` is a request that was not taken by the
+/// connection that was there; nothing of it was sent. Without `taken` that is not found out.
+pub async fn watched<F: Future>(port: u16, taken: Option<&Taken>, request: F) -> (Option<F::Output>, bool) {
+    let making = Making { port, has_begun: Cell::new(false), has_opened: Cell::new(false), has_failed: Cell::new(false) };
     let missed = async {
-        tokio::time::sleep(TAKEN_WITHIN).await;
-        if taken.is_taken() || MAKING.with(|making| making.has_begun.get()) {
-            std::future::pending::<()>().await;
+        if let Some(taken) = taken {
+            tokio::time::sleep(TAKEN_WITHIN).await;
+            if !taken.is_taken() && !MAKING.with(|making| making.has_begun.get()) {
+                return;
+            }
         }
+        std::future::pending::<()>().await;
     };
     let watched = async move {
         let made = tokio::select! {
@@ -42,7 +47,7 @@ pub async fn watched<F: Future>(port: u16, taken: &Taken, request: F) -> (Option
             made = request => Some(made),
             () = missed => None,
         };
-        (made, MAKING.with(|making| making.has_opened.get()))
+        (made, MAKING.with(|making| !making.has_opened.get() && !making.has_failed.get()))
     };
     MAKING.scope(making, watched).await
 }
@@ -92,7 +97,11 @@ where
         Box::pin(async move {
             let connected = connecting.await;
             // Where nobody waits any more, it is finished in a task of the client's own.
-            if connected.is_ok() && MAKING.try_with(|making| making.has_opened.set(true)).is_err() {
+            let is_waited_for = MAKING.try_with(|making| match &connected {
+                Ok(_) => making.has_opened.set(true),
+                Err(_) => making.has_failed.set(true),
+            });
+            if is_waited_for.is_err() {
                 tracing::trace!("a connection was opened for later requests");
             }
             connected

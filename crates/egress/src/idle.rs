@@ -13,6 +13,11 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 /// What a receiver has shown counts so long: it may be set up anew.
 const BELIEVED: Duration = Duration::from_secs(3600);
 
+/// No server keeps connections for less: a second is what can be set in most.
+const LEAST_KEPT: Duration = Duration::from_millis(900);
+/// Longer than ours are kept by any receiver's word: what is above says nothing.
+const MOST_KEPT_S: u64 = 3600;
+
 /// Receivers by scheme, host and port.
 pub struct Idle(Mutex<LruCache<String, Receiver>>);
 
@@ -42,23 +47,27 @@ impl Idle {
     /// A request ended with an answer, which may say how long the connection is kept.
     pub fn answered(&self, url: &Url, headers: &HeaderMap, now: Instant) {
         let said = keep_alive(headers);
-        self.change(url, now, |receiver| receiver.keeps = said.map(|keeps| (keeps, now)).or(receiver.keeps));
+        self.change(url, now, |receiver| {
+            receiver.keeps = said.map(|keeps| (keeps, now)).or(receiver.keeps);
+            receiver.last = now;
+        });
     }
 
-    /// A connection that was there turned out to be closed.
+    /// A connection that was there turned out to be closed. After a shorter pause than servers keep connections, that was no end of
+    /// patience but a restart.
     pub fn was_closed(&self, url: &Url, now: Instant) {
         self.change(url, now, |receiver| {
             let idle = now.duration_since(receiver.last);
-            let keeps = receiver.keeps.map_or(idle, |(keeps, _)| keeps.min(idle));
-            receiver.keeps = Some((keeps, now));
+            if idle >= LEAST_KEPT {
+                let known = receiver.keeps.filter(|(_, since)| now.duration_since(*since) < BELIEVED);
+                receiver.keeps = Some((known.map_or(idle, |(keeps, _)| keeps.min(idle)), now));
+            }
         });
     }
 
     fn change(&self, url: &Url, now: Instant, change: impl FnOnce(&mut Receiver)) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let receiver = known.get_or_insert_mut(origin(url), || Receiver { last: now, keeps: None });
-        change(receiver);
-        receiver.last = now;
+        change(known.get_or_insert_mut(origin(url), || Receiver { last: now, keeps: None }));
     }
 }
 
@@ -71,7 +80,9 @@ fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("keep-alive")?.to_str().ok()?;
     let parameters = value.split(',').filter_map(|parameter| parameter.trim().split_once('='));
     let mut timeouts = parameters.filter(|(name, _)| name.eq_ignore_ascii_case("timeout"));
-    timeouts.find_map(|(_, seconds)| seconds.trim().parse().ok()).map(Duration::from_secs)
+    timeouts
+        .find_map(|(_, seconds)| seconds.trim().parse::<u64>().ok())
+        .map(|seconds| Duration::from_secs(seconds.min(MOST_KEPT_S)))
 }
 
 #[cfg(test)]
@@ -92,7 +103,9 @@ mod tests {
         let elsewhere = Url::parse("https://example.com/b").expect("a URL");
         assert!(!idle.is_over(&elsewhere, after(8_900)) && idle.is_over(&elsewhere, after(9_100)));
         idle.was_closed(&url, after(7_000));
-        assert!(idle.is_over(&url, after(8_700)), "the shortest counts");
+        assert!(idle.is_over(&url, after(6_700)) && !idle.is_over(&url, after(6_500)), "the shortest counts");
+        idle.was_closed(&url, after(5_800));
+        assert!(!idle.is_over(&url, after(6_500)), "a pause so short was no end of patience");
         assert!(!idle.is_over(&Url::parse("https://example.com:8443/").expect("a URL"), after(9_100)), "another receiver");
         assert!(!idle.is_over(&url, after(3_700_000)), "it may be set up anew");
     }
@@ -106,5 +119,6 @@ mod tests {
         assert_eq!(said("max=100, Timeout = 7"), None);
         assert_eq!(said("max=100, Timeout=7"), Some(Duration::from_secs(7)));
         assert_eq!(said("timeout=soon"), None);
+        assert_eq!(said("timeout=18446744073709551615"), Some(Duration::from_secs(3600)));
     }
 }

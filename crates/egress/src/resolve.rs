@@ -50,7 +50,8 @@ impl Resolve for Vetting {
     fn resolve(&self, name: Name) -> Resolving {
         let (look_up, allow, race) = (Arc::clone(&self.look_up), Arc::clone(&self.allow), Arc::clone(&self.race));
         let host = name.as_str().to_owned();
-        let vouched = allow.vouches_for(&host) || self.proxy_host.as_deref() == Some(&*host);
+        let is_proxy = self.proxy_host.as_deref() == Some(&*host);
+        let vouched = allow.vouches_for(&host) || is_proxy;
         Box::pin(async move {
             let found = tokio::time::timeout(limits::DNS_TIMEOUT, look_up.look_up(&host)).await;
             let Ok(Ok(addresses)) = found else { return Err(DnsFailed.into()) };
@@ -66,9 +67,10 @@ impl Resolve for Vetting {
                 return Err(Refused::Address.into());
             }
             let ordered = match port() {
-                Some(port) => race.order(&host, port, passed).await,
-                // Nobody waits for it any more.
-                None => passed,
+                // The port is the receiver's.
+                Some(port) if !is_proxy => race.order(&host, port, passed).await,
+                // Or nobody waits for it any more.
+                _ => passed,
             };
             Ok(Box::new(ordered.into_iter()) as Addrs)
         })

@@ -14,6 +14,8 @@ const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 /// How all content types of CloudEvents begin.
 const ANY: &str = "application/cloudevents";
+/// How the content types of our own messages begin.
+const OURS: &str = "application/vnd.hookyard.";
 /// How headers of attributes begin in binary mode (§3.1.3).
 const PREFIX: &str = "ce-";
 
@@ -25,7 +27,12 @@ pub fn is_one(headers: &HeaderMap) -> bool {
 
 /// Reads the one event; the data may have `most` bytes.
 pub fn read(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Submission, Problem> {
+    if media_type(headers).starts_with(OURS) {
+        let detail = "this content type is for messages of the broker; send a CloudEvent as it is";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
+    }
     let content_type = headers.get(header::CONTENT_TYPE).map(given);
+    let content_encoding = headers.get(header::CONTENT_ENCODING).map(given);
     let attributes = headers.keys().filter(|name| name.as_str().starts_with(PREFIX)).map(|name| {
         let mut values = headers.get_all(name).iter();
         let given = match (values.next(), values.next()) {
@@ -37,13 +44,17 @@ pub fn read(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Submission,
     let is_structured = media_type(headers).starts_with(ANY);
     // What says how a structured event is written does not say it of an event's attributes.
     let headers: BTreeMap<String, Given> = if is_structured { BTreeMap::new() } else { attributes.collect() };
-    one(Published { content_type, headers, body, ..Published::default() }, most)
+    one(Published { content_type, content_encoding, headers, body, ..Published::default() }, most)
 }
 
 /// Reads a batch, if the request holds one.
 pub fn read_batch(headers: &HeaderMap, body: &Bytes, most: usize) -> Result<Option<Vec<Result<Submission, Problem>>>, Problem> {
     if media_type(headers) != BATCH {
         return Ok(None);
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        let detail = "a batch is not decoded; send it as it is";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
     }
     let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| crate::body::malformed(&error))?;
     let read = events.into_iter().map(|event| {
@@ -124,6 +135,22 @@ mod tests {
             read_binary(&[&binary[..], &[("ce-hookyardchannel", "a")]].concat()).is_err(),
             "an extension of ours that there is not"
         );
+    }
+
+    #[test]
+    fn what_is_compressed_is_decoded_and_what_is_ours_is_refused() {
+        let event = |more: &[(&str, &str)], body: &'static [u8]| {
+            let binary = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "a")];
+            read(&headers(&[&binary[..], more].concat()), Bytes::from_static(body), 1000)
+        };
+        assert!(
+            event(&[("content-encoding", "gzip"), ("content-type", "text/plain")], b"plain").is_err(),
+            "it is not compressed"
+        );
+        assert!(event(&[("content-encoding", "rot13")], b"{}").is_err());
+        for ours in ["application/vnd.hookyard.accepted.v1+protobuf", "application/vnd.hookyard.event.v1+protobuf"] {
+            assert!(event(&[("content-type", ours)], b"").is_err(), "{ours}");
+        }
     }
 
     #[test]

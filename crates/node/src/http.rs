@@ -29,7 +29,7 @@ use crate::session;
 use crate::token::Verifier;
 
 /// Room for what stands around an event's data in a request.
-const BODY_MARGIN: usize = 64 * 1024;
+pub const BODY_MARGIN: usize = 64 * 1024;
 /// Most of a body that is read although it was refused: several times what any operation takes.
 const DRAINED_MOST: usize = 64 * 1024 * 1024;
 const REQUEST_ID: &str = "hookyard-request-id";
@@ -89,7 +89,7 @@ pub fn cors(origins: &[String]) -> Result<Option<CorsLayer>, BadOrigin> {
     } else {
         AllowOrigin::list(origins.iter().map(|origin| parse_origin(origin)).collect::<Result<Vec<_>, _>>()?)
     };
-    let exposed = [REQUEST_ID, "hookyard-ignored", "retry-after"].map(HeaderName::from_static);
+    let exposed = [REQUEST_ID, "hookyard-ignored", "hookyard-unknown-types", "retry-after"].map(HeaderName::from_static);
     let layer = CorsLayer::new().allow_origin(allowed).allow_methods(AllowMethods::mirror_request());
     Ok(Some(layer.allow_headers(AllowHeaders::mirror_request()).expose_headers(exposed).max_age(PREFLIGHT_KEPT)))
 }
@@ -170,7 +170,9 @@ async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) 
     let route = declared.as_deref().unwrap_or("other");
     let span = tracing::info_span!("http", request_id = id, method = %request.method(), route);
     let is_large = is_large(request.headers());
-    let request = if is_large { drained(request, front.timeout) } else { request };
+    // Who asks first sends nothing until it is wanted.
+    let is_drained = is_large && !request.headers().contains_key(header::EXPECT);
+    let request = if is_drained { drained(request, front.timeout) } else { request };
     let response = next.run(request).instrument(span.clone()).await;
     let mut response = in_our_shape(response);
     let status = response.status();
@@ -191,20 +193,28 @@ async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) 
 fn drained(request: Request, most: Duration) -> Request {
     let (head, body) = request.into_parts();
     let (sender, mut receiver) = mpsc::channel::<Result<Bytes, axum::Error>>(1);
-    tokio::spawn(tokio::time::timeout(most, async move {
-        let (mut chunks, mut left) = (body.into_data_stream(), DRAINED_MOST);
-        while let Some(chunk) = chunks.next().await {
-            let bytes = chunk.as_ref().map_or(0, Bytes::len);
-            let is_over = chunk.is_err();
-            if sender.is_closed() || sender.send(chunk).await.is_err() {
-                left = left.saturating_sub(bytes);
-            }
-            if is_over || left == 0 {
-                return;
-            }
+    tokio::spawn(async move {
+        if tokio::time::timeout(most, pass_on(body, &sender)).await.is_err() {
+            // What is cut short must not look whole.
+            let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            sender.send(Err(axum::Error::new(late))).await.ok();
         }
-    }));
+    });
     Request::from_parts(head, Body::from_stream(stream::poll_fn(move |context| receiver.poll_recv(context))))
+}
+
+/// Hands a body on for as long as it is wanted, then reads the rest of it.
+async fn pass_on(body: Body, sender: &mpsc::Sender<Result<Bytes, axum::Error>>) {
+    let (mut chunks, mut left) = (body.into_data_stream(), DRAINED_MOST);
+    while let Some(chunk) = chunks.next().await {
+        let (bytes, is_over) = (chunk.as_ref().map_or(0, Bytes::len), chunk.is_err());
+        if sender.send(chunk).await.is_err() {
+            left = left.saturating_sub(bytes);
+        }
+        if is_over || left == 0 {
+            return;
+        }
+    }
 }
 
 /// Whether a refusal may come before the body was read to its end. Then the connection ends with it: a client that sent its next

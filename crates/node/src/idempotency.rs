@@ -31,6 +31,8 @@ const PATIENCE: u32 = 50;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Largest body of a request with a key: a catalog in a file is the largest there is.
 const BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Operations that take more than an event.
+const LARGE: [&str; 2] = ["/msg/batch", "/event-type/import"];
 /// Begins an answer that is kept with its request's fingerprint.
 const PRINTED: u8 = 0xff;
 /// Largest answer kept: those of nearly all operations are far below.
@@ -46,6 +48,8 @@ pub struct Once {
     pub answers: Arc<dyn Answers>,
     /// Which application a name stands for.
     pub directory: Arc<dyn Directory>,
+    /// Most bytes of a body.
+    pub most_bytes: usize,
 }
 
 /// Answers a repeated request; one that is another under the same key is refused. While the store is away, requests are done without: it is for convenience, not for safety.
@@ -118,10 +122,12 @@ impl Fingerprint {
         [&self.body[..], &self.app].concat()
     }
 
-    /// Whether a kept one is of the same request. An application that was not there may have come with it.
+    /// Whether a kept one is of the same request. An application that was not there may have come with it, and the directory may have
+    /// been silent.
     fn is_same(&self, kept: &[u8; Self::BYTES]) -> bool {
         let (body, app) = kept.split_at(16);
-        body == self.body && (app == self.app || app == [0; ID_BYTES])
+        let is_none = |app: &[u8]| app == [0; ID_BYTES];
+        body == self.body && (app == self.app || is_none(app) || is_none(&self.app))
     }
 }
 
@@ -139,7 +145,8 @@ impl Once {
         }
         let (head, body) = request.into_parts();
         let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large");
-        let body = to_bytes(body, BODY_BYTES).await.map_err(too_large)?;
+        let most = if LARGE.iter().any(|end| head.uri.path().ends_with(end)) { BODY_BYTES } else { self.most_bytes };
+        let body = to_bytes(body, most).await.map_err(too_large)?;
         print.body.copy_from_slice(&digest::digest(&digest::SHA256, &body).as_ref()[..16]);
         Ok((Request::from_parts(head, Body::from(body)), print))
     }

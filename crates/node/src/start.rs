@@ -318,7 +318,11 @@ fn api(
     }
     let front = Front {
         verifier,
-        once: Arc::new(Once { answers: Arc::clone(&ports.answers), directory: Arc::clone(&ports.directory) }),
+        once: Arc::new(Once {
+            answers: Arc::clone(&ports.answers),
+            directory: Arc::clone(&ports.directory),
+            most_bytes: settings.admission.max_bytes + http::BODY_MARGIN,
+        }),
         clock: Arc::clone(&seams.clock),
         entropy: Arc::clone(&seams.entropy),
         metrics,

@@ -63,6 +63,8 @@ impl Tasks for RedisStore {
         ids.extend(finished);
         let mut tasks = self.read_tasks(OPERATION, ids).await?;
         tasks.sort_unstable_by_key(|task| std::cmp::Reverse(task.id));
+        // One may have ended between the two readings.
+        tasks.dedup_by_key(|task| task.id);
         tasks.truncate(limits::TASKS_LISTED);
         Ok(tasks)
     }

@@ -109,6 +109,8 @@ fn reader<'a>(body: &'a [u8], coding: Coding) -> Result<Box<dyn Read + 'a>, Refu
         Coding::Gzip => Box::new(MultiGzDecoder::new(body)),
         Coding::Deflate if is_zlib(body) => Box::new(ZlibDecoder::new(body)),
         Coding::Deflate => Box::new(DeflateDecoder::new(body)),
+        // The reserved first byte of a window that is larger than RFC 7932 §9.1 lets any decoder need.
+        Coding::Brotli if body.first().is_some_and(|first| first & 0x7f == 0x11) => return Err(broken("br")),
         Coding::Brotli => Box::new(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER)),
         Coding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(|_| broken("zstd"))?;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::coding;
-use crate::ignored::objection;
+use crate::ignored::nearly;
 use crate::queue::{ACCEPTED_CONTENT_TYPE, read_accepted};
 use crate::v1;
 
@@ -295,10 +295,10 @@ fn read_envelope(body: &Bytes) -> Result<Submission, Refusal> {
     if envelope.specversion.is_some() {
         return cloudevents::read_structured(body);
     }
-    // Other names may be anything, as some frameworks add their own; not what may have been meant to narrow who receives the event.
+    // Other names may be anything, as some frameworks add their own; not one that is nearly one of ours.
     let names: BTreeMap<String, &RawValue> = read_object("JSON envelope", body)?;
     let unknown = names.keys().filter(|name| !ENVELOPE_FIELDS.contains(&name.as_str()));
-    if let Some(name) = unknown.into_iter().find(|name| objection(name, ENVELOPE_FIELDS).is_some()) {
+    if let Some(name) = unknown.into_iter().find(|name| nearly(name, ENVELOPE_FIELDS).is_some()) {
         return Err(no_such("JSON envelope: field", name, ENVELOPE_FIELDS));
     }
     let Some(data) = envelope.data.0 else {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hookyard_core::AttemptClass;
 use hookyard_egress::{Authorities, Egress, EgressConfig};
@@ -156,4 +157,23 @@ async fn what_speaks_no_tls_is_told_so() {
     });
     let result = post(&door_that_trusts(&authority()), &format!("https://{NAME}:{port}/")).await;
     assert_eq!((result.class, &result.response[..]), (AttemptClass::Tls, &b"TLS: what answers does not speak TLS"[..]));
+}
+
+#[tokio::test]
+async fn one_that_hangs_up_in_the_handshake_is_asked_once() {
+    hookyard_egress::install_crypto();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            drop(stream.read(&mut [0; 64]).await);
+        }
+    });
+    let door = door_that_trusts(&authority());
+    let result = post(&door, &format!("https://{NAME}:{port}/")).await;
+    assert!(result.class != AttemptClass::Timeout && result.class != AttemptClass::Success, "{:?}", result.class);
+    assert_eq!(accepted.load(Ordering::SeqCst), 1);
 }
