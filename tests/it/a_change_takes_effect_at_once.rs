@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use hookyard_e2e::receiver::Hit;
 use hookyard_e2e::{Api, Backend, World, eventually};
+use hookyard_node::Running;
 use hookyard_node::roles::{Role, Roles};
 use http::Method;
 use serde_json::{Value, json};
@@ -21,14 +22,19 @@ on_both_backends! {
     changing_rotating_pausing_and_deleting_hold_for_what_waits;
 }
 
+/// Where there can be one.
+async fn another_dispatcher(world: &World, backend: Backend) -> Result<Option<Running>> {
+    match backend {
+        Backend::Cluster => world.start_roles(Roles::of(&[Role::Dispatcher])).await.map(Some),
+        Backend::Embedded => Ok(None),
+    }
+}
+
 /// However warm every cache is: URL, headers and secret of the answer before count.
 async fn an_event_accepted_after_the_answer_finds_the_endpoint_changed(backend: Backend) -> Result<()> {
     let world = World::on(backend).await?;
     let running = world.start().await?;
-    let more = match backend {
-        Backend::Cluster => Some(world.start_roles(Roles::of(&[Role::Dispatcher])).await?),
-        Backend::Embedded => None,
-    };
+    let more = another_dispatcher(&world, backend).await?;
     let api = Api::of(&running)?;
     let endpoint = api.endpoint("default", &world.receiver.url("/0"), json!({"uid": "changing"})).await?;
     let path = format!("/app/default/endpoint/{endpoint}");
@@ -65,10 +71,7 @@ async fn an_event_accepted_after_the_answer_finds_the_endpoint_changed(backend: 
 async fn changing_rotating_pausing_and_deleting_hold_for_what_waits(backend: Backend) -> Result<()> {
     let world = World::on(backend).await?;
     let running = world.start().await?;
-    let more = match backend {
-        Backend::Cluster => Some(world.start_roles(Roles::of(&[Role::Dispatcher])).await?),
-        Backend::Embedded => None,
-    };
+    let more = another_dispatcher(&world, backend).await?;
     let api = Api::of(&running)?;
     let endpoint = api.endpoint("default", &world.receiver.url("/old"), json!({"throttleRate": RATE})).await?;
     let path = format!("/app/default/endpoint/{endpoint}");

@@ -44,7 +44,7 @@ pub struct PortalOut {
     token: String,
 }
 
-/// Makes a link into an application's own portal, good for a day.
+/// Makes a link into an application's own portal, good for a day unless `expiry` says otherwise.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/app-portal-access/{app}",

@@ -201,7 +201,7 @@ impl Api {
         Breakers { states: ids.into_iter().zip(gates).map(|(id, gate)| (id, gate.breaker(now))).collect(), now }
     }
 
-    /// Names in the answer what an endpoint waits for and nobody has published or described, if the catalog can say so.
+    /// Names in the answer the event types of an endpoint that the catalog does not know, if the catalog can be read.
     async fn name_unknown_types(&self, endpoint: &Endpoint) {
         for wanted in endpoint.event_types.iter().take(TYPES_LOOKED_UP) {
             // A prefix stands for types that may come.

@@ -21,7 +21,7 @@ pub enum Mode {
     Partial,
 }
 
-/// What this request's bodies hold that nobody knows.
+/// What the operation does not know of this request's bodies.
 #[derive(Default)]
 struct Unknown {
     ignored: BTreeSet<String>,
@@ -61,8 +61,13 @@ pub async fn name_ignored(request: Request, next: Next) -> Response {
 
 /// Names in the answer an event type that the catalog does not know: a typing mistake would make a silent endpoint.
 pub fn name_unknown_type(name: String) {
-    if UNKNOWN.try_with(|unknown| unknown.borrow_mut().types.insert(name)).is_err() {
-        tracing::trace!("nobody is told of an unknown type");
+    note(|unknown| unknown.types.insert(name));
+}
+
+/// Adds to what the answer names. Outside of a request, as in unit tests, there is no answer.
+fn note(add: impl FnOnce(&mut Unknown) -> bool) {
+    if UNKNOWN.try_with(|unknown| add(&mut unknown.borrow_mut())).is_err() {
+        tracing::trace!("there is no answer that could name what is unknown");
     }
 }
 
@@ -93,11 +98,7 @@ impl Fields {
             match ignored::objection(&name, self.known.iter().copied()) {
                 Some(objection) => self.wrong(&name, objection),
                 None if is_strict => self.wrong(&name, "there is no such field"),
-                None => {
-                    if UNKNOWN.try_with(|unknown| unknown.borrow_mut().ignored.insert(name)).is_err() {
-                        tracing::trace!("nobody is told of an ignored field");
-                    }
-                }
+                None => note(|unknown| unknown.ignored.insert(name)),
             }
         }
         if self.invalid.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.invalid)) }
@@ -168,12 +169,10 @@ impl Fields {
         }
     }
 
-    /// Passes over what is shown and cannot be changed: whoever writes back what was read means no mistake.
+    /// Passes over a field that is shown and cannot be changed: a client that writes back what it read makes no mistake.
     pub fn pass_over(&mut self, shown: &'static str) {
-        if self.body.remove(shown).is_some()
-            && UNKNOWN.try_with(|unknown| unknown.borrow_mut().ignored.insert(shown.to_owned())).is_err()
-        {
-            tracing::trace!("nobody is told of an ignored field");
+        if self.body.remove(shown).is_some() {
+            note(|unknown| unknown.ignored.insert(shown.to_owned()));
         }
     }
 

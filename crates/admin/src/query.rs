@@ -1,4 +1,4 @@
-//! Filters in a query. One that nobody knows is a mistake: ignoring it would show more than was asked for.
+//! Filters in a query. One that the operation does not know is a mistake: ignoring it would show more than was asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

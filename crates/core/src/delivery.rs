@@ -93,7 +93,7 @@ pub struct Delivery {
     /// The delay first asked for, of which `not_before` is the end, in milliseconds.
     pub delay_ms: u64,
     /// The counter of its application's part of the directory when it was routed; an endpoint that was read before that may not be
-    /// used for it. 0 where nobody says.
+    /// used for it. 0 where it is not known.
     pub as_of: u64,
     /// Whether a step before this one may have been done twice, so that the journal must be asked before sending.
     pub maybe_repeat: bool,
