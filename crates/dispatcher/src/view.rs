@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hookyard_core::port::{Directory, Looked};
-use hookyard_core::{AppId, Clock, Delivery, Endpoint, EndpointId, Fault, FaultKind, Timestamp};
+use hookyard_core::{AppId, Clock, Delivery, Endpoint, EndpointId, Fault, FaultKind, Timestamp, Trigger};
 use lru::LruCache;
 
 /// How long a look-up is good: an edit, pause, rotation or deletion is honoured within 5 s, this and one round trip.
@@ -45,10 +45,10 @@ struct Cached {
 }
 
 impl Cached {
-    /// Whether it may be used for this delivery: what was answered before its event was accepted, or it was sent again, counts.
+    /// Whether it may be used for this delivery: what was answered before its event was accepted, or somebody asked for it, counts.
     fn is_good_for(&self, delivery: &Delivery) -> bool {
-        let is_new_run = delivery.run > 0 && delivery.attempt == 1;
-        self.as_of >= delivery.as_of && (!is_new_run || self.at > delivery.due)
+        let was_asked_for = delivery.trigger != Trigger::Routed && delivery.attempt == 1;
+        self.as_of >= delivery.as_of && (!was_asked_for || self.at > delivery.due)
     }
 }
 
