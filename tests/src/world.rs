@@ -437,14 +437,15 @@ impl Api {
         Ok((response.status(), response.json().await?))
     }
 
-    /// Sends bytes of this content type.
+    /// Sends bytes of this content type. An answer that cannot be read is given as text.
     ///
     /// # Errors
     /// When there is no answer.
     pub async fn send_as(&self, path: &str, content_type: &str, body: Vec<u8>) -> Result<(StatusCode, Value)> {
         let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
         let response = request.header("content-type", content_type).body(body).send().await?;
-        Ok((response.status(), response.json().await?))
+        let (status, text) = (response.status(), response.text().await?);
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
     /// Calls an operation that must succeed.

@@ -13,20 +13,20 @@ use hookyard_core::port::{
     Activity, Catalog, DeadLetterQueue, Deliveries, Directory, EndpointRef, Gates, Journal, Log, Rejections, Revocations, Sender,
     Tasks,
 };
-use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind, Policy};
+use hookyard_core::{AppId, AppRef, Clock, Endpoint, Entropy, Fault, FaultKind, JsonText, Policy};
 use hookyard_operations::Operations;
 use hookyard_telemetry::Metrics;
 use hookyard_wire::problem::Problem;
 use hookyard_wire::request::SignatureHeaders;
 use http::StatusCode;
-use serde_json::{Map, Value};
+
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use crate::auth::{self, Tokens};
-use crate::fields::name_ignored;
+use crate::fields::{Body, name_ignored};
 use crate::query::{Known, refuse_unknown};
 use crate::system::{self, System};
 use crate::{
@@ -234,10 +234,9 @@ pub(crate) fn fail(fault: &Fault) -> Problem {
 }
 
 /// A body that must be a JSON object.
-pub(crate) fn object(body: &Bytes) -> Result<Map<String, Value>, Problem> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(_) => Err(Problem::invalid("", "the body must be a JSON object")),
+pub(crate) fn object(body: &Bytes) -> Result<Body, Problem> {
+    match serde_json::from_slice::<JsonText>(body) {
+        Ok(text) => text.parts().ok_or_else(|| Problem::invalid("", "the body must be a JSON object")),
         Err(error) => {
             let detail = format!("the body is not JSON: error at line {} column {}", error.line(), error.column());
             Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_json", detail))

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use crate::api::{Api, Caller, State, fail, no_app, object};
 use crate::apps::{read, require_admin};
 use crate::bodies::PortalIn;
-use crate::fields::{self, Fields, Mode};
+use crate::fields::{self, Body, Fields, Mode};
 
 /// How long a portal's token is good: a working day, and then some.
 const PORTAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -92,11 +92,10 @@ pub async fn logout(api: State, caller: Caller) -> Result<StatusCode, Problem> {
 impl Api {
     async fn way_in(&self, caller: &Grant, app: &str, body: &Bytes) -> Result<Json<PortalOut>, Problem> {
         require_admin(caller)?;
-        let mut fields = Fields::new(if body.is_empty() { serde_json::Map::new() } else { object(body)? }, Mode::Whole);
+        let mut fields = Fields::new(if body.is_empty() { Body::new() } else { object(body)? }, Mode::Whole);
         let mut brought = None;
-        fields.read("application", &mut brought, |value| {
-            value.as_object().cloned().map(Some).ok_or_else(|| "must be an object".to_owned())
-        });
+        fields
+            .read_text("application", &mut brought, |text| text.parts().map(Some).ok_or_else(|| "must be an object".to_owned()));
         // The compatible API's flags for what a portal shows: there is nothing here they could switch.
         let mut flags: Vec<String> = Vec::new();
         fields.read("featureFlags", &mut flags, fields::strings);
@@ -124,7 +123,7 @@ impl Api {
     }
 
     /// Creates the application that a request brought along, under the name it asked for.
-    async fn create_named(&self, named: &str, brought: serde_json::Map<String, serde_json::Value>) -> Result<AppId, Problem> {
+    async fn create_named(&self, named: &str, brought: Body) -> Result<AppId, Problem> {
         let Ok(AppRef::Uid(uid)) = named.parse() else { return Err(no_app()) };
         let mut app = self.blank_app();
         read(&mut app, Fields::new(brought, Mode::Whole))?;

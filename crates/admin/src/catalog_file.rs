@@ -6,21 +6,21 @@ use axum::Json;
 use axum::extract::Query;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use hookyard_core::EventType;
-use hookyard_core::catalog::{CatalogEntry, CatalogFilter};
+use hookyard_core::catalog::{CatalogEntry, CatalogFilter, Validation};
 use hookyard_core::journal::{Cursor, PageRequest};
+use hookyard_core::{EventType, JsonText};
 use hookyard_wire::problem::{Invalid, Problem};
 use hookyard_wire::reference::Errors;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, fail};
 use crate::apps::require_admin;
 use crate::bodies::EventTypeIn;
 use crate::event_types::{read, require_reader};
-use crate::fields::Fields;
+use crate::fields::{Body, Fields};
 
 /// Read at once.
 const CHUNK: usize = 250;
@@ -32,7 +32,7 @@ const ENTRIES_MOST: usize = 5_000;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CatalogFile {
     #[schema(value_type = Vec<EventTypeIn>)]
-    event_types: Vec<Map<String, Value>>,
+    event_types: Vec<Body>,
 }
 
 /// How to export.
@@ -77,7 +77,7 @@ pub struct Imported {
 )]
 pub async fn export(api: State, caller: Caller, Query(query): Query<ExportQuery>) -> Result<Response, Problem> {
     require_reader(&caller)?;
-    let as_yaml = match query.format.as_deref() {
+    let is_yaml = match query.format.as_deref() {
         None | Some("json") => false,
         Some("yaml") => true,
         Some(_) => return Err(Problem::invalid_query("format", "must be json or yaml")),
@@ -95,13 +95,11 @@ pub async fn export(api: State, caller: Caller, Query(query): Query<ExportQuery>
         }
     }
     let file = CatalogFile { event_types };
-    if !as_yaml {
+    if !is_yaml {
         return Ok(Json(file).into_response());
     }
-    let internal = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error; it is in the log");
-    let text = serde_yaml_ng::to_string(&file).map_err(|error| {
-        tracing::error!(%error, "a catalog cannot be written as YAML");
-        internal()
+    let text = as_yaml(&file).map_err(|error| {
+        Problem::invalid_query("format", format!("a sample or schema cannot be written as YAML, take json: {error}"))
     })?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"))], text).into_response())
 }
@@ -167,7 +165,7 @@ pub async fn import(
 
 impl Api {
     /// The entry that a part of a file describes, and what is known of it now.
-    async fn described(&self, fields: Map<String, Value>) -> Result<(Option<CatalogEntry>, CatalogEntry), Problem> {
+    async fn described(&self, fields: Body) -> Result<(Option<CatalogEntry>, CatalogEntry), Problem> {
         let mut fields = Fields::of_ours(fields);
         let mut name: Option<EventType> = None;
         fields.require("name", &mut name, |value| crate::fields::parsed(value).map(Some));
@@ -182,33 +180,39 @@ impl Api {
 }
 
 /// What of an entry is in a file: what an administrator wrote, and no defaults.
-fn in_file(entry: &CatalogEntry) -> Map<String, Value> {
-    let mut fields = Map::new();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            fields.insert(name.to_owned(), value);
+fn in_file(entry: &CatalogEntry) -> Body {
+    let mut fields = Body::new();
+    let mut put = |name: &str, text: Option<JsonText>| {
+        if let Some(text) = text {
+            fields.insert(name.to_owned(), text);
         }
     };
-    put("name", Some(Value::from(entry.name.as_str())));
-    put("description", Some(Value::from(entry.description.as_str())));
-    put("groupName", entry.group_name.as_deref().map(Value::from));
-    put("featureFlag", entry.feature_flag.as_deref().map(Value::from));
+    put("name", Some(JsonText::from(json!(entry.name))));
+    put("description", Some(JsonText::from(json!(entry.description))));
+    put("groupName", entry.group_name.as_ref().map(|name| JsonText::from(json!(name))));
+    put("featureFlag", entry.feature_flag.as_ref().map(|flag| JsonText::from(json!(flag))));
     put("sample", entry.sample.clone());
-    put("schemas", entry.schemas.as_ref().and_then(|schemas| serde_json::to_value(schemas).ok()));
-    put("validation", serde_json::to_value(entry.validation).ok().filter(|value| value != "off"));
-    put("archived", entry.archived.then_some(Value::Bool(true)));
-    put("deprecated", entry.deprecated.then_some(Value::Bool(true)));
+    put("schemas", entry.schemas.as_ref().map(JsonText::of_parts));
+    put("validation", Some(JsonText::from(json!(entry.validation))).filter(|_| entry.validation != Validation::Off));
+    put("archived", entry.archived.then(|| JsonText::from(json!(true))));
+    put("deprecated", entry.deprecated.then(|| JsonText::from(json!(true))));
     fields
 }
 
+/// YAML holds values, where JSON keeps the text of samples and schemas.
+fn as_yaml(file: &CatalogFile) -> Result<String, String> {
+    let values: Value =
+        serde_json::to_string(file).and_then(|text| serde_json::from_str(&text)).map_err(|error| error.to_string())?;
+    serde_yaml_ng::to_string(&values).map_err(|error| error.to_string())
+}
+
 fn parse(body: &Bytes, is_yaml: bool) -> Result<CatalogFile, Problem> {
-    if is_yaml {
-        return serde_yaml_ng::from_slice(body).map_err(|error| {
-            Problem::new(StatusCode::BAD_REQUEST, "invalid_yaml", format!("the body is not a catalog: {error}"))
-        });
+    let wrong = |code, error: String| Problem::new(StatusCode::BAD_REQUEST, code, format!("the body is not a catalog: {error}"));
+    if !is_yaml {
+        return serde_json::from_slice(body).map_err(|error| wrong("invalid_json", error.to_string()));
     }
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid_json", format!("the body is not a catalog: {error}")))
+    let values: Value = serde_yaml_ng::from_slice(body).map_err(|error| wrong("invalid_yaml", error.to_string()))?;
+    serde_json::from_str(&values.to_string()).map_err(|error| wrong("invalid_yaml", error.to_string()))
 }
 
 /// A mistake in one of a file's entries.

@@ -9,12 +9,11 @@ use hookyard_core::catalog::{CatalogEntry, CatalogFilter, Validation};
 use hookyard_core::grant::Grant;
 use hookyard_core::port::{Expect, Written};
 use hookyard_core::schema::Schema;
-use hookyard_core::{EventType, Timestamp};
+use hookyard_core::{EventType, JsonText, Timestamp};
 use hookyard_wire::problem::Problem;
 use hookyard_wire::reference::{Errors, EventTypePath, OrderedPage};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Caller, State, WRITE_TRIES, fail, object};
@@ -42,11 +41,13 @@ pub struct EventTypeOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     feature_flag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    schemas: Option<BTreeMap<String, Value>>,
+    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
+    schemas: Option<BTreeMap<String, JsonText>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sample: Option<Value>,
+    #[schema(value_type = Option<serde_json::Value>)]
+    sample: Option<JsonText>,
     #[schema(value_type = String)]
     validation: Validation,
     discovered: bool,
@@ -253,10 +254,12 @@ pub fn read(entry: &mut CatalogEntry, mut fields: Fields) -> Result<(), Problem>
     fields.read("archived", &mut entry.archived, fields::boolean);
     fields.read("deprecated", &mut entry.deprecated, fields::boolean);
     fields.read("featureFlag", &mut entry.feature_flag, |value| fields::non_empty(FLAG_BYTES)(value).map(Some));
-    fields.read("schemas", &mut entry.schemas, schemas);
+    fields.read_text("schemas", &mut entry.schemas, schemas);
     // Ours: clients of the compatible API do not know them and must not wipe them.
     fields.read_if_present("groupName", &mut entry.group_name, |value| fields::non_empty(TEXT_BYTES)(value).map(Some));
-    fields.read_if_present("sample", &mut entry.sample, |value| bounded(value).map(Some));
+    if fields.has("sample") {
+        fields.read_text("sample", &mut entry.sample, |text| bounded(text).map(Some));
+    }
     fields.read_if_present("validation", &mut entry.validation, |value| {
         serde_json::from_value(value.clone()).map_err(|_| "must be off, warn or reject".to_owned())
     });
@@ -266,20 +269,19 @@ pub fn read(entry: &mut CatalogEntry, mut fields: Fields) -> Result<(), Problem>
         return Ok(());
     }
     let schema = entry.newest_schema().ok_or_else(|| Problem::invalid("schemas", "validation needs a schema"))?;
-    Schema::compile(schema).map(drop).map_err(|error| Problem::invalid("schemas", format!("the newest {error}")))
+    let compiled = schema.value().and_then(|schema| Schema::compile(&schema));
+    compiled.map(drop).map_err(|error| Problem::invalid("schemas", format!("the newest {error}")))
 }
 
-fn schemas(value: &Value) -> Result<Option<BTreeMap<String, Value>>, String> {
-    let versions = bounded(value)?;
-    let versions = versions.as_object().ok_or_else(|| "must be an object of schemas by version".to_owned())?;
-    Ok(Some(versions.iter().map(|(version, schema)| (version.clone(), schema.clone())).collect()))
+fn schemas(text: &JsonText) -> Result<Option<BTreeMap<String, JsonText>>, String> {
+    bounded(text)?.parts().map(Some).ok_or_else(|| "must be an object of schemas by version".to_owned())
 }
 
-fn bounded(value: &Value) -> Result<Value, String> {
-    if value.to_string().len() > DOCUMENTS_BYTES {
+fn bounded(text: &JsonText) -> Result<JsonText, String> {
+    if text.get().len() > DOCUMENTS_BYTES {
         return Err(format!("must not be more than {DOCUMENTS_BYTES} bytes"));
     }
-    Ok(value.clone())
+    Ok(text.clone())
 }
 
 fn show(entry: CatalogEntry, with_content: bool) -> EventTypeOut {

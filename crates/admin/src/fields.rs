@@ -7,10 +7,10 @@ use std::str::FromStr;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use hookyard_core::{Timestamp, limits};
+use hookyard_core::{JsonText, Timestamp, limits};
 use hookyard_wire::ignored;
 use hookyard_wire::problem::{Invalid, Problem};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// How absent fields are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +35,12 @@ tokio::task_local! {
     static UNKNOWN: RefCell<Unknown>;
 }
 
+/// The fields of a JSON object as they were written.
+pub type Body = BTreeMap<String, JsonText>;
+
 /// A body being read.
 pub struct Fields {
-    body: Map<String, Value>,
+    body: Body,
     mode: Mode,
     /// Of an operation of ours: what nobody knows is a mistake there, and ignored on those of the compatible API.
     is_ours: bool,
@@ -72,17 +75,17 @@ fn note(add: impl FnOnce(&mut Unknown) -> bool) {
 }
 
 impl Fields {
-    pub fn new(body: Map<String, Value>, mode: Mode) -> Self {
+    pub fn new(body: Body, mode: Mode) -> Self {
         Self { body, mode, is_ours: false, invalid: Vec::new(), known: Vec::new() }
     }
 
     /// The body of an operation of ours.
-    pub fn of_ours(body: Map<String, Value>) -> Self {
+    pub fn of_ours(body: Body) -> Self {
         Self { is_ours: true, ..Self::new(body, Mode::Whole) }
     }
 
     /// The body of an operation of ours, of which what is absent stays as it is.
-    pub fn changes_of_ours(body: Map<String, Value>) -> Self {
+    pub fn changes_of_ours(body: Body) -> Self {
         Self { is_ours: true, ..Self::new(body, Mode::Partial) }
     }
 
@@ -111,20 +114,40 @@ impl Fields {
     }
 
     /// Takes a field out of the body.
-    fn take(&mut self, field: &'static str) -> Option<Value> {
+    fn take(&mut self, field: &'static str) -> Option<JsonText> {
+        self.know(field);
+        self.body.remove(field)
+    }
+
+    fn know(&mut self, field: &'static str) {
         self.known.push(field);
         #[cfg(test)]
         tests::ASKED.with_borrow_mut(|asked| asked.insert(field.to_owned()));
-        self.body.remove(field)
     }
 
     /// Reads `field` into `target`. Null and, in a whole body, absence mean the default.
     pub fn read<T: Default>(&mut self, field: &'static str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
+        self.read_text(field, target, |text| parse(&text.value()?));
+    }
+
+    /// The same of its text, which may be kept.
+    pub fn read_text<T: Default>(
+        &mut self,
+        field: &'static str,
+        target: &mut T,
+        parse: impl FnOnce(&JsonText) -> Result<T, String>,
+    ) {
         match self.take(field) {
             None if self.mode == Mode::Partial => {}
-            None | Some(Value::Null) => *target = T::default(),
-            Some(value) => self.parse(field, &value, target, parse),
+            Some(text) if !text.is_null() => self.parse(field, &text, target, parse),
+            _ => *target = T::default(),
         }
+    }
+
+    /// Whether the body has `field`, be it null.
+    pub fn has(&mut self, field: &'static str) -> bool {
+        self.know(field);
+        self.body.contains_key(field)
     }
 
     /// Reads `field` into `target`; absence leaves it as it is in every mode. For fields the compatible API's clients do not know.
@@ -134,10 +157,8 @@ impl Fields {
         target: &mut T,
         parse: impl FnOnce(&Value) -> Result<T, String>,
     ) {
-        match self.take(field) {
-            None => {}
-            Some(Value::Null) => *target = T::default(),
-            Some(value) => self.parse(field, &value, target, parse),
+        if self.has(field) {
+            self.read(field, target, parse);
         }
     }
 
@@ -149,7 +170,7 @@ impl Fields {
         target: &mut T,
         parse: impl Fn(&Value) -> Result<T, String>,
     ) {
-        let read = |value: &Value| if value.is_null() { Ok(T::default()) } else { parse(value) };
+        let read = |text: &JsonText| if text.is_null() { Ok(T::default()) } else { parse(&text.value()?) };
         let [given, by_older] = [field, older].map(|name| self.take(name));
         let chosen = match (&given, &by_older) {
             (Some(value), Some(other)) => match [read(value), read(other)] {
@@ -180,17 +201,17 @@ impl Fields {
     pub fn require<T>(&mut self, field: &'static str, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
         match self.take(field) {
             None if self.mode == Mode::Partial => {}
-            None | Some(Value::Null) => {
+            Some(text) if !text.is_null() => self.parse(field, &text, target, |text| parse(&text.value()?)),
+            _ => {
                 let loc = vec!["body".to_owned(), field.to_owned()];
                 let (msg, r#type) = ("field required".to_owned(), "value_error.missing".to_owned());
                 self.invalid.push(Invalid { loc, msg, r#type });
             }
-            Some(value) => self.parse(field, &value, target, parse),
         }
     }
 
-    fn parse<T>(&mut self, field: &str, value: &Value, target: &mut T, parse: impl FnOnce(&Value) -> Result<T, String>) {
-        match parse(value) {
+    fn parse<T>(&mut self, field: &str, text: &JsonText, target: &mut T, parse: impl FnOnce(&JsonText) -> Result<T, String>) {
+        match parse(text) {
             Ok(parsed) => *target = parsed,
             Err(msg) => self.wrong(field, msg),
         }
@@ -296,7 +317,7 @@ pub mod tests {
     /// The fields that `read` reads.
     fn asked(read: impl FnOnce(Fields)) -> BTreeSet<String> {
         ASKED.take();
-        read(Fields::new(Map::new(), Mode::Partial));
+        read(Fields::new(Body::new(), Mode::Partial));
         ASKED.take()
     }
 

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use crate::api::{Caller, State, object};
 use crate::bodies::RotateIn;
 use crate::clients::is_before_2;
-use crate::fields::{self, Fields, Mode};
+use crate::fields::{self, Body, Fields, Mode};
 
 /// What the receiver verifies with.
 #[derive(Serialize, ToSchema)]
@@ -62,7 +62,7 @@ pub async fn rotate(
     let app = api.app(&caller, &app).await?;
     let id = api.endpoint(app, &endpoint).await?.id;
     let (mut key, mut grace) = (None, None);
-    let mut fields = Fields::new(if body.is_empty() { serde_json::Map::new() } else { object(&body)? }, Mode::Whole);
+    let mut fields = Fields::new(if body.is_empty() { Body::new() } else { object(&body)? }, Mode::Whole);
     fields.read("key", &mut key, |value| {
         let text = value.as_str().ok_or_else(|| "must be a string".to_owned())?;
         Secret::parse(text).map(Some).map_err(|error| error.to_string())

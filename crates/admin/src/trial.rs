@@ -20,7 +20,7 @@ use crate::api::{Api, Caller, State, fail, object};
 use crate::bodies::{ExampleIn, TestIn, UnsavedTestIn};
 use crate::clients::is_before_2;
 use crate::endpoint_body;
-use crate::fields::{self, Fields, Mode};
+use crate::fields::{self, Body, Fields, Mode};
 
 /// What a test is of, unless the catalog has a sample or the caller says so.
 const TEST_TYPE: &str = "hookyard.test";
@@ -77,7 +77,7 @@ pub async fn saved(
 ) -> Result<Json<TestOut>, Problem> {
     let app = api.app(&caller, &app).await?;
     let mut endpoint = api.endpoint(app, &endpoint).await?;
-    let given = if body.is_empty() { serde_json::Map::new() } else { object(&body)? };
+    let given = if body.is_empty() { Body::new() } else { object(&body)? };
     let has_own = ["apiKey", "headers"].map(|field| given.contains_key(field));
     let mut fields = Fields::changes_of_ours(given);
     let event_type = test_type(&mut fields);
@@ -153,11 +153,11 @@ impl Api {
     async fn example(&self, app: AppId, event_type: EventType) -> Result<Message, Problem> {
         let entry = self.seams.catalog.entry(&event_type).await.map_err(|fault| fail(&fault))?;
         let sample = entry.as_ref().and_then(|entry| {
-            let in_schema = || Some(entry.newest_schema()?.get("examples")?.as_array()?.first()?.clone());
+            let in_schema = || entry.newest_schema()?.parts()?.get("examples")?.items()?.into_iter().next();
             entry.sample.clone().or_else(in_schema)
         });
         let now = self.seams.clock.now();
-        let data = sample.map_or_else(|| Bytes::from_static(TEST_DATA.as_bytes()), |sample| Bytes::from(sample.to_string()));
+        let data = sample.map_or_else(|| Bytes::from_static(TEST_DATA.as_bytes()), |sample| Bytes::from(sample.get().to_owned()));
         let event = Event {
             app: AppRef::Id(app),
             id: None,

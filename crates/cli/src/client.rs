@@ -24,25 +24,17 @@ pub struct Server {
 impl Server {
     /// Calls an operation; an error answer becomes an error with its code and what it says.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        self.send(method, path, body.map(Value::to_string)).await
+        Ok(value_of(&self.send(method, path, body.map(Value::to_string)).await?))
+    }
+
+    /// The same of a body and an answer whose text matters: what they hold is somebody's JSON.
+    pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<String> {
+        answer(self.ask(method, path, body.map(|body| (JSON, body))).await?).await
     }
 
     /// The same with a body of another kind.
-    pub async fn send_as(&self, method: Method, path: &str, kind: &'static str, body: String) -> anyhow::Result<Value> {
-        self.answer(self.ask(method, path, Some((kind, body))).await?).await
-    }
-
-    /// The same with a body that is JSON as text, whose bytes matter.
-    pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Value> {
-        self.answer(self.ask(method, path, body.map(|body| (JSON, body))).await?).await
-    }
-
-    async fn answer(&self, response: Response) -> anyhow::Result<Value> {
-        let status = response.status();
-        let text = response.text().await.context("the answer broke off")?;
-        let answer: Value =
-            if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
-        if status.is_success() { Ok(answer) } else { refused(status, &answer) }
+    pub async fn send_as(&self, method: Method, path: &str, kind: &'static str, body: String) -> anyhow::Result<String> {
+        answer(self.ask(method, path, Some((kind, body))).await?).await
     }
 
     /// Begins to read an answer that goes on.
@@ -77,6 +69,17 @@ fn client() -> anyhow::Result<&'static reqwest::Client> {
     }
     let client = reqwest::Client::builder().no_proxy().build().context("cannot build an HTTP client")?;
     Ok(CLIENT.get_or_init(|| client))
+}
+
+async fn answer(response: Response) -> anyhow::Result<String> {
+    let status = response.status();
+    let text = response.text().await.context("the answer broke off")?;
+    if status.is_success() { Ok(text) } else { refused(status, &value_of(&text)) }
+}
+
+/// What a text says, which is itself where it cannot be read.
+pub fn value_of(text: &str) -> Value {
+    if text.is_empty() { Value::Null } else { serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)) }
 }
 
 /// An error answer: its code and what it says.

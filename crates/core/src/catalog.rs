@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::event::Event;
+use crate::json_text::JsonText;
 use crate::name::EventType;
 use crate::schema;
 
@@ -38,12 +38,12 @@ pub struct CatalogEntry {
     /// The caller's own switch for who may see it; kept and shown, not judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_flag: Option<String>,
-    /// A payload as an example.
+    /// A payload as an example, byte for byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sample: Option<Value>,
+    pub sample: Option<JsonText>,
     /// JSON Schemas by version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schemas: Option<BTreeMap<String, Value>>,
+    pub schemas: Option<BTreeMap<String, JsonText>>,
     /// What happens to data that does not fit the newest schema.
     #[serde(default)]
     pub validation: Validation,
@@ -87,13 +87,13 @@ impl CatalogEntry {
 
     /// An event type as it was first seen in traffic: with the shape of its data, and nothing of the data itself.
     pub fn seen(event: &Event, now: Timestamp) -> Self {
-        let shape = schema::shape(&event.data).map(|shape| BTreeMap::from([("1".to_owned(), shape)]));
+        let shape = schema::shape(&event.data).map(|shape| BTreeMap::from([("1".to_owned(), JsonText::from(shape))]));
         Self { schemas: shape, discovered: true, ..Self::new(event.event_type.clone(), now) }
     }
 
     /// The newest of its schemas: versions are compared as numbers where they are numbers, else as text.
-    pub fn newest_schema(&self) -> Option<&Value> {
-        let place = |(version, _): &(&String, &Value)| (version.parse::<u64>().unwrap_or(0), (*version).clone());
+    pub fn newest_schema(&self) -> Option<&JsonText> {
+        let place = |(version, _): &(&String, &JsonText)| (version.parse::<u64>().unwrap_or(0), (*version).clone());
         self.schemas.as_ref()?.iter().max_by_key(place).map(|(_, schema)| schema)
     }
 }
@@ -126,10 +126,12 @@ mod tests {
     #[test]
     fn the_newest_schema_is_the_one_of_the_highest_version() {
         let schemas = |versions: &[&str]| {
-            let schemas = versions.iter().map(|version| ((*version).to_owned(), json!({ "title": version }))).collect();
+            let schemas =
+                versions.iter().map(|version| ((*version).to_owned(), JsonText::from(json!({ "title": version })))).collect();
             CatalogEntry { schemas: Some(schemas), ..CatalogEntry::new("a".parse().expect("valid"), Timestamp::default()) }
         };
-        let newest = |versions: &[&str]| schemas(versions).newest_schema().map(|schema| schema["title"].clone());
+        let newest =
+            |versions: &[&str]| schemas(versions).newest_schema().map(|schema| schema.value().expect("JSON")["title"].clone());
         assert_eq!(newest(&["1", "9", "10"]), Some(json!("10")));
         assert_eq!(newest(&["alpha", "beta"]), Some(json!("beta")));
         assert_eq!(newest(&["v2", "1"]), Some(json!("1")));

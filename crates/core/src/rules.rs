@@ -85,7 +85,7 @@ impl Rule {
     /// `None` for an entry that demands nothing.
     fn of(entry: &CatalogEntry, unusable: &mut Vec<(EventType, String)>) -> Option<Self> {
         let schema = entry.newest_schema().filter(|_| entry.validation != Validation::Off);
-        let schema = schema.and_then(|document| match Schema::compile(document) {
+        let schema = schema.and_then(|document| match document.value().and_then(|document| Schema::compile(&document)) {
             Ok(schema) => Some((entry.validation, schema)),
             // Checked when it is saved, but for what was saved by an older program.
             Err(error) => {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use reqwest::Method;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::client::Server;
 use crate::command::resource::{Page, path, require_yes};
-use crate::output::{Format, show, talk};
+use crate::output::{Format, show, show_text, talk};
 
 const LETTER_COLUMNS: [&str; 7] = ["id", "timestamp", "endpointId", "eventType", "reason", "attempts", "responseStatusCode"];
 const SWEPT: [&str; 3] = ["examined", "removed", "restored"];
@@ -238,6 +240,15 @@ impl DeadLetter {
     }
 }
 
+/// A dead letter with all that is known of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    dead_letter: &'a Value,
+    event: &'a RawValue,
+    attempts: &'a Value,
+}
+
 impl At {
     async fn show(&self, id: &str, format: Option<Format>) -> anyhow::Result<()> {
         let mut next = format!("{}?limit=250", self.path(&[]));
@@ -246,11 +257,12 @@ impl At {
             let found = page["data"].as_array().and_then(|letters| letters.iter().find(|letter| letter["id"] == id));
             if let Some(letter) = found {
                 let message = letter["msgId"].as_str().unwrap_or_default();
-                let event = self.server.call(Method::GET, &path(&["app", &self.app, "msg", message]), None).await?;
+                let event = self.server.send(Method::GET, &path(&["app", &self.app, "msg", message]), None).await?;
                 let attempts = path(&["app", &self.app, "attempt", "msg", message]);
                 let endpoint = letter["endpointId"].as_str().unwrap_or_default();
                 let attempts = self.server.call(Method::GET, &format!("{attempts}?endpoint_id={endpoint}"), None).await?;
-                show(&json!({ "deadLetter": letter, "event": event, "attempts": attempts["data"] }), &[], format);
+                let shown = Shown { dead_letter: letter, event: serde_json::from_str(&event)?, attempts: &attempts["data"] };
+                show_text(&serde_json::to_string(&shown)?, &[], format);
                 return Ok(());
             }
             match page["iterator"].as_str() {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::client::Server;
 use crate::command::resource::path;
-use crate::output::{Format, show};
+use crate::output::{Format, show_text};
 
 /// Events.
 #[derive(Subcommand)]
@@ -54,7 +54,7 @@ impl Event {
         let body = Body { event_type, payload, event_id: id, channels };
         let body = serde_json::to_string(&body)?;
         let answer = server.send(Method::POST, &path(&["app", &app, "msg"]), Some(body)).await?;
-        show(&answer, &[], format);
+        show_text(&answer, &[], format);
         Ok(())
     }
 }

@@ -1,13 +1,16 @@
 //! `hookyard event-type`: the catalog.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::client::Server;
-use crate::command::resource::{Page, extra, path, put, require_yes};
-use crate::output::{Format, show, talk};
+use crate::command::resource::{Page, path, require_yes};
+use crate::output::{Format, show_text, talk};
 
 const COLUMNS: [&str; 5] = ["name", "groupName", "archived", "deprecated", "description"];
 
@@ -29,12 +32,19 @@ pub struct Fields {
 }
 
 impl Fields {
-    fn body(self) -> anyhow::Result<Value> {
-        let mut body = extra(self.json.as_deref())?;
-        put(&mut body, "description", self.description.map(Value::from));
-        put(&mut body, "groupName", self.group.map(Value::from));
-        put(&mut body, "archived", self.archived.map(Value::from));
-        Ok(Value::Object(body))
+    /// The text of samples and schemas stays as it is given.
+    fn body(self) -> anyhow::Result<BTreeMap<String, Box<RawValue>>> {
+        let mut body = match &self.json {
+            Some(json) => serde_json::from_str(json).context("--json is not a JSON object")?,
+            None => BTreeMap::new(),
+        };
+        let given = [("description", self.description.map(Value::from)), ("groupName", self.group.map(Value::from))];
+        for (name, value) in given.into_iter().chain([("archived", self.archived.map(Value::from))]) {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), to_raw_value(&value)?);
+            }
+        }
+        Ok(body)
     }
 }
 
@@ -103,18 +113,19 @@ impl EventTypeCommand {
         let answer = match self {
             Self::Create { server, name, fields } => {
                 let mut body = fields.body()?;
-                body["name"] = json!(name);
-                body.as_object_mut().into_iter().for_each(|body| {
-                    body.entry("description").or_insert_with(|| json!(""));
-                });
-                server.call(Method::POST, "/event-type", Some(&body)).await?
+                body.insert("name".to_owned(), to_raw_value(&name)?);
+                if !body.contains_key("description") {
+                    body.insert("description".to_owned(), to_raw_value("")?);
+                }
+                server.send(Method::POST, "/event-type", Some(serde_json::to_string(&body)?)).await?
             }
-            Self::List { server, page } => server.call(Method::GET, &format!("/event-type{}", page.query()), None).await?,
-            Self::Get { server, name } => server.call(Method::GET, &path(&["event-type", &name]), None).await?,
+            Self::List { server, page } => server.send(Method::GET, &format!("/event-type{}", page.query()), None).await?,
+            Self::Get { server, name } => server.send(Method::GET, &path(&["event-type", &name]), None).await?,
             Self::Update { server, name, fields } => {
-                server.call(Method::PATCH, &path(&["event-type", &name]), Some(&fields.body()?)).await?
+                let body = serde_json::to_string(&fields.body()?)?;
+                server.send(Method::PATCH, &path(&["event-type", &name]), Some(body)).await?
             }
-            Self::Export { server } => server.call(Method::GET, "/event-type/export", None).await?,
+            Self::Export { server } => server.send(Method::GET, "/event-type/export", None).await?,
             Self::Import { server, file, dry_run } => {
                 let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
                 let is_yaml = file.extension().is_some_and(|kind| kind == "yaml" || kind == "yml");
@@ -129,7 +140,7 @@ impl EventTypeCommand {
                 return Ok(());
             }
         };
-        show(&answer, &COLUMNS, format);
+        show_text(&answer, &COLUMNS, format);
         Ok(())
     }
 }

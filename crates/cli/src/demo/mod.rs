@@ -15,7 +15,7 @@ use self::script::{EVENTS, Part};
 use self::stage::{Hit, Stage};
 use self::table::Table;
 use self::verdict::Verdict;
-use crate::client::Server;
+use crate::client::{Server, value_of};
 use crate::output::talk;
 
 /// The application it happens in: made anew each time.
@@ -99,7 +99,7 @@ impl Play<'_> {
             // As text: the payload's bytes are to arrive as they are.
             let channels = json!(event.channel.map(|channel| vec![channel]).unwrap_or_default());
             let body = format!(r#"{{"eventType": "{}", "channels": {channels}, "payload": {}}}"#, event.kind, event.data);
-            let answer = self.server.send(Method::POST, &format!("/app/{APP}/msg"), Some(body)).await?;
+            let answer = value_of(&self.server.send(Method::POST, &format!("/app/{APP}/msg"), Some(body)).await?);
             ids.push(text(&answer, "id")?.to_owned());
         }
         Ok(ids)

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hookyard_core::Timestamp;
 use hookyard_core::catalog::{CatalogEntry, CatalogFilter, Validation};
 use hookyard_core::journal::{Cursor, PageRequest};
 use hookyard_core::port::{Catalog, Directory, Discovery, Expect, Written};
-use serde_json::json;
+use hookyard_core::{JsonText, Timestamp};
 
 use super::{Promise, keep_all, promises};
 
@@ -41,6 +40,10 @@ fn entry(name: &str) -> CatalogEntry {
     CatalogEntry::new(name.parse().expect("an event type"), Timestamp::from_millis(1_700_000_000_000))
 }
 
+fn text(json: &str) -> JsonText {
+    serde_json::from_str(json).expect("JSON")
+}
+
 async fn put(catalog: &dyn Catalog, entry: CatalogEntry) -> CatalogEntry {
     assert_eq!(catalog.put_entry(&entry, Expect::New).await.expect("answered"), Written::Done(1));
     CatalogEntry { revision: 1, ..entry }
@@ -52,8 +55,8 @@ async fn an_entry_is_read_back_as_it_was_written(backend: &dyn CatalogBackend) {
         description: "Zoë \"signs\" up".into(),
         group_name: Some("Users".into()),
         feature_flag: Some("beta".into()),
-        sample: Some(json!({"id": 1, "nested": [null, {"a": "ü"}]})),
-        schemas: Some(BTreeMap::from([("1".into(), json!({"type": "object"}))])),
+        sample: Some(text(r#"{"z": 12345678901234567890123, "a":[1.10,1e400, "\u00fc ü"]}"#)),
+        schemas: Some(BTreeMap::from([("1".into(), text(r#"{ "type":"object", "maximum":1.0 }"#))])),
         validation: Validation::Reject,
         archived: true,
         deprecated: true,
