@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hookyard_e2e::process::program;
+use hookyard_e2e::services::free_port;
 use hookyard_e2e::world::JWT_SECRET;
-use hookyard_e2e::{Backend, World, or_more};
+use hookyard_e2e::{Backend, World, eventually, or_more};
+use hookyard_node::config::{ApiConfig, Config};
+use hookyard_node::roles::Roles;
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_node::token;
 use http::Method;
@@ -62,10 +65,23 @@ async fn a_stream_leaves_the_page_quick_and_its_memory_flat() -> Result<()> {
     play("endurance.mjs", &[&seconds.to_string(), rate, endpoints, before]).await
 }
 
+/// Whoever embeds the official client's React hooks in an application of theirs names its origin; the browser does the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clients_hooks_work_on_a_page_of_another_origin() -> Result<()> {
+    let origin = format!("http://127.0.0.1:{}", free_port()?);
+    let api = ApiConfig { cors_origins: vec![origin.clone()], ..ApiConfig::default() };
+    play_with(|config| Config { api, ..config }, "hooks.mjs", &[&origin]).await
+}
+
 /// Plays a script on one process with everything in it.
 async fn play(script: &str, more: &[&str]) -> Result<()> {
+    play_with(|config| config, script, more).await
+}
+
+async fn play_with(configured: impl FnOnce(Config) -> Config, script: &str, more: &[&str]) -> Result<()> {
     let world = World::on(Backend::Embedded).await?;
-    let running = world.start().await?;
+    let running = world.start_unready(Roles::ALL, configured(world.config())).await?;
+    eventually("it is ready", || running.is_ready()).await?;
     let address = format!("http://{}", running.api.context("an API")?);
     let token = token::create(JWT_SECRET, &"admin".parse()?, Duration::from_secs(3600), &SystemClock, &SystemEntropy::default())?;
     let script = format!("{ROOT}/tests/console/{script}");

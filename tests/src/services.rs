@@ -17,6 +17,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+pub use self::port::free_port;
 pub use self::rabbit::{PrivateRabbit, RabbitCluster, RabbitOptions};
 pub use self::redis::PrivateRedis;
 

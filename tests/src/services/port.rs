@@ -21,7 +21,10 @@ const PROCESSES: u16 = 1_000;
 static GIVEN_OUT: AtomicU16 = AtomicU16::new(0);
 
 /// A port of 127.0.0.1 that nobody listens on, given out once per process.
-pub(super) fn free_port() -> Result<u16> {
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
     let all = PER_PROCESS * PROCESSES;
     let own = u16::try_from(process::id() % u32::from(PROCESSES))? * PER_PROCESS;
     first_free((0..all).map(|_| FIRST + (own + GIVEN_OUT.fetch_add(1, Ordering::Relaxed) % all) % all))
