@@ -70,6 +70,33 @@ async fn releases_play_every_call_they_have_in_a_cluster() -> Result<()> {
     play_releases(Backend::Cluster).await
 }
 
+/// What the newest client sends and reads is in our description, or in the list of what is not, which names nothing else.
+#[test]
+fn what_the_newest_client_knows_is_served_or_listed() -> Result<()> {
+    let python = prepared("target/compat/pypi/2.9.1/bin/python")?;
+    let script = prepared("tests/clients/every_field.py")?;
+    let output = Command::new(python).args(["-W", "ignore", &script, &format!("{ROOT}/docs/openapi.json")]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8(output.stdout)?;
+    let page = std::fs::read_to_string(format!("{ROOT}/docs/compatibility.md"))?;
+    let (_, list) = page.split_once("| operations, ").context("the list")?;
+    let rows = list.lines().skip(2).map_while(|row| row.strip_prefix("| "));
+    let listed: Vec<&str> =
+        rows.filter_map(|row| row.split_once(" | ")).flat_map(|(names, _)| names.split('`').skip(1).step_by(2)).collect();
+    let is_named = |line: &str, name: &str| match name.strip_suffix('*') {
+        Some(beginning) => line.starts_with(beginning),
+        None => line == name || line.split_once(' ').is_some_and(|(_, what)| what == name),
+    };
+    for line in told.lines() {
+        ensure!(listed.iter().any(|name| is_named(line, name)), "neither served nor listed: {line}");
+    }
+    for name in &listed {
+        ensure!(told.lines().any(|line| is_named(line, name)), "listed, and served: {name}");
+    }
+    ensure!(listed.len() > 30, "{listed:?}");
+    Ok(())
+}
+
 async fn play_releases(backend: Backend) -> Result<()> {
     let world = World::on(backend).await?;
     let mut config = world.config();

@@ -107,8 +107,16 @@ async fn samples_and_schemas_keep_their_text(backend: Backend) -> Result<()> {
     let body = format!(r#"{{"name":"schema.only","description":"","schemas":{{"1":{SCHEMA}}}}}"#);
     let (status, _) = api.send_raw("/event-type", body.into_bytes()).await?;
     ensure!(status == 201);
-    for (name, sent) in [("kept", SAMPLE), ("typed", SAMPLE), ("schema.only", r#"{"b":2.50,"a":1}"#)] {
-        let example = json!({"eventType": name}).to_string().into_bytes();
+    const EXAMPLE: &str = r#"{"b":2.50,"a":1}"#;
+    let wanted = [
+        ("kept", String::new(), SAMPLE),
+        ("typed", String::new(), SAMPLE),
+        ("schema.only", String::new(), EXAMPLE),
+        ("kept", r#","exampleIndex":0"#.to_owned(), EXAMPLE),
+        ("kept", format!(r#","payload":{SCHEMA}"#), SCHEMA),
+    ];
+    for (name, more, sent) in wanted {
+        let example = format!(r#"{{"eventType":"{name}"{more}}}"#).into_bytes();
         let before = world.receiver.hits().len();
         let (status, _) = api.send_raw(&format!("/app/default/endpoint/{endpoint}/send-example"), example).await?;
         ensure!(status == 200);
@@ -116,6 +124,10 @@ async fn samples_and_schemas_keep_their_text(backend: Backend) -> Result<()> {
         eventually("it arrives", async || of_it().is_some()).await?;
         ensure!(of_it().is_some_and(|hit| hit.body == sent.as_bytes()), "{name}");
     }
+    let beyond = json!({"eventType": "kept", "exampleIndex": 1});
+    let (status, _) =
+        api.try_call(Method::POST, &format!("/app/default/endpoint/{endpoint}/send-example"), Some(&beyond)).await?;
+    ensure!(status == 422, "there is one example: {status}");
     running.drain().await;
     Ok(())
 }

@@ -210,6 +210,10 @@ pub struct RecoverIn {
 pub struct ExampleIn {
     /// The event type whose sample is sent.
     event_type: String,
+    /// Which of the examples in its newest schema is sent instead, from 0.
+    example_index: Option<u16>,
+    /// What is sent instead, byte for byte.
+    payload: Option<Value>,
 }
 
 macro_rules! event_type_bodies {

@@ -22,6 +22,8 @@ use crate::clients::is_before_2;
 use crate::endpoint_body;
 use crate::fields::{self, Body, Fields, Mode};
 
+/// More examples no schema has: its documents are bounded.
+const EXAMPLES_MOST: u64 = 65_535;
 /// What a test is of, unless the catalog has a sample or the caller says so.
 const TEST_TYPE: &str = "hookyard.test";
 const TEST_DATA: &str = r#"{"test":true,"message":"A test from Hookyard. If you read this, the endpoint works."}"#;
@@ -111,12 +113,20 @@ pub async fn send_example(
     let mut fields = Fields::new(object(&body)?, Mode::Whole);
     let mut event_type: Option<EventType> = None;
     fields.require("eventType", &mut event_type, |value| fields::parsed(value).map(Some));
-    // Newer clients may bring one: sending another instead would be a lie.
-    let mut brought: Option<()> = None;
-    fields.read("payload", &mut brought, |_| Err("the catalog's sample is sent; publish a message to send another".to_owned()));
+    let mut brought = None;
+    fields.read_text("payload", &mut brought, |text| Ok(Some(text.clone())));
+    let mut index = None;
+    fields.read("exampleIndex", &mut index, |value| fields::number(0, EXAMPLES_MOST)(value).map(Some));
+    if brought.is_some() && index.is_some() {
+        fields.wrong("exampleIndex", "there is a payload");
+    }
     fields.finish()?;
     let event_type = event_type.ok_or_else(|| Problem::invalid("eventType", "field required"))?;
-    let message = Arc::new(api.example(app, event_type).await?);
+    let data = match brought {
+        Some(brought) => Bytes::from(brought.get().to_owned()),
+        None => api.example_data(&event_type, index).await?,
+    };
+    let message = Arc::new(api.example(app, event_type, data));
     let routed_to: Arc<[EndpointId]> = Arc::from([endpoint]);
     let delivery = Delivery { trigger: Trigger::Resend, ..Delivery::routed(Arc::clone(&message), endpoint, false) };
     api.seams.deliveries.enqueue(vec![delivery]).await.map_err(|fault| fail(&fault))?;
@@ -149,15 +159,26 @@ fn test_type(fields: &mut Fields) -> Option<EventType> {
 }
 
 impl Api {
-    /// A message of this type with the catalog's sample, which nobody published.
-    async fn example(&self, app: AppId, event_type: EventType) -> Result<Message, Problem> {
-        let entry = self.seams.catalog.entry(&event_type).await.map_err(|fault| fail(&fault))?;
-        let sample = entry.as_ref().and_then(|entry| {
-            let in_schema = || entry.newest_schema()?.parts()?.get("examples")?.items()?.into_iter().next();
-            entry.sample.clone().or_else(in_schema)
-        });
+    /// The catalog's sample of a type, or one of the examples in its newest schema.
+    async fn example_data(&self, event_type: &EventType, index: Option<u64>) -> Result<Bytes, Problem> {
+        let entry = self.seams.catalog.entry(event_type).await.map_err(|fault| fail(&fault))?;
+        let in_schema = |index: u64| {
+            let mut examples = entry.as_ref()?.newest_schema()?.parts()?.get("examples")?.items()?.into_iter();
+            examples.nth(usize::try_from(index).ok()?)
+        };
+        let found = match index {
+            Some(index) => {
+                let missing = || Problem::invalid("exampleIndex", "the newest schema has no such example");
+                Some(in_schema(index).ok_or_else(missing)?)
+            }
+            None => entry.as_ref().and_then(|entry| entry.sample.clone()).or_else(|| in_schema(0)),
+        };
+        Ok(found.map_or_else(|| Bytes::from_static(TEST_DATA.as_bytes()), |found| Bytes::from(found.get().to_owned())))
+    }
+
+    /// A message of this type that nobody published.
+    fn example(&self, app: AppId, event_type: EventType, data: Bytes) -> Message {
         let now = self.seams.clock.now();
-        let data = sample.map_or_else(|| Bytes::from_static(TEST_DATA.as_bytes()), |sample| Bytes::from(sample.get().to_owned()));
         let event = Event {
             app: AppRef::Id(app),
             id: None,
@@ -173,7 +194,7 @@ impl Api {
             data_kept: None,
             tags: Vec::new(),
         };
-        Ok(Message { id: MessageId::new(now, &*self.seams.entropy), app, event: Arc::new(event) })
+        Message { id: MessageId::new(now, &*self.seams.entropy), app, event: Arc::new(event) }
     }
 
     /// One request, made now, signed as a delivery would be; nothing is recorded.
@@ -183,7 +204,8 @@ impl Api {
             Some(event_type) => event_type,
             None => TEST_TYPE.parse().map_err(invalid)?,
         };
-        let message = Arc::new(self.example(endpoint.app, event_type).await?);
+        let data = self.example_data(&event_type, None).await?;
+        let message = Arc::new(self.example(endpoint.app, event_type, data));
         let delivery = Delivery::routed(message, endpoint.id, false);
         let (policy, now) = (self.seams.policy.of(endpoint), self.seams.clock.now());
         let style = &self.seams.style;
