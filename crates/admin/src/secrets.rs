@@ -77,8 +77,9 @@ pub async fn rotate(
     let change = |endpoint: &mut Endpoint| {
         let is_ed25519 = matches!(endpoint.secrets.first(), Some(current) if matches!(current.secret, Secret::Ed25519(_)));
         let fresh = if is_ed25519 { &generated.1 } else { &generated.0 };
-        endpoint.rotate_secret(key.clone().unwrap_or_else(|| fresh.clone()), grace.unwrap_or(limits::SECRET_GRACE), now);
-        Ok(())
+        let rotated =
+            endpoint.rotate_secret(key.clone().unwrap_or_else(|| fresh.clone()), grace.unwrap_or(limits::SECRET_GRACE), now);
+        rotated.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "limit_reached", error.to_string()))
     };
     let changed = api.change_endpoint(app, id, change).await?;
     let current = changed.secrets.first().map(|current| current.secret.for_receiver());

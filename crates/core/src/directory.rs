@@ -153,18 +153,28 @@ impl Endpoint {
         self.secrets.iter().filter(move |s| s.expires_at.is_none_or(|end| end > now)).map(|s| &s.secret)
     }
 
-    /// Makes `new` the current secret and lets the present one sign for `grace` more. Drops what has expired, and what is beyond
-    /// [`limits::SECRETS_LIVE`].
-    pub fn rotate_secret(&mut self, new: Secret, grace: Duration, now: Timestamp) {
+    /// Makes `new` the current secret and lets the present one sign for `grace` more. Drops what has expired.
+    ///
+    /// # Errors
+    /// When more than [`limits::SECRETS_LIVE`] would sign: none is dropped before its grace ends.
+    pub fn rotate_secret(&mut self, new: Secret, grace: Duration, now: Timestamp) -> Result<(), TooManySecrets> {
         for old in &mut self.secrets {
             let end = now.plus(grace.min(limits::SECRET_GRACE_MOST));
             old.expires_at = Some(old.expires_at.map_or(end, |already| already.min(end)));
         }
         self.secrets.retain(|old| old.expires_at.is_none_or(|end| end > now));
+        if self.secrets.len() >= limits::SECRETS_LIVE {
+            return Err(TooManySecrets);
+        }
         self.secrets.insert(0, EndpointSecret { secret: new, expires_at: None });
-        self.secrets.truncate(limits::SECRETS_LIVE);
+        Ok(())
     }
 }
+
+/// As many secrets sign as may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} secrets sign already; rotate again when the grace of one has ended, or without one", limits::SECRETS_LIVE)]
+pub struct TooManySecrets;
 
 /// How deliveries to an endpoint are attempted: its own wishes over the deployment's defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -258,11 +268,26 @@ mod tests {
         let now = Timestamp::from_millis(1_000);
         let old = endpoint.secrets[0].secret.clone();
         let new = Secret::hmac(vec![8; 24]).expect("valid");
-        endpoint.rotate_secret(new.clone(), Duration::from_secs(1), now);
+        assert_eq!(endpoint.rotate_secret(new.clone(), Duration::from_secs(1), now), Ok(()));
         assert_eq!(endpoint.live_secrets(now).collect::<Vec<_>>(), [&new, &old]);
         assert_eq!(endpoint.live_secrets(now.plus(Duration::from_secs(1))).collect::<Vec<_>>(), [&new]);
-        endpoint.rotate_secret(old.clone(), Duration::ZERO, now);
+        assert_eq!(endpoint.rotate_secret(old.clone(), Duration::ZERO, now), Ok(()));
         assert_eq!(endpoint.live_secrets(now).collect::<Vec<_>>(), [&old]);
+    }
+
+    #[test]
+    fn no_secret_is_dropped_before_its_grace_ends() {
+        let (mut endpoint, now, grace) = (endpoint(), Timestamp::from_millis(1_000), Duration::from_secs(1));
+        let secret = |byte| Secret::hmac(vec![byte; 24]).expect("valid");
+        for byte in 1..=10 {
+            assert_eq!(endpoint.rotate_secret(secret(byte), grace, now), Ok(()));
+        }
+        let all: Vec<Secret> = endpoint.live_secrets(now).cloned().collect();
+        assert_eq!(all.len(), limits::SECRETS_LIVE);
+        assert_eq!(endpoint.rotate_secret(secret(11), grace, now), Err(TooManySecrets));
+        assert_eq!(endpoint.live_secrets(now).cloned().collect::<Vec<_>>(), all);
+        assert_eq!(endpoint.rotate_secret(secret(11), grace, now.plus(grace)), Ok(()), "the others' grace has ended");
+        assert_eq!(endpoint.rotate_secret(secret(12), Duration::ZERO, now.plus(grace)), Ok(()));
     }
 
     #[test]

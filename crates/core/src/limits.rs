@@ -72,8 +72,9 @@ pub const HISTORY_KEPT: usize = 20;
 pub const SECRET_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// Longest a rotated secret may stay valid.
 pub const SECRET_GRACE_MOST: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Secrets that sign at once: the current one and those in their grace; more would bloat the header.
-pub const SECRETS_LIVE: usize = 5;
+/// Secrets that sign at once: the current one and ten in their grace, as the compatible API has it. Their signatures take a kilobyte at
+/// most, where common receivers read eight of all headers.
+pub const SECRETS_LIVE: usize = 11;
 
 /// How long an event id is remembered for duplicates.
 pub const MARKER_TTL: Duration = Duration::from_secs(24 * 3600);
