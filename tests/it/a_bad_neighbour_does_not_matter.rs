@@ -34,12 +34,17 @@ fn with_breaker(world: &World) -> Config {
 async fn an_endpoint_that_dies_is_left_alone_and_comes_back(backend: Backend) -> Result<()> {
     let is_dead = Arc::new(AtomicBool::new(true));
     let dead = Arc::clone(&is_dead);
-    let script = move |_: &Hit, _: usize| Answer::Status(if dead.load(Ordering::SeqCst) { 503 } else { 200 });
+    let script = move |_: &Hit, _: usize| match dead.load(Ordering::SeqCst) {
+        true => Answer::Late(200, Duration::from_secs(60)),
+        false => Answer::Status(200),
+    };
     let world = World::on_with(backend, script).await?;
-    let running = world.start_unready(Roles::ALL, with_breaker(&world)).await?;
+    let mut config = with_breaker(&world);
+    config.delivery.timeout = Duration::from_secs(1);
+    let running = world.start_unready(Roles::ALL, config).await?;
     eventually("ready", || running.is_ready()).await?;
     let api = Api::of(&running)?;
-    let endpoint = api.endpoint("default", &world.receiver.url("/hook"), json!({"retrySchedule": [1, 1, 1, 1, 1, 1]})).await?;
+    let endpoint = api.endpoint("default", &world.receiver.url("/hook"), json!({"retrySchedule": vec![1; 19]})).await?;
     let standing = async || -> Result<(String, String)> {
         let found = api.get(&format!("/app/default/endpoint/{endpoint}")).await?;
         let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
@@ -55,7 +60,7 @@ async fn an_endpoint_that_dies_is_left_alone_and_comes_back(backend: Backend) ->
     ensure!(state == "failing" && breaker != "closed", "{state} {breaker}");
     // While it is open nothing leaves, and no attempt is used up; then one does, to see. What was on its way has arrived by then.
     let put_aside = || counted(&running, r#"hookyard_deliveries_parked_total{reason="breaker_open"}"#);
-    eventually("none is on its way", async || world.receiver.hits().len() + put_aside() >= 6).await?;
+    eventually("none is on its way", async || put_aside() >= 6).await?;
     let (seen, since) = (world.receiver.hits().len(), Instant::now());
     eventually("the first probe comes", async || world.receiver.hits().len() > seen).await?;
     ensure!(world.receiver.hits().len() == seen + 1, "one at a time");
@@ -78,14 +83,17 @@ const MOVES_AFTER: Duration = Duration::from_secs(4);
 async fn every_process_and_the_api_see_how_a_breaker_moves(backend: Backend) -> Result<()> {
     let is_dead = Arc::new(AtomicBool::new(true));
     let dead = Arc::clone(&is_dead);
-    let script = move |_: &Hit, _: usize| Answer::Late(if dead.load(Ordering::SeqCst) { 503 } else { 200 }, MOVES_AFTER);
+    let script = move |_: &Hit, _: usize| match dead.load(Ordering::SeqCst) {
+        true => Answer::Late(200, MOVES_AFTER * 20),
+        false => Answer::Late(200, MOVES_AFTER / 2),
+    };
     let world = World::on_with(backend, script).await?;
     let mut config = world.config();
-    (config.delivery.breaker, config.delivery.timeout) = (vec![MOVES_AFTER], MOVES_AFTER * 4);
+    (config.delivery.breaker, config.delivery.timeout) = (vec![MOVES_AFTER], MOVES_AFTER);
     let (running, more) = replicas_with(&world, backend, &config).await?;
     let api = Api::of(&running)?;
-    let endpoint = api.endpoint("default", &world.receiver.url("/hook"), json!({"retrySchedule": [1, 1, 1, 1]})).await?;
-    api.publish_many("a", 0..8).await?;
+    let endpoint = api.endpoint("default", &world.receiver.url("/hook"), json!({"retrySchedule": vec![1; 19]})).await?;
+    api.publish_many("a", 0..24).await?;
     let look = |running: &Running| {
         let is = |state: &str| counted(running, &format!(r#"hookyard_endpoint_breakers{{state="{state}"}}"#)) > 0;
         ["open", "half_open"].into_iter().find(|state| is(state))

@@ -20,8 +20,10 @@ macro_rules! on_both_backends {
 
 mod a_bad_neighbour_does_not_matter;
 mod a_change_takes_effect_at_once;
+mod a_process_that_lost_a_root_task_ends;
 mod a_repeated_request_is_done_once;
 mod a_trace_goes_from_publish_to_attempt;
+mod an_error_rate_costs_no_deliveries;
 mod answers_fit_the_published_description;
 mod any_content_header_leaves_intake_alive;
 mod bad_input_is_answered_and_nothing_is_lost;

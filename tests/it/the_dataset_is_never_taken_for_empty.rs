@@ -97,7 +97,7 @@ async fn a_lost_sealing_key_is_an_error_at_the_start() -> Result<()> {
     world.start().await?.drain().await;
     let mut config = world.config();
     config.secret_key = Some("b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXItMzI=".into());
-    let mut running = world.start_unready(Roles::ALL, config).await?;
+    let running = world.start_unready(Roles::ALL, config).await?;
     let fault = tokio::time::timeout(Duration::from_secs(30), running.failed()).await.context("it goes on")?;
     ensure!(fault.chain().contains("not among the configured ones"), "{}", fault.chain());
     running.close().await;

@@ -1,12 +1,12 @@
 //! The gate in front of an endpoint: its breaker, and time slots for what must wait. Pure; stores keep a [`Gate`] per endpoint that is
 //! not ordinary and apply [`Step`]s to it, each of which happened or did not.
 //!
-//! The breaker follows the pattern of that name: closed, open after failures in a row, and half-open while one probe is out. Slots are
-//! given by the generic cell rate algorithm (ITU-T I.371) used as a scheduler: whoever must wait takes a moment of its own, so that
+//! The breaker follows the pattern of that name: closed, open after silence, and half-open while probes are out. Slots are given by the generic cell rate algorithm (ITU-T I.371) used as a scheduler: whoever must wait takes a moment of its own, so that
 //! what waits never comes back all at once. The same algorithm judges what leaves, so that a rate is kept also when many come late for
 //! their slots.
 
 mod breaker;
+mod evidence;
 mod known;
 mod streak;
 mod text;
@@ -15,32 +15,31 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::id::{AppId, EndpointId, ID_BYTES};
-use crate::limits;
 use breaker::Breaker;
 use streak::Streak;
 
-pub use breaker::{BreakerState, FAILURES_TO_OPEN, News, OPEN_FOR};
+pub use breaker::{BreakerState, News, OPEN_FOR, PROBE_LEASE};
+pub use evidence::{LEAST as LEAST_JUDGED, SILENT_PERCENT};
 pub use known::{Follower, KnownGates, Mark, READ_EVERY, Reading};
 pub use streak::{Alarm, DISABLE_AFTER};
 pub use text::BadGate;
 
-/// Whoever probes has this long before another may: the longest attempt, and time to write it down.
-pub const PROBE_LEASE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MOST.as_secs() + 15);
-/// How long the others wait for what a probe finds out, before they ask again.
-const PROBE_ANSWERS: Duration = Duration::from_secs(5);
 /// An endpoint that timed out, or answers slowly, is slow for so long.
 pub const SLOW_FOR: Duration = Duration::from_secs(60);
 /// Nobody is given a slot later than this: whoever must wait longer asks again then.
 pub const HORIZON: Duration = Duration::from_secs(3600);
 /// What leaves so soon is waited for where it is.
 pub const SOON: Duration = Duration::from_secs(1);
+/// A refusal is written down again after so long: when the last one was is asked for by the day.
+const STREAK_EVERY: Duration = Duration::from_secs(60);
 /// What a limited endpoint may get at once after a pause: what its rate allows in a second.
 const BURST: Duration = Duration::from_secs(1);
-/// What is routed while a breaker is open comes back after this part of the opening at least, as a divisor: what then is there at once
-/// is at most thrice what was routed, and nothing waits much longer than it had to.
-const DETOUR_PART: u32 = 4;
-/// But a shorter opening comes back as it was: a wait that people do not mind.
-const DETOUR_WHOLE: Duration = Duration::from_secs(120);
+/// What is routed while a breaker is open comes back within this part of the opening after its end, as a divisor, so that it is not there
+/// all at once.
+const DETOUR_PART: u32 = 8;
+/// But within no less, and no more, than this: nobody waits long for an endpoint that is back.
+const DETOUR_LEAST: Duration = Duration::from_secs(5);
+const DETOUR_MOST: Duration = Duration::from_secs(60);
 /// Whose gate: an endpoint's, or that of all endpoints of an application, which knows a rate and no breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GateId([u8; ID_BYTES]);
@@ -216,7 +215,7 @@ impl Gate {
                 }
                 self.hold_until = self.hold_until.max(hold_until.unwrap_or_default());
                 let before = self.breaker;
-                self.breaker = before.after(news, is_probe, open_for, now);
+                self.breaker = before.after(news, is_probe, open_for, self.next_slot > Micros::of(now), now);
                 self.learn(before, news, now)
             }
             Step::Lose { disable_after } => {
@@ -233,12 +232,12 @@ impl Gate {
     fn learn(&mut self, before: Breaker, news: News, now: Timestamp) -> Pass {
         match news {
             News::Success => self.streak = None,
-            News::Failure => self.streak.get_or_insert_with(|| Streak::begun(now)).last = now,
+            News::Refusal | News::Silence => self.streak.get_or_insert_with(|| Streak::begun(now)).last = now,
             News::Nothing => {}
         }
         let breaker = before.moved_to(self.breaker);
         let alarm = match (before, breaker) {
-            (Breaker::Closed { .. }, Some(BreakerState::Open)) => Some(Alarm::Failing),
+            (Breaker::Closed(_), Some(BreakerState::Open)) => Some(Alarm::Failing),
             (_, Some(BreakerState::Closed)) => {
                 // What waited has its slots; what comes now is not to queue behind them.
                 self.next_slot = Micros::of(now);
@@ -253,8 +252,8 @@ impl Gate {
         if let Some(pass) = self.turned_away(limit, spacing, now) {
             return pass;
         }
-        if let Breaker::Open { since, until, level, .. } = self.breaker {
-            self.breaker = Breaker::Open { since, until, level, probed_until: Some(now.plus(PROBE_LEASE)) };
+        if let Breaker::Open { .. } = self.breaker {
+            self.breaker = self.breaker.probed(now);
             return Pass::Probe;
         }
         match limit {
@@ -269,12 +268,9 @@ impl Gate {
         if self.hold_until > now {
             return Some(self.slot(self.hold_until, apart, now));
         }
-        let Breaker::Open { until, probed_until, .. } = self.breaker else { return None };
-        // A probe is out, and its news will be there sooner than its time is over.
-        let probing = probed_until.unwrap_or_default().min(now.plus(PROBE_ANSWERS));
-        let shut_until = until.max(probing);
+        let shut_until = self.breaker.shut_until(now)?;
         // The moment itself is the probe's.
-        (shut_until > now).then(|| self.slot(shut_until.plus(spacing), apart, now))
+        Some(self.slot(shut_until.plus(spacing), apart, now))
     }
 
     fn admit_limited(&mut self, interval: Duration, has_slot: bool, now: Timestamp) -> Pass {
@@ -317,15 +313,13 @@ impl Gate {
 
     /// When what is routed now is to come by, if nothing may leave before the gate opens again.
     ///
-    /// At the distances it was routed it comes back: what is routed late in an opening comes after its end, or all of an opening would
-    /// be there at once.
+    /// In the order in which it was routed it comes back, after the opening's end: all of an opening is not there at once.
     pub fn detour_until(&self, now: Timestamp) -> Option<Timestamp> {
         let until = self.shut_until(now)?;
-        let length = match self.breaker {
-            Breaker::Open { since, until, .. } => until.since(since),
-            Breaker::Closed { .. } => Duration::ZERO,
-        };
-        Some(until.max(now.plus((length / DETOUR_PART).max(length.min(DETOUR_WHOLE)))))
+        let Breaker::Open { since, until: opened_until, .. } = self.breaker else { return Some(until) };
+        let (length, passed) = (opened_until.since(since), now.since(since));
+        let within = (length / DETOUR_PART).clamp(DETOUR_LEAST, DETOUR_MOST);
+        Some(until.plus(within.mul_f64((passed.as_secs_f64() / length.as_secs_f64().max(0.001)).min(1.0))))
     }
 
     /// Whether who comes now is turned away because of its breaker.
@@ -339,7 +333,7 @@ impl Gate {
     pub fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
         let open_until = match self.breaker {
             Breaker::Open { until, .. } => until,
-            Breaker::Closed { .. } => Timestamp::default(),
+            Breaker::Closed(_) => Timestamp::default(),
         };
         Some(open_until.max(self.hold_until)).filter(|until| *until > now)
     }
@@ -349,22 +343,37 @@ impl Gate {
         self.slow_until > now || self.hold_until > now || self.breaker(now) != BreakerState::Closed
     }
 
-    /// Whether a success would change what is known.
-    pub fn awaits_success(&self) -> bool {
-        self.breaker != Breaker::default() || self.streak.is_some()
+    /// Whether an attempt that says this would change what is known, so that it must be told.
+    pub fn awaits(&self, news: News, now: Timestamp) -> bool {
+        let awaits_answers = match self.breaker {
+            Breaker::Open { .. } => true,
+            Breaker::Closed(evidence) => evidence.leans_to_silence(),
+        };
+        match news {
+            News::Success => awaits_answers || self.streak.is_some(),
+            News::Refusal => awaits_answers || self.streak.is_none_or(|streak| streak.last.plus(STREAK_EVERY) <= now),
+            News::Silence => true,
+            News::Nothing => false,
+        }
     }
 
-    /// What of it is to outlive a process that keeps it alone: all that was learned, and no slots.
+    /// What of it is to outlive a process that keeps it alone: what was learned, and no slots, and nothing of the last seconds.
     #[must_use]
     pub fn lasting(&self) -> Self {
-        Self { next_slot: Micros::default(), departures: Micros::default(), ..*self }
+        let breaker = if let Breaker::Closed(_) = self.breaker { Breaker::default() } else { self.breaker };
+        Self { breaker, next_slot: Micros::default(), departures: Micros::default(), ..*self }
     }
 
     /// Whether nothing is left to remember.
     pub fn is_ordinary(&self, now: Timestamp) -> bool {
         let has_left = self.next_slot.max(self.departures) <= Micros::of(now);
         let is_over = self.streak.is_none_or(|streak| streak.is_over(now));
-        is_over && has_left && self.slow_until <= now && self.hold_until <= now
+        let is_silent = match self.breaker {
+            // As long as its streak is remembered: nobody asks for it.
+            Breaker::Open { .. } => false,
+            Breaker::Closed(evidence) => !evidence.is_over(now),
+        };
+        is_over && has_left && !is_silent && self.slow_until <= now && self.hold_until <= now
     }
 }
 

@@ -19,7 +19,7 @@ pub enum DeadReason {
     Blocked,
     /// The endpoint was inactive when the delivery came up.
     EndpointInactive,
-    /// The endpoint's breaker stayed open too long.
+    /// The endpoint was silent for too long, or is not in the directory.
     EndpointUnavailable,
     /// The endpoint's `maxAge` passed.
     Expired,
@@ -192,6 +192,31 @@ pub fn expired_before_sending(delivery: &Delivery, policy: &Policy, now: Timesta
     policy.max_age.is_some_and(|age: Duration| now > delivery.message.event.accepted_at.plus(age))
 }
 
+/// The longest a delivery waits for an endpoint that receives nothing, from the moment this attempt first became due.
+pub const UNAVAILABLE_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a delivery waits whose endpoint is not in the directory, due for so long; `None` if it waits no longer. It may come: a store
+/// that was put back from a copy is mended, or an operator makes it anew.
+///
+/// What a process has known to be missing for less than [`MISSING_LEAST`] is waited for whatever it is due: nobody may have looked.
+pub fn wait_for_missing(due_for: Duration, known_for: Duration) -> Option<Duration> {
+    const MINUTE: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3600);
+    if due_for >= UNAVAILABLE_AFTER && known_for >= MISSING_LEAST {
+        return None;
+    }
+    Some(if due_for < MINUTE {
+        Duration::from_secs(4)
+    } else if due_for < HOUR {
+        MINUTE
+    } else {
+        HOUR
+    })
+}
+
+/// How long an endpoint is missed before anything is dead for it.
+pub const MISSING_LEAST: Duration = Duration::from_secs(10 * 60);
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -203,6 +228,18 @@ mod tests {
     use crate::id::{AppId, EndpointId, MessageId};
 
     const NOW: Timestamp = Timestamp::from_millis(10_000_000);
+
+    #[test]
+    fn what_is_for_an_endpoint_that_is_missing_waits_longer_and_longer_and_is_dead_after_a_day() {
+        let (mut due_for, mut looks) = (Duration::ZERO, 0);
+        while let Some(wait) = wait_for_missing(due_for, due_for) {
+            due_for += wait;
+            looks += 1;
+        }
+        assert!((UNAVAILABLE_AFTER..UNAVAILABLE_AFTER + Duration::from_secs(3600)).contains(&due_for), "{due_for:?}");
+        assert!(looks < 120, "{looks}");
+        assert_eq!(wait_for_missing(UNAVAILABLE_AFTER * 3, Duration::ZERO), Some(Duration::from_secs(3600)), "nobody looked");
+    }
 
     fn delivery(attempt: u32) -> Delivery {
         let submission = Submission { event_type: Some("a".into()), ..Submission::default() };

@@ -48,6 +48,9 @@ impl Step {
 pub trait Tripwire: Send + Sync {
     /// The flow reached `step`.
     fn reached(&self, step: Step);
+
+    /// A root task of this name begins.
+    fn root_begins(&self, _name: &'static str) {}
 }
 
 /// Ignores every step.

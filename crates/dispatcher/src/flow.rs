@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookyard_core::journal::{AttemptRecord, EndRecord, Entry as Recorded, Shown};
-use hookyard_core::outcome::{asked_for, expired_before_sending, judge};
+use hookyard_core::outcome::{UNAVAILABLE_AFTER, asked_for, expired_before_sending, judge, wait_for_missing};
 use hookyard_core::port::Request;
 use hookyard_core::step::Step;
 use hookyard_core::{
@@ -24,9 +24,6 @@ use crate::view::Seen;
 const NOT_SENT_WAIT: Duration = Duration::from_secs(4);
 /// How long a delivery waits whose endpoint nobody can name now.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(4);
-
-/// The longest a delivery waits for an endpoint that receives nothing, from the moment this attempt first became due.
-const UNAVAILABLE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// What a claimed delivery finds at the other end.
 enum Found {
@@ -75,7 +72,8 @@ impl Dispatcher {
         }
         match found {
             Found::Over(outcome) => self.end(claim, outcome).await,
-            Found::NotBefore(at, why) => self.park(claim, at, lane, why).await,
+            // What nobody can name has no place beside what can be delivered.
+            Found::NotBefore(at, why) => self.park(claim, at, Lane::Slow, why).await,
             Found::Endpoint(endpoint, policy, limits) => match self.enter(&mut claim, lane, limits).await {
                 Entry::Divert => {
                     seams.metrics.deliveries_diverted_total.inc();
@@ -210,6 +208,11 @@ impl Dispatcher {
         let (endpoint, active, app_rate) = match seen {
             Seen::Known { endpoint, active, app_rate } => (endpoint, active, app_rate),
             Seen::Deleted => return Ok(Found::Over(Outcome::Discarded(DiscardReason::EndpointDeleted))),
+            Seen::Missing(since) => {
+                let wait = wait_for_missing(now.since(delivery.due), now.since(since));
+                let dead = Found::Over(Outcome::Dead(DeadReason::EndpointUnavailable));
+                return Ok(wait.map_or(dead, |wait| Found::NotBefore(now.plus(wait), Parked::EndpointUnknown)));
+            }
             Seen::Unknown => return Ok(Found::NotBefore(now.plus(UNKNOWN_WAIT), Parked::EndpointUnknown)),
         };
         if !active {

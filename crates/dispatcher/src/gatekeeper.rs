@@ -29,6 +29,9 @@ use crate::turns::Turns;
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(50_000).expect("not zero");
 /// One whose average is above this takes the slow lane.
 const SLOW: Duration = Duration::from_secs(2);
+/// Time between two of those that waited for an opening's end: 500 a second, which most endpoints take, and of which a dispatcher puts
+/// those aside again with little effort whose endpoint does not.
+const RETURNING: Duration = Duration::from_millis(2);
 /// How late a delivery may come for its slot: a delay's last hop, and a busy broker. After that, such as when no dispatcher ran for a
 /// while, it asks for another, so that what is late does not come all at once.
 const SLOT_KEEPS: Duration = Duration::from_secs(10);
@@ -113,6 +116,19 @@ impl Drop for Inside<'_> {
         if let Some(health) = self.keeper.health().get_mut(&self.endpoint) {
             health.release(self.since);
         }
+    }
+}
+
+/// What an attempt says of its receiver.
+fn news_of(result: &AttemptResult) -> News {
+    match result.class {
+        AttemptClass::Success => News::Success,
+        // That outbound safety refused an address, or we stopped, says nothing of the receiver.
+        AttemptClass::Blocked | AttemptClass::Canceled => News::Nothing,
+        // An answer that was not read to its end held a place until its time was over.
+        AttemptClass::Timeout => News::Silence,
+        _ if result.status.is_some() => News::Refusal,
+        _ => News::Silence,
     }
 }
 
@@ -300,23 +316,14 @@ impl Gatekeeper {
         is_probe: bool,
         hold_until: Option<Timestamp>,
     ) -> Option<Alarm> {
-        let news = match result.class {
-            AttemptClass::Success => News::Success,
-            // That outbound safety refused an address, or we stopped, says nothing of the receiver.
-            AttemptClass::Blocked | AttemptClass::Canceled => News::Nothing,
-            _ => News::Failure,
-        };
+        let news = news_of(result);
         let slow = news != News::Nothing && {
             let share = self.share(Limits::default());
             let mut average = Duration::ZERO;
             self.change(endpoint, |health| average = health.sample(result.duration, share));
             result.class == AttemptClass::Timeout || average > SLOW
         };
-        let tells = match news {
-            News::Success => slow || self.gate(endpoint.into()).awaits_success(),
-            News::Failure => true,
-            News::Nothing => false,
-        };
+        let tells = slow || hold_until.is_some() || self.gate(endpoint.into()).awaits(news, self.clock.now());
         if !tells && !is_probe {
             return None;
         }
@@ -408,8 +415,12 @@ impl Gatekeeper {
         self.away_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time between two slots of what waits.
+    /// Time between two slots of what waits. How long a silent endpoint let requests hang says nothing of what it takes once it
+    /// answers: what waits for that comes back at a pace of its own.
     fn spacing(&self, endpoint: EndpointId, now: Timestamp) -> Duration {
+        if self.gate(endpoint.into()).breaker(now) != BreakerState::Closed {
+            return RETURNING;
+        }
         self.health().get_or_insert_mut(endpoint, Health::default).spacing(self.least, now)
     }
 

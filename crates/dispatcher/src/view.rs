@@ -30,6 +30,8 @@ pub enum Seen {
     },
     /// It was deleted.
     Deleted,
+    /// It is not in the directory, and was not when this process first looked, then.
+    Missing(Timestamp),
     /// Nobody can say now.
     Unknown,
 }
@@ -112,15 +114,39 @@ impl View {
                     Seen::Known { endpoint, active, app_rate }
                 }
                 Looked::Deleted => Seen::Deleted,
-                Looked::Absent => {
-                    tracing::error!(endpoint = %key.1, "an endpoint is neither there nor deleted; its deliveries wait");
-                    Seen::Unknown
-                }
+                Looked::Absent => match cache.peek(&key).map(|cached| &cached.seen) {
+                    Some(Seen::Missing(since)) => Seen::Missing(*since),
+                    _ => {
+                        tracing::error!(endpoint = %key.1, "an endpoint is neither there nor deleted; its deliveries wait");
+                        Seen::Missing(now)
+                    }
+                },
             };
-            if !matches!(fresh, Seen::Unknown) {
-                cache.put(key, Cached { seen: fresh.clone(), at: now, as_of });
-            }
+            cache.put(key, Cached { seen: fresh.clone(), at: now, as_of });
             seen.insert(key, fresh);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookyard_testkit::builders::{Builders, StepClock};
+    use hookyard_testkit::memory::MemoryDirectory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_missing_is_known_since_it_was_first_looked_for() {
+        let clock = StepClock::at(Timestamp::from_millis(1_700_000_000_000));
+        let builders = Builders::new(Arc::new(clock.clone()), 1);
+        let delivery = builders.delivery(builders.app().id);
+        let view = View::new(Arc::new(MemoryDirectory::default()), Arc::new(clock.clone()), Duration::from_secs(60));
+        let since = clock.now();
+        for _ in 0..5 {
+            let seen = view.get(std::iter::once(&delivery)).await.expect("answered");
+            let seen = seen.into_values().next();
+            assert!(matches!(seen, Some(Seen::Missing(first)) if first == since), "{seen:?}");
+            clock.step(Duration::from_secs(600));
         }
     }
 }

@@ -148,7 +148,7 @@ pub struct DeliveryConfig {
     /// `payload`, `envelope`, `standard` or `cloudevents`, for endpoints that do not say.
     #[schema(value_type = String)]
     pub body_format: BodyFormat,
-    /// How long an endpoint's breaker opens after five failures in a row: the first time, the second, and so on, at most four; none
+    /// How long an endpoint that is silent is left alone: the first time, the second, and so on, at most four; none
     /// means that it does not.
     #[serde(deserialize_with = "units::durations", serialize_with = "units::write_durations")]
     #[schema(value_type = String)]

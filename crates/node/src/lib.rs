@@ -25,6 +25,7 @@ mod serve;
 mod session;
 mod spill;
 mod start;
+pub mod supervisor;
 mod survey;
 mod system;
 mod units;

@@ -12,12 +12,14 @@ use http::{StatusCode, header};
 use serde::Serialize;
 
 use crate::backend::Backend;
+use crate::supervisor::Supervisor;
 
 /// What readiness is judged by.
 pub struct Ops {
     pub metrics: Metrics,
     pub backend: Backend,
     pub draining: AtomicBool,
+    pub supervisor: Supervisor,
 }
 
 /// Whether this process can do its work, and what is missing.
@@ -35,7 +37,8 @@ pub struct Readiness {
 impl Ops {
     /// Asks everything that is needed.
     pub async fn readiness(&self) -> Readiness {
-        let draining = self.draining.load(Ordering::Relaxed);
+        // A process whose root task has ended drains at once.
+        let draining = self.draining.load(Ordering::Relaxed) || self.supervisor.has_failed();
         let (broker, store, dataset) = match &self.backend {
             Backend::Cluster(cluster) => {
                 let (found, adopted) = (cluster.store.meta().await, cluster.store.adopted());

@@ -17,7 +17,6 @@ use hookyard_operations::Operations;
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::Phase;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +31,7 @@ use crate::roles::Roles;
 use crate::seams::Seams;
 use crate::serve::serve;
 use crate::settings::Settings;
+use crate::supervisor::Supervisor;
 use crate::survey;
 use crate::system::Installation;
 use crate::token::{Issuer, Verifier};
@@ -58,7 +58,7 @@ pub struct Running {
     close: CancellationToken,
     services: TaskTracker,
     background: TaskTracker,
-    guard: JoinHandle<Result<(), Fault>>,
+    supervisor: Supervisor,
 }
 
 /// Starts the roles of this configuration. Broker and store need not be there yet: what needs them waits. One file must be usable.
@@ -69,15 +69,17 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     let ports = backend.ports();
     let (stop, close) = (CancellationToken::new(), CancellationToken::new());
     let (services, background) = (TaskTracker::new(), TaskTracker::new());
-    let guard = match &backend {
-        Backend::Cluster(cluster) => keep_cluster(cluster, &seams, &background, &stop, &close),
+    let supervisor = Supervisor::new(Arc::clone(&seams.tripwire));
+    let roots = Roots { supervisor: &supervisor, services: &services, background: &background, stop: &stop, close: &close };
+    match &backend {
+        Backend::Cluster(cluster) => keep_cluster(cluster, &seams, &roots),
         Backend::Embedded(embedded) => {
             embedded.establish(&seams).await.context("the file cannot be prepared")?;
-            tokio::spawn(embedded.clone().keep_house(close.clone()))
+            supervisor.root_that_fails(&background, "guard", &close, embedded.clone().keep_house(close.clone()));
         }
-    };
+    }
     if roles.router {
-        services.spawn(router(&ports, &metrics, &seams).run(stop.clone()));
+        roots.service("router", router(&ports, &metrics, &seams).run(stop.clone()));
     }
     let style =
         Style { signature_headers: settings.signature_headers, user_agent: format!("Hookyard/{}", env!("CARGO_PKG_VERSION")) };
@@ -86,35 +88,40 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     let installation = Installation::new(backend.clone(), roles, &settings.config, Arc::clone(&seams.clock), &*seams.entropy);
     if roles.dispatcher {
         let dispatcher = dispatcher(settings, &ports, &style, Arc::clone(&sender), &installation, &metrics, &seams);
-        services.spawn(dispatcher.run(stop.clone()));
+        roots.service("dispatcher", dispatcher.run(stop.clone()));
     }
-    background.spawn(Arc::clone(&installation).beat(close.clone()));
-    background.spawn(survey::count_queues(backend.clone(), metrics.clone(), close.clone()));
+    roots.behind("heartbeat", Arc::clone(&installation).beat(close.clone()));
+    roots.behind("survey of queues", survey::count_queues(backend.clone(), metrics.clone(), close.clone()));
     if let (Backend::Cluster(cluster), true) = (&backend, roles.router) {
         let (cluster, clock) = (Arc::clone(cluster), Arc::clone(&seams.clock));
-        background.spawn(survey::send_canaries(cluster, installation.id(), clock, metrics.clone(), stop.clone()));
+        let canaries = survey::send_canaries(cluster, installation.id(), clock, metrics.clone(), stop.clone());
+        supervisor.root(&background, "canaries", &stop, canaries);
     }
-    let state = Arc::new(Ops { metrics: metrics.clone(), backend: backend.clone(), draining: AtomicBool::new(false) });
+    let (metrics_of, backend_of, draining) = (metrics.clone(), backend.clone(), AtomicBool::new(false));
+    let state = Arc::new(Ops { metrics: metrics_of, backend: backend_of, draining, supervisor: supervisor.clone() });
     let silence = settings.config.api.timeout * SILENCE;
     let api = if roles.serves_http() {
         let around = Around { metrics: &metrics, system: Arc::clone(&installation) as _, stop: stop.clone() };
         let admin = roles.admin.then(|| admin(settings, &ports, style, sender, &seams, around));
         if let Some(admin) = &admin {
-            services.spawn(hookyard_admin::work(Arc::clone(admin), stop.clone()));
-            services.spawn(hookyard_admin::forget(Arc::clone(admin), stop.clone()));
-            services.spawn(hookyard_admin::sweep_daily(Arc::clone(admin), stop.clone()));
+            roots.service("worker of tasks", hookyard_admin::work(Arc::clone(admin), stop.clone()));
+            roots.service("forgetting", hookyard_admin::forget(Arc::clone(admin), stop.clone()));
+            roots.service("daily sweep", hookyard_admin::sweep_daily(Arc::clone(admin), stop.clone()));
         }
         let verifier = Arc::new(Verifier::new(&settings.jwt_secret));
         let follow = Arc::clone(&verifier).follow(Arc::clone(&ports.revocations), Arc::clone(&seams.clock), close.clone());
-        background.spawn(follow);
+        roots.behind("revocations", follow);
         let app = api(settings, admin, verifier, &ports, Arc::clone(&state), &seams);
-        Some(listen(settings.config.listen, app, silence, &services, stop.clone()).await?)
+        let (listener, address) = bind(settings.config.listen).await?;
+        roots.service("api listener", serve(listener, app, silence, stop.clone()));
+        Some(address)
     } else {
         None
     };
     // Last: whoever is told that this is ready finds the API.
-    let ops = listen(settings.config.ops_listen, ops::routes(Arc::clone(&state)), silence, &background, close.clone()).await?;
-    Ok(Running { api, ops, metrics, state, backend, stop, close, services, background, guard })
+    let (listener, ops) = bind(settings.config.ops_listen).await?;
+    roots.behind("operations listener", serve(listener, ops::routes(Arc::clone(&state)), silence, close.clone()));
+    Ok(Running { api, ops, metrics, state, backend, stop, close, services, background, supervisor })
 }
 
 impl Running {
@@ -123,12 +130,9 @@ impl Running {
         self.state.readiness().await.is_ready()
     }
 
-    /// Waits for a fault that no waiting mends, such as a sealing key that is not this installation's.
-    pub async fn failed(&mut self) -> Fault {
-        match (&mut self.guard).await {
-            Ok(Err(fault)) => fault,
-            _ => std::future::pending().await,
-        }
+    /// Waits for a fault that no waiting mends: a sealing key that is not this installation's, or a root task that ended.
+    pub async fn failed(&self) -> Arc<Fault> {
+        self.supervisor.failed().await
     }
 
     /// The soft stop: no longer ready, nothing more claimed or accepted, what is in flight finished, the rest given back.
@@ -159,17 +163,31 @@ impl Running {
     }
 }
 
+/// Where root tasks begin: services end with the soft stop, what is behind them when they are done.
+struct Roots<'a> {
+    supervisor: &'a Supervisor,
+    services: &'a TaskTracker,
+    background: &'a TaskTracker,
+    stop: &'a CancellationToken,
+    close: &'a CancellationToken,
+}
+
+impl Roots<'_> {
+    fn service(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.supervisor.root(self.services, name, self.stop, task);
+    }
+
+    fn behind(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.supervisor.root(self.background, name, self.close, task);
+    }
+}
+
 /// What goes on beside the roles of a cluster: the guard of the dataset, and the journal's way back from its spill.
-fn keep_cluster(
-    cluster: &Arc<Cluster>,
-    seams: &Seams,
-    background: &TaskTracker,
-    stop: &CancellationToken,
-    close: &CancellationToken,
-) -> JoinHandle<Result<(), Fault>> {
-    background.spawn(Arc::clone(&cluster.journal).watch(close.clone()));
+fn keep_cluster(cluster: &Arc<Cluster>, seams: &Seams, roots: &Roots<'_>) {
+    let Roots { supervisor, background, stop, close, .. } = *roots;
+    roots.behind("journal watch", Arc::clone(&cluster.journal).watch(close.clone()));
     if cluster.rabbit_config.consumes.spill {
-        background.spawn(Arc::clone(&cluster.journal).drain(stop.clone()));
+        supervisor.root(background, "journal spill", stop, Arc::clone(&cluster.journal).drain(stop.clone()));
     }
     let guard = Guard {
         store: cluster.store.clone(),
@@ -179,7 +197,7 @@ fn keep_cluster(
         entropy: Arc::clone(&seams.entropy),
         established: Arc::clone(&cluster.established),
     };
-    tokio::spawn(guard.run(close.clone()))
+    supervisor.root_that_fails(background, "guard", close, guard.run(close.clone()));
 }
 
 fn router(ports: &Ports, metrics: &Metrics, seams: &Seams) -> hookyard_router::Router {
@@ -336,15 +354,8 @@ fn api(
     http::without_trailing_slash(http::app(routes, open, front))
 }
 
-async fn listen(
-    address: SocketAddr,
-    app: Router,
-    silence: Duration,
-    tasks: &TaskTracker,
-    stop: CancellationToken,
-) -> anyhow::Result<SocketAddr> {
+async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().context("a listener without an address")?;
-    tasks.spawn(serve(listener, app, silence, stop));
-    Ok(address)
+    Ok((listener, address))
 }

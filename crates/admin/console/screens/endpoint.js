@@ -58,7 +58,7 @@ function Facts({ endpoint }) {
   const rows = [
     ["URL", html`<span class="url">${endpoint.url}</span>`],
     ["Event types", html`<${Names} names=${endpoint.eventTypes} none="All" />`],
-    ["Breaker", { closed: "Closed: deliveries go out", open: "Open: left alone for now", half_open: "Half open: one is tried" }[/** @type {"closed"} */ (endpoint.breaker)]],
+    ["Breaker", { closed: "Closed: deliveries go out", open: "Open: it does not answer, and is left alone for now", half_open: "Half open: some are tried" }[/** @type {"closed"} */ (endpoint.breaker)]],
     ["Body", endpoint.bodyFormat ?? "As the installation has it"],
     ["API key", endpoint.apiKey ? html`<span class="mono">${endpoint.apiKey.header}: ${endpoint.apiKey.value}</span>` : "None"],
     ["At most", endpoint.throttleRate ? `${count(endpoint.throttleRate)} per second` : "No limit"],

@@ -83,13 +83,13 @@ fn raise_file_limit() {
 }
 
 /// Runs until a signal: the first drains, a second ends at once.
-pub async fn until_told(mut running: Running) -> anyhow::Result<()> {
+pub async fn until_told(running: Running) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         fault = running.failed() => {
-            running.close().await;
+            running.drain().await;
             return Err(anyhow!(fault.chain()));
         }
     }

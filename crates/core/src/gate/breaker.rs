@@ -1,41 +1,72 @@
-//! The breaker: closed, open after failures in a row, and half-open while one probe is out.
+//! The breaker: closed, open after silence, and half-open while probes are out, of which more may be the more are answered.
+//!
+//! It is about silence alone. A receiver that answers, however wrongly, costs its neighbours nothing and is tried as the schedule says;
+//! one that does not answer at all holds a place until its time is over.
 
 use std::time::Duration;
 
+use super::evidence::Evidence;
 use crate::clock::Timestamp;
+use crate::limits;
 
-/// Failures in a row after which the breaker opens.
-pub const FAILURES_TO_OPEN: u32 = 5;
 /// How long it stays open: the first time, the second, and so on; every further time as the last.
 pub const OPEN_FOR: [Duration; 4] =
     [Duration::from_secs(30), Duration::from_secs(2 * 60), Duration::from_secs(10 * 60), Duration::from_secs(3600)];
-/// Failures farther apart than this are not in a row: nobody is protected from so few.
-const ROW_ENDS_AFTER: Duration = Duration::from_secs(3600);
+/// Whoever probes has this long before another may instead: the longest attempt, and time to write it down.
+pub const PROBE_LEASE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MOST.as_secs() + 15);
+/// How long the others wait for what the first probe finds out, before they ask again.
+const FIRST_ANSWERS: Duration = Duration::from_secs(5);
+/// And for what the next ones do: the endpoint answers.
+const NEXT_ANSWERS: Duration = Duration::from_secs(1);
+/// Probes at once that are all answered before it closes: as many as an endpoint that nobody knows has of one process.
+const RAMP_ENDS: u16 = 8;
 
 /// The breaker of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Breaker {
-    Closed {
-        /// In a row.
-        failures: u32,
-        /// When the last of them was.
-        last: Timestamp,
-    },
+    Closed(Evidence),
     Open {
         /// When it opened this time.
         since: Timestamp,
         /// Then it may be probed.
         until: Timestamp,
-        /// How often it opened without a success in between, from 0.
+        /// How often it opened without an answer in between, from 0.
         level: u8,
-        /// A probe is out, and may be until then.
-        probed_until: Option<Timestamp>,
+        /// Probes are out, or were answered.
+        ramp: Option<Ramp>,
     },
+}
+
+/// A round of probes: once all of them are answered, the next has twice as many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ramp {
+    /// Probes of this round.
+    pub most: u16,
+    /// Of those, the ones that left.
+    pub left: u16,
+    /// Of those, the ones that were answered.
+    pub answered: u16,
+    /// Until then those that left may be out.
+    pub out_until: Timestamp,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self::Closed { failures: 0, last: Timestamp::default() }
+        Self::Closed(Evidence::default())
+    }
+}
+
+impl Ramp {
+    fn of(most: u16) -> Self {
+        Self { most, left: 0, answered: 0, out_until: Timestamp::default() }
+    }
+
+    fn is_full(self) -> bool {
+        self.left >= self.most
+    }
+
+    fn has_answers(self) -> bool {
+        self.answered > 0 || self.most > 1
     }
 }
 
@@ -43,8 +74,8 @@ impl Breaker {
     /// As people see it at `now`.
     pub(super) fn state(self, now: Timestamp) -> BreakerState {
         match self {
-            Self::Closed { .. } => BreakerState::Closed,
-            Self::Open { until, probed_until, .. } if until <= now || probed_until.is_some() => BreakerState::HalfOpen,
+            Self::Closed(_) => BreakerState::Closed,
+            Self::Open { until, ramp, .. } if until <= now || ramp.is_some() => BreakerState::HalfOpen,
             Self::Open { .. } => BreakerState::Open,
         }
     }
@@ -52,36 +83,72 @@ impl Breaker {
     /// Where an attempt moved it, if it did.
     pub(super) fn moved_to(self, after: Self) -> Option<BreakerState> {
         match (self, after) {
-            (Self::Closed { .. }, Self::Open { .. }) => Some(BreakerState::Open),
-            (Self::Open { until: before, .. }, Self::Open { until, .. }) if before != until => Some(BreakerState::Open),
-            (Self::Open { .. }, Self::Closed { .. }) => Some(BreakerState::Closed),
+            (Self::Closed(_), Self::Open { .. }) => Some(BreakerState::Open),
+            (Self::Open { until: before, .. }, Self::Open { until, .. }) if before < until => Some(BreakerState::Open),
+            (Self::Open { .. }, Self::Closed(_)) => Some(BreakerState::Closed),
             _ => None,
         }
     }
 
-    /// The breaker after an attempt.
-    pub(super) fn after(self, news: News, is_probe: bool, open_for: [Duration; 4], now: Timestamp) -> Self {
-        match (self, news) {
-            (_, News::Success) => Self::default(),
-            _ if open_for[0].is_zero() => Self::default(),
-            // Whoever comes next may find out instead.
-            (Self::Open { since, until, level, .. }, News::Nothing) if is_probe => {
-                Self::Open { since, until, level, probed_until: None }
+    /// Until when nothing may leave, if that is not now: the opening's end, or, with enough probes out, when they are answered.
+    pub(super) fn shut_until(self, now: Timestamp) -> Option<Timestamp> {
+        let Self::Open { until, ramp, .. } = self else { return None };
+        // Their news will be there sooner than their time is over.
+        let answer = |ramp: Ramp| if ramp.has_answers() { NEXT_ANSWERS } else { FIRST_ANSWERS };
+        let full = ramp.filter(|ramp| ramp.is_full()).map(|ramp| ramp.out_until.min(now.plus(answer(ramp))));
+        Some(until.max(full.unwrap_or_default())).filter(|until| *until > now)
+    }
+
+    /// A probe leaves.
+    pub(super) fn probed(self, now: Timestamp) -> Self {
+        let Self::Open { since, until, level, ramp } = self else { return self };
+        // Those of a full round whose time is over are lost, with the processes that made them.
+        let ramp = ramp.filter(|ramp| !ramp.is_full() || ramp.out_until > now).unwrap_or(Ramp::of(1));
+        let ramp = Ramp { left: ramp.left + 1, out_until: now.plus(PROBE_LEASE), ..ramp };
+        Self::Open { since, until, level, ramp: Some(ramp) }
+    }
+
+    /// The breaker after an attempt. With nothing waiting, the first answer closes it.
+    pub(super) fn after(self, news: News, is_probe: bool, open_for: [Duration; 4], is_awaited: bool, now: Timestamp) -> Self {
+        if open_for[0].is_zero() {
+            return Self::default();
+        }
+        match self {
+            Self::Closed(mut evidence) => {
+                // Answers alone are what everybody does: nothing is remembered of them.
+                if news == News::Silence || (news != News::Nothing && evidence.has_silence()) {
+                    evidence.add(news == News::Silence, now);
+                }
+                if evidence.is_of_silence() { Self::opened(0, open_for, now) } else { Self::Closed(evidence) }
             }
-            (Self::Open { until, level, .. }, News::Failure) if is_probe && until <= now => {
-                Self::opened(level.saturating_add(1), open_for, now)
-            }
-            // What was on its way when it opened says nothing new.
-            (Self::Open { .. }, _) | (_, News::Nothing) => self,
-            (Self::Closed { last, .. }, _) if last.plus(ROW_ENDS_AFTER) <= now => Self::Closed { failures: 1, last: now },
-            (Self::Closed { failures, .. }, _) if failures + 1 >= FAILURES_TO_OPEN => Self::opened(0, open_for, now),
-            (Self::Closed { failures, .. }, _) => Self::Closed { failures: failures + 1, last: now },
+            Self::Open { since, until, level, ramp } => match (news, ramp) {
+                (News::Success | News::Refusal, Some(ramp)) if is_probe => {
+                    let ramp = Ramp { answered: ramp.answered.saturating_add(1), ..ramp };
+                    let ramp = if ramp.answered >= ramp.most { Ramp::of(ramp.most.saturating_mul(2)) } else { ramp };
+                    let is_over = ramp.most >= RAMP_ENDS || !is_awaited;
+                    if is_over { Self::default() } else { Self::Open { since, until, level, ramp: Some(ramp) } }
+                }
+                (News::Success | News::Refusal, _) if !is_awaited => Self::default(),
+                // Somebody who asked for an attempt, or one that was on its way: what waits may see for itself.
+                (News::Success | News::Refusal, _) => Self::Open { since, until: until.min(now), level, ramp },
+                // Whoever comes next may find out instead.
+                (News::Nothing, Some(ramp)) if is_probe => {
+                    let ramp = Ramp { left: ramp.left.saturating_sub(1), ..ramp };
+                    Self::Open { since, until, level, ramp: Some(ramp).filter(|ramp| ramp.left > 0 || ramp.has_answers()) }
+                }
+                (News::Silence, Some(ramp)) if is_probe && until <= now => {
+                    let level = if ramp.has_answers() { 0 } else { level.saturating_add(1) };
+                    Self::opened(level, open_for, now)
+                }
+                // What was on its way when it opened says nothing new.
+                (News::Silence | News::Nothing, _) => self,
+            },
         }
     }
 
     fn opened(level: u8, open_for: [Duration; 4], now: Timestamp) -> Self {
         let length = open_for[usize::from(level).min(open_for.len() - 1)];
-        Self::Open { since: now, until: now.plus(length), level, probed_until: None }
+        Self::Open { since: now, until: now.plus(length), level, ramp: None }
     }
 }
 
@@ -92,7 +159,7 @@ pub enum BreakerState {
     Closed,
     /// None does.
     Open,
-    /// One may, to see.
+    /// Some may, to see.
     HalfOpen,
 }
 impl BreakerState {
@@ -114,8 +181,10 @@ impl BreakerState {
 pub enum News {
     /// It took what was sent.
     Success,
-    /// It did not.
-    Failure,
+    /// It answered, and did not take it.
+    Refusal,
+    /// It did not answer at all.
+    Silence,
     /// Nothing: it was not asked.
     Nothing,
 }

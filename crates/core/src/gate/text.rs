@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Ramp};
+use super::evidence::Evidence;
 use super::streak::Streak;
 use super::{Gate, Micros};
 use crate::clock::Timestamp;
@@ -12,10 +13,16 @@ impl fmt::Display for Gate {
     /// As stores keep it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.breaker {
-            Breaker::Closed { failures, last } => write!(f, "closed:{failures}:{}", last.as_millis())?,
-            Breaker::Open { since, until, level, probed_until } => {
-                let probed = probed_until.unwrap_or_default();
-                write!(f, "open:{}:{}:{level}:{}", since.as_millis(), until.as_millis(), probed.as_millis())?;
+            Breaker::Closed(evidence) if evidence == Evidence::default() => f.write_str("closed:0:0")?,
+            Breaker::Closed(evidence) => write!(f, "closed:{evidence}")?,
+            Breaker::Open { since, until, level, ramp } => {
+                write!(f, "open:{}:{}:{level}:", since.as_millis(), until.as_millis())?;
+                match ramp {
+                    Some(Ramp { most, left, answered, out_until }) => {
+                        write!(f, "{}:{most}:{left}:{answered}", out_until.as_millis())?;
+                    }
+                    None => f.write_str("0")?,
+                }
             }
         }
         let Self { next_slot, departures, hold_until, slow_until, .. } = self;
@@ -43,13 +50,25 @@ impl FromStr for Gate {
             return Err(BadGate);
         };
         let breaker = match breaker.split(':').collect::<Vec<_>>()[..] {
-            ["closed", failures, last] => {
-                Breaker::Closed { failures: failures.parse().map_err(|_| BadGate)?, last: moment(last)? }
-            }
-            ["open", since, until, level, probed] => {
-                let (since, until, probed) = (moment(since)?, moment(until)?, moment(probed)?);
-                let level = level.parse().map_err(|_| BadGate)?;
-                Breaker::Open { since, until, level, probed_until: Some(probed).filter(|at| *at > Timestamp::default()) }
+            // As programs before this one wrote it: failures in a row, which say nothing of silence.
+            ["closed", _, _] => Breaker::default(),
+            ["closed", evidence] => Breaker::Closed(evidence.parse()?),
+            ["open", since, until, level, ref ramp @ ..] => {
+                let (since, until, level) = (moment(since)?, moment(until)?, level.parse().map_err(|_| BadGate)?);
+                let count = |text: &str| text.parse().map_err(|_| BadGate);
+                let ramp =
+                    match *ramp {
+                        [out_until, most, left, answered] => {
+                            let (most, left, answered) = (count(most)?, count(left)?, count(answered)?);
+                            Some(Ramp { most, left, answered, out_until: moment(out_until)? })
+                        }
+                        // One probe, as programs before this one wrote it.
+                        [out_until] => Some(moment(out_until)?)
+                            .filter(|until| *until > Timestamp::default())
+                            .map(|out_until| Ramp { most: 1, left: 1, answered: 0, out_until }),
+                        _ => return Err(BadGate),
+                    };
+                Breaker::Open { since, until, level, ramp }
             }
             _ => return Err(BadGate),
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hookyard_core::gate::{FAILURES_TO_OPEN, Follower, Gate, KnownGates, News, OPEN_FOR, Pass, Step};
+use hookyard_core::gate::{Follower, Gate, KnownGates, LEAST_JUDGED, News, OPEN_FOR, Pass, Step};
 use hookyard_core::port::Gates;
 use hookyard_core::{BreakerState, EndpointId, GateId, Timestamp};
 
@@ -43,14 +43,20 @@ async fn observe(gates: &dyn Gates, endpoint: GateId, news: News, now: Timestamp
     gates.steps(endpoint, &[step], now).await.expect("observed");
 }
 
+/// Opens a breaker at `NOW`, by what two processes find out.
+async fn open(gates: [&dyn Gates; 2], endpoint: GateId) {
+    for silent in (0..LEAST_JUDGED).rev() {
+        let at = NOW.minus(Duration::from_secs(u64::try_from(silent).expect("few")));
+        observe(gates[silent % 2], endpoint, News::Silence, at).await;
+    }
+}
+
 async fn a_gate_is_everybodys_and_only_what_is_not_ordinary_is_listed(backend: &dyn GatesBackend) {
     let (one, other) = (backend.gates(), backend.gates());
     assert_eq!(listed(&*one, NOW).await, []);
     observe(&*one, endpoint(1), News::Success, NOW).await;
     assert_eq!(listed(&*one, NOW).await, [], "a success is ordinary");
-    for turn in 0..FAILURES_TO_OPEN {
-        observe(if turn % 2 == 0 { &*one } else { &*other }, endpoint(1), News::Failure, NOW).await;
-    }
+    open([&*one, &*other], endpoint(1)).await;
     for gates in [&one, &other] {
         let found = listed(&**gates, NOW).await;
         assert!(matches!(&found[..], [(id, gate)] if *id == endpoint(1) && gate.breaker(NOW) == BreakerState::Open), "{found:?}");
@@ -67,10 +73,10 @@ async fn a_gate_is_everybodys_and_only_what_is_not_ordinary_is_listed(backend: &
 async fn who_follows_knows_what_who_reads_all_knows(backend: &dyn GatesBackend) {
     let (one, other) = (backend.gates(), backend.gates());
     let (mut follower, mut known, mut now) = (Follower::default(), KnownGates::new(), NOW);
-    for turn in 0..60_u8 {
-        // Some fail often enough to open, some recover, and some turns nothing happens.
+    for turn in 0..240_u8 {
+        // Some are silent for long enough to open, some recover, and some turns nothing happens.
         if turn % 4 < 3 {
-            let news = if turn % 7 == 6 { News::Success } else { News::Failure };
+            let news = if turn % 7 == 6 { News::Success } else { News::Silence };
             observe(if turn % 2 == 0 { &*one } else { &*other }, endpoint(turn % 5), news, now).await;
         }
         now = now.plus(Duration::from_secs(2));
@@ -93,9 +99,7 @@ async fn listed(gates: &dyn Gates, now: Timestamp) -> Vec<(GateId, Gate)> {
 
 async fn of_many_who_ask_at_once_one_probes_and_each_other_has_a_slot_of_its_own(backend: &dyn GatesBackend) {
     let gates = [backend.gates(), backend.gates()];
-    for _ in 0..FAILURES_TO_OPEN {
-        observe(&*gates[0], endpoint(1), News::Failure, NOW).await;
-    }
+    open([&*gates[0], &*gates[1]], endpoint(1)).await;
     let now = NOW.plus(OPEN_FOR[0]);
     let answers = join_all((0..10).map(|turn| gates[turn % 2].steps(endpoint(1), &[ADMIT; 2], now))).await;
     let passes: Vec<Pass> = answers.into_iter().flat_map(|answer| answer.expect("answered").passes).collect();
