@@ -19,6 +19,7 @@ on_both_backends! {
     an_endpoint_that_dies_is_left_alone_and_comes_back;
     every_process_and_the_api_see_how_a_breaker_moves;
     others_do_not_wait_for_those_that_misbehave;
+    many_new_endpoints_that_hang_at_once_hold_nobody_up;
     a_rate_is_kept_and_nothing_is_lost_by_it;
     a_long_queue_leaves_at_its_rate_and_is_put_aside_once;
     an_application_has_a_rate_for_all_its_endpoints;
@@ -160,6 +161,37 @@ async fn others_do_not_wait_for_those_that_misbehave(backend: Backend) -> Result
     eventually("the good one has all of its own", async || arrived.lock().expect("no holder panics").len() == 20).await?;
     let last = arrived.lock().expect("no holder panics").iter().map(|(_, at)| *at).max().context("arrivals")?;
     ensure!(last.duration_since(begun) < HANGS, "{:?}", last.duration_since(begun));
+    running.close().await;
+    Ok(())
+}
+
+/// One event of an application goes to five times as many endpoints as there are permits, all new, and all hanging.
+async fn many_new_endpoints_that_hang_at_once_hold_nobody_up(backend: Backend) -> Result<()> {
+    let script = move |hit: &Hit, _: usize| match &*hit.path {
+        "/good" => Answer::Status(200),
+        _ => Answer::Late(200, Duration::from_secs(60)),
+    };
+    let world = World::on_with(backend, script).await?;
+    let mut config = with_breaker(&world);
+    (config.delivery.concurrency, config.delivery.timeout) = (32, HANGS);
+    config.delivery.allow_hosts = vec!["localhost".to_owned()];
+    let running = world.start_unready(Roles::ALL, config).await?;
+    eventually("ready", || running.is_ready()).await?;
+    let api = Api::of(&running)?;
+    api.post("/app", &json!({"name": "A crowd", "uid": "crowd"})).await?;
+    for number in 0..160 {
+        api.endpoint("crowd", &world.receiver.url(&format!("/{number}")), json!({"retrySchedule": [60]})).await?;
+    }
+    // Another host: the same would be one crowd.
+    let good = world.receiver.url("/good").replace("127.0.0.1", "localhost");
+    api.endpoint("default", &good, json!({})).await?;
+    api.post("/app/crowd/msg", &json!({"eventType": "a", "payload": {}})).await?;
+    let begun = Instant::now();
+    for number in 0..20 {
+        world.publish(&api, "good", &format!("good-{number}"), "{}").await?;
+    }
+    eventually("the good one has all of its own", async || arrived(&world, "/good") == 20).await?;
+    ensure!(begun.elapsed() < HANGS / 3, "{:?}", begun.elapsed());
     running.close().await;
     Ok(())
 }

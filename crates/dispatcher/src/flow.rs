@@ -205,8 +205,8 @@ impl Dispatcher {
         let key = (delivery.message.app, delivery.endpoint);
         let seen = self.view.get(std::iter::once(delivery)).await?.remove(&key).unwrap_or(Seen::Unknown);
         let now = seams.clock.now();
-        let (endpoint, active, app_rate) = match seen {
-            Seen::Known { endpoint, active, app_rate } => (endpoint, active, app_rate),
+        let (endpoint, active, app_rate, host) = match seen {
+            Seen::Known { endpoint, active, app_rate, host } => (endpoint, active, app_rate, host),
             Seen::Deleted => return Ok(Found::Over(Outcome::Discarded(DiscardReason::EndpointDeleted))),
             Seen::Missing(since) => {
                 let wait = wait_for_missing(now.since(delivery.due), now.since(since));
@@ -227,6 +227,7 @@ impl Dispatcher {
             interval: endpoint.throttle_rate.map(interval),
             app_interval: app_rate.map(interval),
             in_flight: endpoint.max_in_flight,
+            host,
         };
         Ok(Found::Endpoint(endpoint, policy, limits))
     }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::{DispatcherConfig, Seams};
 use crate::health::{Health, Place, Share, WAIT_MOST};
+use crate::newcomers::{self, Newcomers};
 use crate::permits::Permits;
 use crate::turns::Turns;
 
@@ -32,6 +33,9 @@ const SLOW: Duration = Duration::from_secs(2);
 /// Time between two of those that waited for an opening's end: 500 a second, which most endpoints take, and of which a dispatcher puts
 /// those aside again with little effort whose endpoint does not.
 const RETURNING: Duration = Duration::from_millis(2);
+/// How long a delivery is put aside, at least and at most, for whose endpoint, one of many that nobody has seen answer, is no place: half
+/// as long as it waited already. What hangs does so for [`hookyard_core::limits::ATTEMPT_TIMEOUT`].
+const NEWCOMER_WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
 /// How late a delivery may come for its slot: a delay's last hop, and a busy broker. After that, such as when no dispatcher ran for a
 /// while, it asks for another, so that what is late does not come all at once.
 const SLOT_KEEPS: Duration = Duration::from_secs(10);
@@ -48,6 +52,7 @@ pub struct Gatekeeper {
     least: usize,
     open_for: [Duration; 4],
     disable_after: Option<Duration>,
+    newcomers: Newcomers,
     /// The gates that are not ordinary, as last read or passed.
     known: Mutex<HashMap<GateId, Gate>>,
     /// The store did not answer: until then it is not asked again.
@@ -65,6 +70,8 @@ pub struct Limits {
     pub app_interval: Option<Duration>,
     /// Most requests at once, over all dispatchers.
     pub in_flight: Option<u16>,
+    /// A number for its host.
+    pub host: u64,
 }
 
 /// What a delivery may do.
@@ -95,6 +102,8 @@ pub struct Inside<'a> {
     since: Option<Timestamp>,
     /// Whether it goes in to find out.
     is_probe: bool,
+    /// Its place among those that nobody has seen answer.
+    _newcomer: Option<newcomers::Place>,
 }
 
 impl Inside<'_> {
@@ -144,6 +153,7 @@ fn is_on_time(delivery: &Delivery, now: Timestamp) -> bool {
 
 impl Gatekeeper {
     pub fn new(seams: &Seams, permits: Arc<Permits>, config: &DispatcherConfig) -> Self {
+        let permits_of_fast = permits.most(Lane::Fast);
         Self {
             gates: Arc::clone(&seams.gates),
             clock: Arc::clone(&seams.clock),
@@ -153,6 +163,7 @@ impl Gatekeeper {
             least: usize::from(config.per_endpoint_concurrency),
             open_for: config.open_for,
             disable_after: config.disable_after,
+            newcomers: Newcomers::new(permits_of_fast, usize::from(config.per_endpoint_concurrency)),
             known: Mutex::default(),
             away_until: Mutex::default(),
             health: Mutex::new(LruCache::new(REMEMBERED)),
@@ -207,6 +218,14 @@ impl Gatekeeper {
         if lane == Lane::Fast && gate.is_slow(now) && gate.shut_until(now).is_none() {
             return Entry::Divert;
         }
+        let mut newcomer = None;
+        if lane == Lane::Fast && !self.health().get(&endpoint).is_some_and(Health::is_known) {
+            newcomer = self.newcomers.enter(delivery.message.app, limits.host).await;
+            if newcomer.is_none() {
+                let at = now.plus((now.since(delivery.due) / 2).clamp(NEWCOMER_WAITS[0], NEWCOMER_WAITS[1]));
+                return Entry::Park(Wait { at, why: Parked::Busy, has_slot: false, has_app_slot: false });
+            }
+        }
         let mut wait = Wait {
             at: now,
             why: Parked::RateLimited,
@@ -235,7 +254,7 @@ impl Gatekeeper {
                 (Pass::Probe, _) => {
                     self.breaker_moved(endpoint, BreakerState::HalfOpen);
                     self.change(endpoint, Health::take);
-                    return Entry::In(Inside { keeper: self, endpoint, since: None, is_probe: true });
+                    return Entry::In(Inside { keeper: self, endpoint, since: None, is_probe: true, _newcomer: newcomer });
                 }
                 (Pass::GoAt(at), _) => leaves_at = at,
                 (Pass::Go | Pass::Learned(_), _) => {}
@@ -260,17 +279,20 @@ impl Gatekeeper {
             self.stay_back(delivery.message.app.into(), limits.app_interval).await;
             return Entry::Park(Wait { at: leaves_at, ..wait });
         }
-        self.take_place(delivery, limits, wait).await
+        self.take_place(delivery, limits, wait, newcomer).await
     }
 
     /// Waits for a place in memory, if one will be free soon.
-    async fn take_place(&self, delivery: &Delivery, limits: Limits, wait: Wait) -> Entry<'_> {
+    async fn take_place(&self, delivery: &Delivery, limits: Limits, wait: Wait, newcomer: Option<newcomers::Place>) -> Entry<'_> {
         let endpoint = delivery.endpoint;
         loop {
             let (share, now) = (self.share(limits), self.clock.now());
             let place = self.health().get_or_insert_mut(endpoint, Health::default).place(share, now);
             match place {
-                Place::Free => return Entry::In(Inside { keeper: self, endpoint, since: None, is_probe: false }),
+                Place::Free => {
+                    let (since, is_probe) = (None, false);
+                    return Entry::In(Inside { keeper: self, endpoint, since, is_probe, _newcomer: newcomer });
+                }
                 Place::Soon => {
                     let released = self.health().get_or_insert_mut(endpoint, Health::default).wait();
                     // Time runs out too: an endpoint that hangs releases nobody.

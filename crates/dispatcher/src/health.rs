@@ -14,6 +14,8 @@ const STALLED: Duration = Duration::from_secs(1);
 pub const WAIT_MOST: Duration = Duration::from_millis(250);
 /// Least time between two slots of what waits for an endpoint: so much a second is drained when it recovers.
 pub const SPACING_LEAST: Duration = Duration::from_millis(5);
+/// Requests at once to an endpoint that nobody has seen answer.
+const UNKNOWN_MOST: usize = 2;
 /// Part of the latest sample in the average.
 const LATEST: f64 = 0.2;
 /// Part of what was earned that one late answer costs.
@@ -73,12 +75,22 @@ impl Health {
     /// Requests at once, now; and as many as it may come to have soon.
     fn caps(&self, share: Share, now: Timestamp) -> (usize, usize) {
         let bound = share.in_flight.unwrap_or(usize::MAX);
+        if self.average.is_none() {
+            // Nobody has seen it answer. Once it does it may have the least at least, which is soon if it is quick.
+            let cap = share.least.min(UNKNOWN_MOST).min(bound);
+            return (cap, share.least.min(bound));
+        }
         let most = share.most.max(share.least);
         let may_grow = self.expected(now) <= QUICK && !share.scarce;
         // The last permits are for those that have few: several that stop answering at once are not known to have, yet.
         let is_plain = self.oldest(now) >= STALLED || share.scarce;
         let cap = if is_plain { share.least } else { (share.least + self.earned).min(most) };
         (cap.min(bound), if may_grow { most } else { cap }.min(bound))
+    }
+
+    /// Whether it was ever seen to answer.
+    pub fn is_known(&self) -> bool {
+        self.average.is_some()
     }
 
     /// Takes a place, if there is one, or says whether one comes soon enough.
@@ -176,7 +188,8 @@ mod tests {
 
     #[test]
     fn quick_answers_earn_places_and_late_ones_cost_some_of_them() {
-        assert_eq!(free(&mut Health::default(), SHARE, START), CAP);
+        assert_eq!(free(&mut Health::default(), SHARE, START), UNKNOWN_MOST, "nobody knows it");
+        assert_eq!(free(&mut answered(ms(5_000), 1, false), SHARE, START), CAP);
         assert_eq!(free(&mut answered(ms(5), 20, false), SHARE, START), CAP + 20);
         assert_eq!(free(&mut answered(ms(5), 500, false), SHARE, START), 96);
         assert_eq!(free(&mut answered(ms(5), 500, true), SHARE, START), CAP, "nobody earns what is not there");
@@ -221,13 +234,14 @@ mod tests {
     #[test]
     fn an_operator_says_what_nobody_has_to_earn() {
         let share = Share { least: 3, ..SHARE };
-        assert_eq!(free(&mut Health::default(), share, START), 3);
+        assert_eq!(free(&mut answered(ms(5_000), 1, false), share, START), 3);
         let mut health = Health::default();
         (0..20).for_each(|_| {
             health.sample(ms(5), share);
         });
         assert_eq!(free(&mut health, share, START), 23);
-        assert_eq!(free(&mut Health::default(), Share { least: 200, ..SHARE }, START), 200, "whatever one may earn");
+        let many = Share { least: 200, ..SHARE };
+        assert_eq!(free(&mut answered(ms(5_000), 1, false), many, START), 200, "whatever one may earn");
     }
 
     #[test]

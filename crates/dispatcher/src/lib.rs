@@ -7,6 +7,7 @@ mod flow;
 mod gatekeeper;
 mod health;
 mod in_flight;
+mod newcomers;
 mod notices;
 mod permits;
 mod turns;

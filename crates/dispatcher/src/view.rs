@@ -1,6 +1,7 @@
 //! The dispatcher's view of endpoints: cached for seconds while the directory answers, for minutes while it does not.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use hookyard_core::port::{Directory, Looked};
 use hookyard_core::{AppId, Clock, Delivery, Endpoint, EndpointId, Fault, FaultKind, Timestamp, Trigger};
 use lru::LruCache;
+use url::Url;
 
 /// How long a look-up is good: an edit, pause, rotation or deletion is honoured within 5 s, this and one round trip.
 const FRESH: Duration = Duration::from_secs(3);
@@ -27,6 +29,8 @@ pub enum Seen {
         active: bool,
         /// Most deliveries per second to all endpoints of its application.
         app_rate: Option<u16>,
+        /// A number for the host of its URL.
+        host: u64,
     },
     /// It was deleted.
     Deleted,
@@ -111,7 +115,8 @@ impl View {
             let fresh = match looked {
                 Looked::Found { endpoint, app_disabled, app_rate } => {
                     let active = !endpoint.disabled && !app_disabled;
-                    Seen::Known { endpoint, active, app_rate }
+                    let host = host_of(&endpoint.url);
+                    Seen::Known { endpoint, active, app_rate, host }
                 }
                 Looked::Deleted => Seen::Deleted,
                 Looked::Absent => match cache.peek(&key).map(|cached| &cached.seen) {
@@ -126,6 +131,13 @@ impl View {
             seen.insert(key, fresh);
         }
     }
+}
+
+/// Equal for endpoints of one host.
+fn host_of(url: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl Deliveries for Store {
         let (delivery, receipt) = receipt_of(&self.0, claim, OPERATION)?;
         match outcome {
             Outcome::Delivered | Outcome::Discarded(_) => {
-                receipt.settle(OPERATION, |connection, id| delete(connection, Queue::Deliveries, id)).await
+                receipt.settle(OPERATION, |connection, id| delete(connection, EITHER_LANE, id)).await
             }
             Outcome::Retry { at } => {
                 let next = delivery.retried(at, self.0.seams.clock.now());
@@ -119,7 +119,7 @@ impl Store {
                 let copy = "INSERT INTO rejected (at, reason, detail, body, message, endpoint, progress)
                             SELECT ?2, ?3, ?4, progress, message, endpoint, progress FROM deliveries WHERE id = ?1";
                 connection.prepare_cached(copy)?.execute((id, now, RefusalReason::Unreadable.as_str(), &detail))?;
-                delete(connection, Queue::Deliveries, id)
+                delete(connection, EITHER_LANE, id)
             };
             if let Err(fault) = Box::new(receipt).settle("quarantine", quarantine).await {
                 tracing::error!(error = fault.chain(), "a delivery that cannot be read was not quarantined");
@@ -171,7 +171,7 @@ fn read(
 /// is passed over, and what is not due is not looked at.
 fn lease(inner: &Arc<Inner>, connection: &Connection, lane: Lane, max: usize, now: Timestamp) -> rusqlite::Result<Found> {
     let mut query = connection.prepare_cached(DUE)?;
-    let taken = take(inner, Queue::Deliveries, &mut query.query((lane_number(lane), now.as_millis()))?, max)?;
+    let taken = take(inner, Queue::Deliveries(lane), &mut query.query((lane_number(lane), now.as_millis()))?, max)?;
     let mut query = connection.prepare_cached(ROW)?;
     let mut rows = Vec::with_capacity(taken.len());
     for taken in taken {
@@ -186,6 +186,9 @@ fn lease(inner: &Arc<Inner>, connection: &Connection, lane: Lane, max: usize, no
     }
     Ok(Found { rows, next_due })
 }
+
+/// Both lanes are one table.
+const EITHER_LANE: Queue = Queue::Deliveries(Lane::Fast);
 
 /// Due deliveries of a lane, from the index alone.
 const DUE: &str = "SELECT id FROM deliveries WHERE state = 'waiting' AND lane = ?1 AND due_at <= ?2 ORDER BY due_at, id";

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hookyard_core::{Claim, Fault, FaultKind, RefusalReason, limits};
+use hookyard_core::{Claim, Fault, FaultKind, Lane, RefusalReason, limits};
 use rusqlite::Connection;
 
 use crate::fault::closed;
@@ -36,11 +36,11 @@ impl Leases {
     }
 }
 
-/// Which queue.
+/// Which queue. What one lane holds takes nothing from the other: those that hang are many, and wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
     Events,
-    Deliveries,
+    Deliveries(Lane),
 }
 
 /// A row taken and not yet claimed by anybody. Dropped, it is as if it had not been taken.
@@ -148,7 +148,8 @@ impl Inner {
     pub fn leases(&self, queue: Queue) -> &Leases {
         match queue {
             Queue::Events => &self.events,
-            Queue::Deliveries => &self.deliveries,
+            Queue::Deliveries(Lane::Fast) => &self.fast,
+            Queue::Deliveries(Lane::Slow) => &self.slow,
         }
     }
 
@@ -180,7 +181,7 @@ fn give_back(connection: &Connection, queue: Queue, id: i64, now: i64) -> rusqli
             "UPDATE events SET failures = failures + 1, seen = 1 WHERE id = ?1 RETURNING failures",
             "INSERT INTO rejected (at, reason, detail, body) SELECT ?2, ?3, ?4, body FROM events WHERE id = ?1",
         ),
-        Queue::Deliveries => (
+        Queue::Deliveries(_) => (
             "UPDATE deliveries SET failures = failures + 1 WHERE id = ?1 RETURNING failures",
             "INSERT INTO rejected (at, reason, detail, body, message, endpoint, progress)
              SELECT ?2, ?3, ?4, CAST(m.body || d.progress AS BLOB), d.message, d.endpoint, d.progress FROM deliveries d JOIN messages m ON m.id = d.message WHERE d.id = ?1",
@@ -199,7 +200,7 @@ fn give_back(connection: &Connection, queue: Queue, id: i64, now: i64) -> rusqli
 pub fn delete(connection: &Connection, queue: Queue, id: i64) -> rusqlite::Result<()> {
     let delete = match queue {
         Queue::Events => "DELETE FROM events WHERE id = ?1",
-        Queue::Deliveries => "DELETE FROM deliveries WHERE id = ?1",
+        Queue::Deliveries(_) => "DELETE FROM deliveries WHERE id = ?1",
     };
     connection.prepare_cached(delete)?.execute([id]).map(drop)
 }

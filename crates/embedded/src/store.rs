@@ -114,7 +114,9 @@ pub(crate) struct Inner {
     pub activity: broadcast::Sender<Heard>,
     pub gates: Mutex<HashMap<GateId, Gate>>,
     pub events: Leases,
-    pub deliveries: Leases,
+    /// Deliveries of the fast lane, and of the slow one.
+    pub fast: Leases,
+    pub slow: Leases,
     path: PathBuf,
     writer: Mutex<Option<Writer>>,
     /// Who may read now.
@@ -157,13 +159,15 @@ impl Store {
         let gates = kept(&connection, seams.clock.now()).map_err(broken)?;
         let (writer, thread) = Writer::start(connection).map_err(unusable)?;
         // A quarter more than can be in flight, so that the next claim is at hand when a request ends.
-        let deliveries_held = usize::from(seams.concurrency) * 5 / 4;
+        let deliveries_held = (usize::from(seams.concurrency) * 5 / 4).max(2);
+        let (before, slow_held) = (deliveries.map_err(broken)?, (deliveries_held / 4).max(1));
         Ok(Self(Arc::new(Inner {
             activity: broadcast::Sender::new(BEHIND_MOST),
             gates: Mutex::new(gates),
             seams,
             events: Leases::new(events.map_err(broken)?, EVENTS_HELD),
-            deliveries: Leases::new(deliveries.map_err(broken)?, deliveries_held),
+            fast: Leases::new(before, deliveries_held - slow_held),
+            slow: Leases::new(before, slow_held),
             path,
             writer: Mutex::new(Some(writer)),
             reading: Semaphore::new(READERS),
