@@ -22,7 +22,7 @@ export CARGO_TERM_COLOR ?= auto
 installed = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
 
-.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-isolation chaos compat matrix matrix-newest build clients python node publishers receivers console browser promtool chart tools
+.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-failing bench-isolation chaos compat matrix matrix-newest build clients python node publishers receivers console browser promtool chart tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,10 @@ bench: ## measure against the bare relay, side by side, and everything else that
 bench-lists: ## measure lists of journals with a million messages, and the memory those take
 	cargo build --release -p hookyard -p hookyard-e2e --bins
 	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard --lists 1000000
+
+bench-failing: ## measure what is delivered to receivers that fail a share of their requests: an hour (FLAGS="--rates 100 --shares 0.5")
+	cargo build --release -p hookyard
+	node tests/load/failing.mjs $(TARGET)/release/hookyard $(FLAGS)
 
 bench-isolation: ## measure what neighbours that misbehave cost the others
 	cargo build --release -p hookyard -p hookyard-e2e --bins

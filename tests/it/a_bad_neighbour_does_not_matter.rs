@@ -35,9 +35,9 @@ fn with_breaker(world: &World) -> Config {
 async fn an_endpoint_that_dies_is_left_alone_and_comes_back(backend: Backend) -> Result<()> {
     let is_dead = Arc::new(AtomicBool::new(true));
     let dead = Arc::clone(&is_dead);
-    let script = move |_: &Hit, _: usize| match dead.load(Ordering::SeqCst) {
-        true => Answer::Late(200, Duration::from_secs(60)),
-        false => Answer::Status(200),
+    let script = move |_: &Hit, _: usize| {
+        let is_dead = dead.load(Ordering::SeqCst);
+        if is_dead { Answer::Late(200, Duration::from_secs(60)) } else { Answer::Status(200) }
     };
     let world = World::on_with(backend, script).await?;
     let mut config = with_breaker(&world);
@@ -84,9 +84,9 @@ const MOVES_AFTER: Duration = Duration::from_secs(4);
 async fn every_process_and_the_api_see_how_a_breaker_moves(backend: Backend) -> Result<()> {
     let is_dead = Arc::new(AtomicBool::new(true));
     let dead = Arc::clone(&is_dead);
-    let script = move |_: &Hit, _: usize| match dead.load(Ordering::SeqCst) {
-        true => Answer::Late(200, MOVES_AFTER * 20),
-        false => Answer::Late(200, MOVES_AFTER / 2),
+    let script = move |_: &Hit, _: usize| {
+        let is_dead = dead.load(Ordering::SeqCst);
+        Answer::Late(200, if is_dead { MOVES_AFTER * 20 } else { MOVES_AFTER / 2 })
     };
     let world = World::on_with(backend, script).await?;
     let mut config = world.config();

@@ -134,7 +134,7 @@ async fn what_three_attempts_give_is_delivered_on_time(backend: Backend) -> Resu
     ensure!(published.elapsed() < most, "{:?} after the last was published", published.elapsed());
     for (flaky, _) in &all {
         let given = 1.0 - flaky.share.powi(3);
-        let delivered = flaky.taken() as f64 / events as f64;
+        let delivered = f64::from(u32::try_from(flaky.taken())?) / f64::from(u32::try_from(events)?);
         ensure!((given - delivered).abs() < 0.08, "{} failing: {delivered} delivered, and {given} expected", flaky.share);
         for (id, times) in flaky.attempts() {
             let wanted = (0..3).find(|attempt| !fails(flaky.share, &id, *attempt)).map_or(3, |attempt| attempt + 1);

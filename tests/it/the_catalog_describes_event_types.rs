@@ -78,6 +78,7 @@ async fn the_example_catalogs_are_imported_whole_and_exported_as_they_were(backe
 /// the API and on the command line.
 async fn samples_and_schemas_keep_their_text(backend: Backend) -> Result<()> {
     const SAMPLE: &str = r#"{"z":12345678901234567890123,"a":1.10,"e":1e400,"u":"\u00fc ü","k":[]}"#;
+    const EXAMPLE: &str = r#"{"b":2.50,"a":1}"#;
     const SCHEMA: &str = r#"{"title":"\u00fc","maximum":1.0,"examples":[{"b":2.50,"a":1}]}"#;
     let world = World::on(backend).await?;
     let running = world.start().await?;
@@ -107,7 +108,6 @@ async fn samples_and_schemas_keep_their_text(backend: Backend) -> Result<()> {
     let body = format!(r#"{{"name":"schema.only","description":"","schemas":{{"1":{SCHEMA}}}}}"#);
     let (status, _) = api.send_raw("/event-type", body.into_bytes()).await?;
     ensure!(status == 201);
-    const EXAMPLE: &str = r#"{"b":2.50,"a":1}"#;
     let wanted = [
         ("kept", String::new(), SAMPLE),
         ("typed", String::new(), SAMPLE),

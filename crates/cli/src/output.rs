@@ -72,6 +72,9 @@ pub fn show_text(answer: &str, columns: &[&str], format: Option<Format>) {
     }
 }
 
+/// Levels that are indented.
+const INDENTED_MOST: usize = 64;
+
 /// JSON with a line for each of its parts, and nothing but blanks between them changed.
 fn indented(json: &str) -> String {
     let (mut lines, mut depth, mut is_text, mut is_escaped) = (String::with_capacity(json.len() * 2), 0_usize, false, false);
@@ -116,7 +119,8 @@ fn indented(json: &str) -> String {
 
 fn break_line(lines: &mut String, depth: usize) {
     lines.push('\n');
-    lines.extend(std::iter::repeat_n("  ", depth));
+    // Deeper than anybody reads: what is nested a hundred thousand times is printed all the same.
+    lines.extend(std::iter::repeat_n("  ", depth.min(INDENTED_MOST)));
 }
 
 fn print_object(answer: &Value) {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::id::{AppId, EndpointId, ID_BYTES};
 use breaker::Breaker;
-use streak::Streak;
+use streak::{OVER_AFTER, Streak};
 
 pub use breaker::{BreakerState, News, OPEN_FOR, PROBE_LEASE};
 pub use evidence::{LEAST as LEAST_JUDGED, SILENT_PERCENT};
@@ -322,6 +322,11 @@ impl Gate {
         Some(until.plus(within.mul_f64((passed.as_secs_f64() / length.as_secs_f64().max(0.001)).min(1.0))))
     }
 
+    /// Whether the first probe of an opening has just left.
+    pub fn is_first_probe(&self) -> bool {
+        matches!(self.breaker, Breaker::Open { ramp: Some(ramp), .. } if ramp.is_begun())
+    }
+
     /// Whether who comes now is turned away because of its breaker.
     pub fn is_left_alone(&self, now: Timestamp) -> bool {
         let is_closed = self.breaker(now) == BreakerState::Closed;
@@ -369,8 +374,8 @@ impl Gate {
         let has_left = self.next_slot.max(self.departures) <= Micros::of(now);
         let is_over = self.streak.is_none_or(|streak| streak.is_over(now));
         let is_silent = match self.breaker {
-            // As long as its streak is remembered: nobody asks for it.
-            Breaker::Open { .. } => false,
+            // As long as a streak is remembered.
+            Breaker::Open { since, .. } => since.plus(OVER_AFTER) > now,
             Breaker::Closed(evidence) => !evidence.is_over(now),
         };
         is_over && has_left && !is_silent && self.slow_until <= now && self.hold_until <= now

@@ -202,8 +202,8 @@ pub const UNAVAILABLE_AFTER: Duration = Duration::from_secs(24 * 3600);
 pub fn wait_for_missing(due_for: Duration, known_for: Duration) -> Option<Duration> {
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(3600);
-    if due_for >= UNAVAILABLE_AFTER && known_for >= MISSING_LEAST {
-        return None;
+    if due_for >= UNAVAILABLE_AFTER {
+        return (known_for < MISSING_LEAST).then_some(MINUTE);
     }
     Some(if due_for < MINUTE {
         Duration::from_secs(4)
@@ -238,7 +238,7 @@ mod tests {
         }
         assert!((UNAVAILABLE_AFTER..UNAVAILABLE_AFTER + Duration::from_secs(3600)).contains(&due_for), "{due_for:?}");
         assert!(looks < 120, "{looks}");
-        assert_eq!(wait_for_missing(UNAVAILABLE_AFTER * 3, Duration::ZERO), Some(Duration::from_secs(3600)), "nobody looked");
+        assert_eq!(wait_for_missing(UNAVAILABLE_AFTER * 3, Duration::ZERO), Some(Duration::from_secs(60)), "nobody looked");
     }
 
     fn delivery(attempt: u32) -> Delivery {

@@ -99,17 +99,14 @@ impl Dispatcher {
         Arc::new(Self { seams, config, view, in_flight: InFlight::default(), gatekeeper, permits })
     }
 
-    /// Dispatches until `stop`, then finishes what is in flight.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let tasks = TaskTracker::new();
+    /// Dispatches until `stop`. What is in flight then goes on in `tasks`, and also if this should panic.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken, tasks: TaskTracker) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = self.wait_for_directory() => {}
         }
         let lanes = async { tokio::join!(self.lane(Lane::Fast, &stop, &tasks), self.lane(Lane::Slow, &stop, &tasks)) };
         tokio::join!(lanes, self.gatekeeper.follow(&stop));
-        tasks.close();
-        tasks.wait().await;
     }
 
     /// A dispatcher that has never read the sentinel does not claim.

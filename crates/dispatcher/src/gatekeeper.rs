@@ -219,7 +219,9 @@ impl Gatekeeper {
             return Entry::Divert;
         }
         let mut newcomer = None;
-        if lane == Lane::Fast && !self.health().get(&endpoint).is_some_and(Health::is_known) {
+        // Who comes for its slot keeps it.
+        let has_slot = delivery.has_slot && is_on_time(delivery, now);
+        if lane == Lane::Fast && !has_slot && !self.health().get(&endpoint).is_some_and(Health::is_known) {
             newcomer = self.newcomers.enter(delivery.message.app, limits.host).await;
             if newcomer.is_none() {
                 let at = now.plus((now.since(delivery.due) / 2).clamp(NEWCOMER_WAITS[0], NEWCOMER_WAITS[1]));
@@ -229,7 +231,7 @@ impl Gatekeeper {
         let mut wait = Wait {
             at: now,
             why: Parked::RateLimited,
-            has_slot: delivery.has_slot && is_on_time(delivery, now),
+            has_slot,
             has_app_slot: delivery.has_app_slot && is_on_time(delivery, now),
         };
         let mut leaves_at = now;
@@ -251,8 +253,10 @@ impl Gatekeeper {
                     return Entry::Park(Wait { at, has_app_slot, ..wait });
                 }
                 // The one that finds out does not wait for those that hang.
-                (Pass::Probe, _) => {
-                    self.breaker_moved(endpoint, BreakerState::HalfOpen);
+                (Pass::Probe, gate) => {
+                    if gate.is_first_probe() {
+                        self.breaker_moved(endpoint, BreakerState::HalfOpen);
+                    }
                     self.change(endpoint, Health::take);
                     return Entry::In(Inside { keeper: self, endpoint, since: None, is_probe: true, _newcomer: newcomer });
                 }
@@ -342,7 +346,8 @@ impl Gatekeeper {
         let slow = news != News::Nothing && {
             let share = self.share(Limits::default());
             let mut average = Duration::ZERO;
-            self.change(endpoint, |health| average = health.sample(result.duration, share));
+            let is_silent = news == News::Silence;
+            self.change(endpoint, |health| average = health.sample(result.duration, is_silent, share));
             result.class == AttemptClass::Timeout || average > SLOW
         };
         let tells = slow || hold_until.is_some() || self.gate(endpoint.into()).awaits(news, self.clock.now());

@@ -45,6 +45,8 @@ pub struct Health {
     in_flight: Vec<Timestamp>,
     waiting: usize,
     average: Option<Duration>,
+    /// Whether the last attempt got no answer.
+    was_silent: bool,
     /// Requests at once that quick answers earned it, beside the least.
     earned: usize,
     released: Arc<Notify>,
@@ -142,10 +144,11 @@ impl Health {
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    /// An answer came after so long; the average with it.
-    pub fn sample(&mut self, took: Duration, share: Share) -> Duration {
-        let average = self.average.map_or(took, |known| known.mul_f64(1.0 - LATEST) + took.mul_f64(LATEST));
-        self.average = Some(average);
+    /// An attempt took so long, to an answer or not; the average with it. How long one hung says nothing once it answers again.
+    pub fn sample(&mut self, took: Duration, is_silent: bool, share: Share) -> Duration {
+        let known = self.average.filter(|_| is_silent || !self.was_silent);
+        let average = known.map_or(took, |known| known.mul_f64(1.0 - LATEST) + took.mul_f64(LATEST));
+        (self.average, self.was_silent) = (Some(average), is_silent);
         self.earned = match (took <= QUICK, share.scarce) {
             (true, false) => self.earned + 1,
             (true, true) => self.earned.saturating_sub(1),
@@ -181,7 +184,7 @@ mod tests {
     fn answered(took: Duration, times: usize, scarce: bool) -> Health {
         let mut health = Health::default();
         (0..times).for_each(|_| {
-            health.sample(took, Share { scarce, ..SHARE });
+            health.sample(took, false, Share { scarce, ..SHARE });
         });
         health
     }
@@ -197,7 +200,7 @@ mod tests {
         assert_eq!(free(&mut answered(ms(5), 500, false), scarce, START), CAP, "what was earned is no claim on the last of them");
         assert_eq!(free(&mut answered(ms(150), 500, false), SHARE, START), CAP);
         let mut health = answered(ms(5), 500, false);
-        health.sample(ms(300), SHARE);
+        health.sample(ms(300), false, SHARE);
         assert_eq!(free(&mut health, SHARE, START), 90);
     }
 
@@ -232,12 +235,21 @@ mod tests {
     }
 
     #[test]
+    fn how_long_it_hung_says_nothing_once_it_answers_again() {
+        let mut health = answered(ms(20), 5, false);
+        (0..20).for_each(|_| assert!(health.sample(ms(15_000), true, SHARE) > ms(20)));
+        assert!(health.expected(START) > ms(10_000));
+        health.sample(ms(20), false, SHARE);
+        assert_eq!(health.expected(START), ms(20));
+    }
+
+    #[test]
     fn an_operator_says_what_nobody_has_to_earn() {
         let share = Share { least: 3, ..SHARE };
         assert_eq!(free(&mut answered(ms(5_000), 1, false), share, START), 3);
         let mut health = Health::default();
         (0..20).for_each(|_| {
-            health.sample(ms(5), share);
+            health.sample(ms(5), false, share);
         });
         assert_eq!(free(&mut health, share, START), 23);
         let many = Share { least: 200, ..SHARE };

@@ -119,13 +119,13 @@ impl View {
                     Seen::Known { endpoint, active, app_rate, host }
                 }
                 Looked::Deleted => Seen::Deleted,
-                Looked::Absent => match cache.peek(&key).map(|cached| &cached.seen) {
-                    Some(Seen::Missing(since)) => Seen::Missing(*since),
-                    _ => {
+                Looked::Absent => {
+                    let known = cache.peek(&key).map(|cached| cached.seen.clone());
+                    known.filter(|seen| matches!(seen, Seen::Missing(_))).unwrap_or_else(|| {
                         tracing::error!(endpoint = %key.1, "an endpoint is neither there nor deleted; its deliveries wait");
                         Seen::Missing(now)
-                    }
-                },
+                    })
+                }
             };
             cache.put(key, Cached { seen: fresh.clone(), at: now, as_of });
             seen.insert(key, fresh);

@@ -88,7 +88,7 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     let installation = Installation::new(backend.clone(), roles, &settings.config, Arc::clone(&seams.clock), &*seams.entropy);
     if roles.dispatcher {
         let dispatcher = dispatcher(settings, &ports, &style, Arc::clone(&sender), &installation, &metrics, &seams);
-        roots.service("dispatcher", dispatcher.run(stop.clone()));
+        roots.service("dispatcher", dispatcher.run(stop.clone(), services.clone()));
     }
     roots.behind("heartbeat", Arc::clone(&installation).beat(close.clone()));
     roots.behind("survey of queues", survey::count_queues(backend.clone(), metrics.clone(), close.clone()));

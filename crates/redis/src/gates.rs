@@ -88,6 +88,8 @@ impl RedisStore {
         for (id, text) in found {
             match (GateId::from_slice(&id), text.parse::<Gate>()) {
                 (Some(id), Ok(gate)) if !gate.is_ordinary(now) => gates.push((id, gate)),
+                // What a newer program wrote is its own.
+                (Some(_), Err(_)) => {}
                 _ => gone.push((id, text)),
             }
         }

@@ -113,10 +113,14 @@ impl Router {
     }
 
     /// Routes until `stop`, then finishes what it holds.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let mut held: Vec<Claim<Event>> = Vec::new();
+    pub async fn run(self, stop: CancellationToken) {
         let (gates, clock) = (Arc::clone(&self.seams.gates), Arc::clone(&self.seams.clock));
-        self.tasks.spawn(Arc::clone(&self.trouble).follow(gates, clock, stop.clone()));
+        let follow = Arc::clone(&self.trouble).follow(gates, clock, stop.clone());
+        tokio::join!(self.go_on(stop), follow);
+    }
+
+    async fn go_on(mut self, stop: CancellationToken) {
+        let mut held: Vec<Claim<Event>> = Vec::new();
         while !stop.is_cancelled() {
             let permit = tokio::select! {
                 () = stop.cancelled() => break,

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::client::Server;
 use crate::command::resource::{Page, path, require_yes};
-use crate::output::{Format, show_text, talk};
+use crate::output::{Format, print, show_text, talk};
 
 const COLUMNS: [&str; 5] = ["name", "groupName", "archived", "deprecated", "description"];
 
@@ -125,7 +125,11 @@ impl EventTypeCommand {
                 let body = serde_json::to_string(&fields.body()?)?;
                 server.send(Method::PATCH, &path(&["event-type", &name]), Some(body)).await?
             }
-            Self::Export { server } => server.send(Method::GET, "/event-type/export", None).await?,
+            Self::Export { server } => {
+                // A file, whose samples and schemas are somebody's text.
+                print(&server.send(Method::GET, "/event-type/export", None).await?);
+                return Ok(());
+            }
             Self::Import { server, file, dry_run } => {
                 let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
                 let is_yaml = file.extension().is_some_and(|kind| kind == "yaml" || kind == "yml");

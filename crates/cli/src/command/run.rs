@@ -85,19 +85,16 @@ fn raise_file_limit() {
 /// Runs until a signal: the first drains, a second ends at once.
 pub async fn until_told(running: Running) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        fault = running.failed() => {
-            running.drain().await;
-            return Err(anyhow!(fault.chain()));
-        }
-    }
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        fault = running.failed() => Some(fault),
+    };
     talk("stopping: finishing what is in flight; a second signal ends at once");
     tokio::select! {
         () = running.drain() => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    Ok(())
+    failed.map_or(Ok(()), |fault| Err(anyhow!(fault.chain())))
 }

@@ -18,7 +18,7 @@ pub const PROBE_LEASE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MO
 const FIRST_ANSWERS: Duration = Duration::from_secs(5);
 /// And for what the next ones do: the endpoint answers.
 const NEXT_ANSWERS: Duration = Duration::from_secs(1);
-/// Probes at once that are all answered before it closes: as many as an endpoint that nobody knows has of one process.
+/// A round of so many probes is none any more: when all of the round before were answered, the breaker closes.
 const RAMP_ENDS: u16 = 8;
 
 /// The breaker of one endpoint.
@@ -59,6 +59,11 @@ impl Default for Breaker {
 impl Ramp {
     fn of(most: u16) -> Self {
         Self { most, left: 0, answered: 0, out_until: Timestamp::default() }
+    }
+
+    /// Whether the first probe of an opening has just left.
+    pub(super) fn is_begun(self) -> bool {
+        self.left == 1 && !self.has_answers()
     }
 
     fn is_full(self) -> bool {
@@ -128,8 +133,10 @@ impl Breaker {
                     let is_over = ramp.most >= RAMP_ENDS || !is_awaited;
                     if is_over { Self::default() } else { Self::Open { since, until, level, ramp: Some(ramp) } }
                 }
+                // What was on its way when it opened says nothing new, be it an answer.
+                (News::Success | News::Refusal, _) if now.since(since) < limits::ATTEMPT_TIMEOUT_MOST => self,
                 (News::Success | News::Refusal, _) if !is_awaited => Self::default(),
-                // Somebody who asked for an attempt, or one that was on its way: what waits may see for itself.
+                // Somebody asked for an attempt: what waits may see for itself.
                 (News::Success | News::Refusal, _) => Self::Open { since, until: until.min(now), level, ramp },
                 // Whoever comes next may find out instead.
                 (News::Nothing, Some(ramp)) if is_probe => {
@@ -140,7 +147,6 @@ impl Breaker {
                     let level = if ramp.has_answers() { 0 } else { level.saturating_add(1) };
                     Self::opened(level, open_for, now)
                 }
-                // What was on its way when it opened says nothing new.
                 (News::Silence | News::Nothing, _) => self,
             },
         }

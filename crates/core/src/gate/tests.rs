@@ -41,6 +41,27 @@ fn whoever_answers_is_never_left_alone() {
     assert_eq!(gate.breaker(START), BreakerState::Closed);
 }
 
+/// What processes tell the gate of attempts, of which most answers are not told.
+fn tell(gate: &mut Gate, news: News, now: Timestamp) {
+    if gate.awaits(news, now) {
+        gate.step(observe(news), now);
+    }
+}
+
+#[test]
+fn a_busy_receiver_that_restarts_is_not_left_alone() {
+    // A hundred a second; one in so many is silent, and for so many from the ninth second on all are.
+    for (every, restarts_for) in [(900, 60), (50, 60), (10, 300), (3, 400), (100_000, 400)] {
+        let mut gate = Gate::default();
+        for number in 0..3_000_u64 {
+            let is_silent = number % every == 0 || (930..930 + restarts_for).contains(&number);
+            let now = START.plus(Duration::from_millis(10) * u32::try_from(number).expect("few"));
+            tell(&mut gate, if is_silent { News::Silence } else { News::Success }, now);
+            assert_eq!(gate.breaker(now), BreakerState::Closed, "{number} of one in {every}, {restarts_for} in a row");
+        }
+    }
+}
+
 #[test]
 fn silence_opens_it_and_one_probe_finds_out_whether_it_lasts() {
     let mut gate = opened();
@@ -94,12 +115,17 @@ fn probes_grow_while_they_are_answered() {
 #[test]
 fn an_attempt_somebody_asked_for_lets_what_waits_see_for_itself() {
     let mut gate = opened();
-    assert!(matches!(gate.step(ADMIT, START), Pass::Later(_)));
-    gate.step(observe(News::Success), START);
-    assert_eq!((gate.breaker(START), gate.step(ADMIT, START)), (BreakerState::HalfOpen, Pass::Probe));
-    let mut nothing_waits = opened();
-    nothing_waits.step(observe(News::Success), START);
-    assert_eq!(nothing_waits.breaker(START), BreakerState::Closed);
+    let again = START.plus(OPEN_FOR[0]);
+    assert_eq!(gate.step(ADMIT, again), Pass::Probe);
+    gate.step(probed(News::Silence), again);
+    let (mut nothing_waits, soon, later) = (gate, again.plus(Duration::from_secs(1)), again.plus(Duration::from_secs(40)));
+    gate.step(observe(News::Success), soon);
+    assert_eq!(gate.breaker(soon), BreakerState::Open, "it was on its way when it opened");
+    assert!(matches!(gate.step(ADMIT, later), Pass::Later(_)));
+    gate.step(observe(News::Success), later);
+    assert_eq!((gate.breaker(later), gate.step(ADMIT, later)), (BreakerState::HalfOpen, Pass::Probe));
+    nothing_waits.step(observe(News::Success), later);
+    assert_eq!(nothing_waits.breaker(later), BreakerState::Closed);
 }
 
 #[test]
