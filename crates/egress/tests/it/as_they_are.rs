@@ -82,7 +82,7 @@ async fn answering(answer: Vec<u8>) -> SocketAddr {
 
 #[tokio::test]
 async fn answers_that_are_legal_or_common_are_understood() {
-    let many = (0..900).fold(String::new(), |many, number| format!("{many}x-{number}: y\r\n"));
+    let many = (0..380).fold(String::new(), |many, number| format!("{many}x-{number}: y\r\n"));
     let heads = [
         "x-folded: one\r\n two\r\n".to_owned(),
         "x-blank : after the name\r\n".to_owned(),
