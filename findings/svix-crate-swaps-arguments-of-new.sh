@@ -21,8 +21,8 @@ after = { package = "svix", version = "=2.9.1" }
 T
 cat >"$place/src/main.rs" <<'R'
 fn main() {
-    let before = before::api::EventTypeIn::new("one".into(), "two".into());
-    let after = after::api::EventTypeIn::new("one".into(), "two".into());
+    let before = before::models::EventTypeIn::new("one".into(), "two".into());
+    let after = after::models::EventTypeIn::new("one".into(), "two".into());
     println!("1.99.1: name {}, description {}; 2.9.1: name {}, description {}", before.name, before.description, after.name, after.description);
 }
 R
