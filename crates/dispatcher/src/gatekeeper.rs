@@ -103,7 +103,7 @@ pub struct Inside<'a> {
     /// Whether it goes in to find out.
     is_probe: bool,
     /// Its place among those that nobody has seen answer.
-    _newcomer: Option<newcomers::Place>,
+    newcomer: Option<newcomers::Place>,
 }
 
 impl Inside<'_> {
@@ -218,16 +218,9 @@ impl Gatekeeper {
         if lane == Lane::Fast && gate.is_slow(now) && gate.shut_until(now).is_none() {
             return Entry::Divert;
         }
-        let mut newcomer = None;
-        // Who comes for its slot keeps it.
         let has_slot = delivery.has_slot && is_on_time(delivery, now);
-        if lane == Lane::Fast && !has_slot && !self.health().get(&endpoint).is_some_and(Health::is_known) {
-            newcomer = self.newcomers.enter(delivery.message.app, limits.host).await;
-            if newcomer.is_none() {
-                let at = now.plus((now.since(delivery.due) / 2).clamp(NEWCOMER_WAITS[0], NEWCOMER_WAITS[1]));
-                return Entry::Park(Wait { at, why: Parked::Busy, has_slot: false, has_app_slot: false });
-            }
-        }
+        // Who comes for its slot keeps it.
+        let is_newcomer = lane == Lane::Fast && !has_slot && !self.health().get(&endpoint).is_some_and(Health::is_known);
         let mut wait = Wait {
             at: now,
             why: Parked::RateLimited,
@@ -258,7 +251,7 @@ impl Gatekeeper {
                         self.breaker_moved(endpoint, BreakerState::HalfOpen);
                     }
                     self.change(endpoint, Health::take);
-                    return Entry::In(Inside { keeper: self, endpoint, since: None, is_probe: true, _newcomer: newcomer });
+                    return Entry::In(Inside { keeper: self, endpoint, since: None, is_probe: true, newcomer: None });
                 }
                 (Pass::GoAt(at), _) => leaves_at = at,
                 (Pass::Go | Pass::Learned(_), _) => {}
@@ -283,19 +276,30 @@ impl Gatekeeper {
             self.stay_back(delivery.message.app.into(), limits.app_interval).await;
             return Entry::Park(Wait { at: leaves_at, ..wait });
         }
-        self.take_place(delivery, limits, wait, newcomer).await
+        self.take_place(delivery, limits, wait, is_newcomer).await
     }
 
     /// Waits for a place in memory, if one will be free soon.
-    async fn take_place(&self, delivery: &Delivery, limits: Limits, wait: Wait, newcomer: Option<newcomers::Place>) -> Entry<'_> {
+    async fn take_place(&self, delivery: &Delivery, limits: Limits, wait: Wait, is_newcomer: bool) -> Entry<'_> {
         let endpoint = delivery.endpoint;
         loop {
             let (share, now) = (self.share(limits), self.clock.now());
             let place = self.health().get_or_insert_mut(endpoint, Health::default).place(share, now);
             match place {
                 Place::Free => {
-                    let (since, is_probe) = (None, false);
-                    return Entry::In(Inside { keeper: self, endpoint, since, is_probe, _newcomer: newcomer });
+                    let mut inside = Inside { keeper: self, endpoint, since: None, is_probe: false, newcomer: None };
+                    if is_newcomer {
+                        // Not before: those that wait for a place at their endpoint would have all of these.
+                        inside.newcomer = self.newcomers.enter(delivery.message.app, limits.host).await;
+                        if inside.newcomer.is_none() {
+                            drop(inside);
+                            self.stay_back(endpoint.into(), limits.interval).await;
+                            self.stay_back(delivery.message.app.into(), limits.app_interval).await;
+                            let at = now.plus((now.since(delivery.due) / 2).clamp(NEWCOMER_WAITS[0], NEWCOMER_WAITS[1]));
+                            return Entry::Park(Wait { at, why: Parked::Busy, has_slot: false, has_app_slot: false });
+                        }
+                    }
+                    return Entry::In(inside);
                 }
                 Place::Soon => {
                     let released = self.health().get_or_insert_mut(endpoint, Health::default).wait();
