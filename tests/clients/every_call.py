@@ -30,6 +30,8 @@ from svix.api import Svix, SvixOptions
 from svix.exceptions import HttpError, HTTPValidationError
 from svix.webhooks import Webhook, WebhookVerificationError
 
+from installed import methods
+
 try:
     from svix.api.message import message_in_raw
 except ImportError:
@@ -74,18 +76,6 @@ suffix = f"py-{package.__version__}-{secrets.token_hex(3)}"
 
 
 # --- What the release has --------------------------------------------------------------------------------------------------------
-
-
-def methods(resource, prefix=""):
-    """The dotted names of all public methods of a client, those of nested resources too."""
-    for name in dir(resource):
-        if name.startswith("_"):
-            continue
-        member = getattr(resource, name)
-        if inspect.ismethod(member):
-            yield prefix + name
-        elif type(member).__module__.split(".")[0] == "svix" and prefix.count(".") < 3:
-            yield from methods(member, f"{prefix}{name}.")
 
 
 def fields(model):
@@ -169,7 +159,7 @@ def word(value):
 
 
 called = set()
-names = sorted(set(methods(client)))
+names = sorted({name for name, _ in methods(client)})
 
 
 def has(name):

@@ -21,6 +21,8 @@ from urllib.parse import parse_qs, urlsplit
 import pydantic
 from svix.api import Svix, SvixOptions
 
+from installed import methods
+
 description = json.load(open(sys.argv[1]))
 requests = []
 
@@ -42,19 +44,6 @@ class Listener(BaseHTTPRequestHandler):
 server = HTTPServer(("127.0.0.1", 0), Listener)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 client = Svix("token", SvixOptions(server_url=f"http://127.0.0.1:{server.server_port}", retry_schedule=[]))
-
-
-def methods(resource, prefix=""):
-    """The dotted names of all methods, and the methods."""
-    for name in dir(resource):
-        if name.startswith("_"):
-            continue
-        member = getattr(resource, name)
-        if inspect.ismethod(member):
-            if prefix and name != "request_no_content":
-                yield prefix + name, member
-        elif type(member).__module__.startswith("svix.api") and prefix.count(".") < 4:
-            yield from methods(member, f"{prefix}{name}.")
 
 
 def is_model(kind):

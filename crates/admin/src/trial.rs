@@ -179,7 +179,7 @@ impl Api {
         Ok(found.map_or_else(|| Bytes::from_static(TEST_DATA.as_bytes()), |found| Bytes::from(found.get().to_owned())))
     }
 
-    /// A message of this type that nobody published.
+    /// A message of this type that no publisher sent.
     fn example(&self, app: AppId, event_type: EventType, data: Bytes) -> Message {
         let now = self.seams.clock.now();
         let event = Event {

@@ -27,7 +27,7 @@ impl Server {
         Ok(value_of(&self.send(method, path, body.map(Value::to_string)).await?))
     }
 
-    /// The same of a body and an answer whose text matters: what they hold is somebody's JSON.
+    /// The same where the text of body and answer matters: payloads, samples and schemas are JSON of publishers and administrators.
     pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<String> {
         answer(self.ask(method, path, body.map(|body| (JSON, body))).await?).await
     }

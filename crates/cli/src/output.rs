@@ -55,7 +55,7 @@ pub fn show(answer: &Value, columns: &[&str], format: Option<Format>) {
     }
 }
 
-/// The same of an answer that holds somebody's JSON: its text is printed as it is but for blanks.
+/// The same of an answer that holds payloads, samples or schemas: its text is printed as it is but for blanks.
 pub fn show_text(answer: &str, columns: &[&str], format: Option<Format>) {
     /// A list.
     #[derive(Deserialize)]

@@ -1,7 +1,7 @@
 //! The gate in front of an endpoint: its breaker, and time slots for what must wait. Pure; stores keep a [`Gate`] per endpoint that is
 //! not ordinary and apply [`Step`]s to it, each of which happened or did not.
 //!
-//! The breaker follows the pattern of that name: closed, open after silence, and half-open while probes are out. Slots are given by the generic cell rate algorithm (ITU-T I.371) used as a scheduler: whoever must wait takes a moment of its own, so that
+//! The breaker follows the circuit breaker pattern: closed, open after silence, and half-open while probes are out. Slots are given by the generic cell rate algorithm (ITU-T I.371) used as a scheduler: whoever must wait takes a moment of its own, so that
 //! what waits never comes back all at once. The same algorithm judges what leaves, so that a rate is kept also when many come late for
 //! their slots.
 
@@ -37,7 +37,7 @@ const BURST: Duration = Duration::from_secs(1);
 /// What is routed while a breaker is open comes back within this part of the opening after its end, as a divisor, so that it is not there
 /// all at once.
 const DETOUR_PART: u32 = 8;
-/// But within no less, and no more, than this: nobody waits long for an endpoint that is back.
+/// But within no less, and no more, than this: no delivery waits long for an endpoint that is back.
 const DETOUR_LEAST: Duration = Duration::from_secs(5);
 const DETOUR_MOST: Duration = Duration::from_secs(60);
 /// Whose gate: an endpoint's, or that of all endpoints of an application, which knows a rate and no breaker.

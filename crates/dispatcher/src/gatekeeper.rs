@@ -219,8 +219,8 @@ impl Gatekeeper {
             return Entry::Divert;
         }
         let has_slot = delivery.has_slot && is_on_time(delivery, now);
-        // Who comes for its slot keeps it.
-        let is_newcomer = lane == Lane::Fast && !has_slot && !self.health().get(&endpoint).is_some_and(Health::is_known);
+        // A delivery that comes for its slot keeps it.
+        let may_be_newcomer = lane == Lane::Fast && !has_slot;
         let mut wait = Wait {
             at: now,
             why: Parked::RateLimited,
@@ -272,34 +272,27 @@ impl Gatekeeper {
             wait.has_app_slot = true;
         }
         if !self.permits.wait_here(leaves_at.since(now)).await {
-            self.stay_back(endpoint.into(), limits.interval).await;
-            self.stay_back(delivery.message.app.into(), limits.app_interval).await;
+            self.stay_back_from_both(delivery, limits).await;
             return Entry::Park(Wait { at: leaves_at, ..wait });
         }
-        self.take_place(delivery, limits, wait, is_newcomer).await
+        self.take_place(delivery, limits, wait, may_be_newcomer).await
     }
 
     /// Waits for a place in memory, if one will be free soon.
-    async fn take_place(&self, delivery: &Delivery, limits: Limits, wait: Wait, is_newcomer: bool) -> Entry<'_> {
+    async fn take_place(&self, delivery: &Delivery, limits: Limits, wait: Wait, may_be_newcomer: bool) -> Entry<'_> {
         let endpoint = delivery.endpoint;
         loop {
             let (share, now) = (self.share(limits), self.clock.now());
-            let place = self.health().get_or_insert_mut(endpoint, Health::default).place(share, now);
+            let (place, is_known) = {
+                let mut all = self.health();
+                let health = all.get_or_insert_mut(endpoint, Health::default);
+                (health.place(share, now), health.is_known())
+            };
             match place {
                 Place::Free => {
-                    let mut inside = Inside { keeper: self, endpoint, since: None, is_probe: false, newcomer: None };
-                    if is_newcomer {
-                        // Not before: those that wait for a place at their endpoint would have all of these.
-                        inside.newcomer = self.newcomers.enter(delivery.message.app, limits.host).await;
-                        if inside.newcomer.is_none() {
-                            drop(inside);
-                            self.stay_back(endpoint.into(), limits.interval).await;
-                            self.stay_back(delivery.message.app.into(), limits.app_interval).await;
-                            let at = now.plus((now.since(delivery.due) / 2).clamp(NEWCOMER_WAITS[0], NEWCOMER_WAITS[1]));
-                            return Entry::Park(Wait { at, why: Parked::Busy, has_slot: false, has_app_slot: false });
-                        }
-                    }
-                    return Entry::In(inside);
+                    let inside = Inside { keeper: self, endpoint, since: None, is_probe: false, newcomer: None };
+                    let is_newcomer = may_be_newcomer && !is_known;
+                    return if is_newcomer { self.as_newcomer(inside, delivery, limits).await } else { Entry::In(inside) };
                 }
                 Place::Soon => {
                     let released = self.health().get_or_insert_mut(endpoint, Health::default).wait();
@@ -309,14 +302,33 @@ impl Gatekeeper {
                 }
                 Place::TooLate(spacing) => {
                     let Pass::Later(at) = self.step(endpoint.into(), Step::Reserve { spacing }).await.0 else { continue };
-                    self.stay_back(endpoint.into(), limits.interval).await;
-                    self.stay_back(delivery.message.app.into(), limits.app_interval).await;
+                    self.stay_back_from_both(delivery, limits).await;
                     let is_slot = at < now.plus(HORIZON);
                     let (has_slot, has_app_slot) = (is_slot, is_slot && wait.has_app_slot);
                     return Entry::Park(Wait { at, why: Parked::Busy, has_slot, has_app_slot });
                 }
             }
         }
+    }
+
+    /// Takes a place of its application's and its host's newcomers too. Last: deliveries that wait for a place at their endpoint would
+    /// have all of these.
+    async fn as_newcomer<'a>(&'a self, mut inside: Inside<'a>, delivery: &Delivery, limits: Limits) -> Entry<'a> {
+        inside.newcomer = self.newcomers.enter(delivery.message.app, limits.host).await;
+        if inside.newcomer.is_some() {
+            return Entry::In(inside);
+        }
+        drop(inside);
+        self.stay_back_from_both(delivery, limits).await;
+        let (now, [least, most]) = (self.clock.now(), NEWCOMER_WAITS);
+        let at = now.plus((now.since(delivery.due) / 2).clamp(least, most));
+        Entry::Park(Wait { at, why: Parked::Busy, has_slot: false, has_app_slot: false })
+    }
+
+    /// A delivery that its endpoint's and its application's gates let pass does not leave yet.
+    async fn stay_back_from_both(&self, delivery: &Delivery, limits: Limits) {
+        self.stay_back(delivery.endpoint.into(), limits.interval).await;
+        self.stay_back(delivery.message.app.into(), limits.app_interval).await;
     }
 
     /// A delivery that a limited gate let pass does not leave yet.

@@ -127,7 +127,7 @@ pub struct DeliveryConfig {
     /// Most requests in flight of one dispatcher.
     pub concurrency: u16,
     /// Most requests of one dispatcher to one endpoint that is not known to answer within 100ms, at least 1; one that does earns up to a
-    /// quarter of the fast lane's.
+    /// quarter of the fast lane's. One that was never seen to answer has two at most.
     pub per_endpoint_concurrency: u16,
     /// Networks that outbound safety lets through.
     #[serde(deserialize_with = "units::list")]

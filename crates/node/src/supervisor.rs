@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Every root task by name, of both backends and all roles.
+/// Every task that the process itself starts, of both backends and all roles. The backends' connections have loops of their own.
 pub const ROOTS: [&str; 14] = [
     "router",
     "dispatcher",

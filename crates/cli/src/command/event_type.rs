@@ -126,7 +126,7 @@ impl EventTypeCommand {
                 server.send(Method::PATCH, &path(&["event-type", &name]), Some(body)).await?
             }
             Self::Export { server } => {
-                // A file, whose samples and schemas are somebody's text.
+                // A file, whose samples and schemas keep the text that an administrator gave them.
                 print(&server.send(Method::GET, "/event-type/export", None).await?);
                 return Ok(());
             }

@@ -12,7 +12,7 @@ use crate::limits;
 /// How long it stays open: the first time, the second, and so on; every further time as the last.
 pub const OPEN_FOR: [Duration; 4] =
     [Duration::from_secs(30), Duration::from_secs(2 * 60), Duration::from_secs(10 * 60), Duration::from_secs(3600)];
-/// Whoever probes has this long before another may instead: the longest attempt, and time to write it down.
+/// A probe may be out for this long before another replaces it: the longest attempt, and time to write it down.
 pub const PROBE_LEASE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MOST.as_secs() + 15);
 /// How long the others wait for what the first probe finds out, before they ask again.
 const FIRST_ANSWERS: Duration = Duration::from_secs(5);
@@ -136,9 +136,9 @@ impl Breaker {
                 // What was on its way when it opened says nothing new, be it an answer.
                 (News::Success | News::Refusal, _) if now.since(since) < limits::ATTEMPT_TIMEOUT_MOST => self,
                 (News::Success | News::Refusal, _) if !is_awaited => Self::default(),
-                // Somebody asked for an attempt: what waits may see for itself.
+                // Of an attempt that an operator or a customer asked for: deliveries that wait may probe now.
                 (News::Success | News::Refusal, _) => Self::Open { since, until: until.min(now), level, ramp },
-                // Whoever comes next may find out instead.
+                // The next delivery may probe instead.
                 (News::Nothing, Some(ramp)) if is_probe => {
                     let ramp = Ramp { left: ramp.left.saturating_sub(1), ..ramp };
                     Self::Open { since, until, level, ramp: Some(ramp).filter(|ramp| ramp.left > 0 || ramp.has_answers()) }

@@ -27,7 +27,7 @@ struct Count {
 /// The evidence, by whole seconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Evidence {
-    /// When attempts began to be counted without a pause of a window's length.
+    /// Since when every attempt was counted: no pause of a window's length, and no answers left out.
     begun: u32,
     /// The last second in which one ended.
     newest: u32,
