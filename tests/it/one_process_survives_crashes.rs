@@ -104,8 +104,13 @@ async fn kills_at_random_moments_lose_no_accepted_event() -> Result<()> {
             tokio::time::sleep(Duration::from_millis(round as u64 * 37 % 250)).await;
             process.kill9();
         }
-        stop.store(true, Ordering::Relaxed);
         Ok::<(), anyhow::Error>(())
+    };
+    let killing = async {
+        let killed = killing.await;
+        // However that went: publishers wait for nothing else.
+        stop.store(true, Ordering::Relaxed);
+        killed
     };
     let publishing = (0..PUBLISHERS).map(|_| publish_on(&site, &stop, &numbers, &accepted));
     let (killed, _) = tokio::join!(killing, futures_util::future::join_all(publishing));

@@ -1,6 +1,6 @@
 //! Roles as processes of their own, which can be killed, and which can kill themselves at a step of the flow.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hookyard_core::step::Step;
 use serde_json::Value;
 
+use crate::services::free_port;
 use crate::world::{Api, World};
 
 /// What long forms of tests are asked for with.
@@ -31,7 +32,7 @@ pub fn free_address() -> Result<SocketAddr> {
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     // 127.0.0.1 is everybody's, and 127.255.255.255 is nobody's.
     let host = Ipv4Addr::new(127, 0x40 | (high & 3), middle, low.clamp(1, 254));
-    TcpListener::bind((host, 0)).and_then(|listener| listener.local_addr()).context("a free address")
+    Ok(SocketAddr::from((host, free_port()?)))
 }
 
 /// Waits until the process whose operators' listener is there can do its work.
