@@ -17,9 +17,10 @@ use crate::body::Told;
 use crate::classify::{came_nothing, class_of, is_ours};
 use crate::connections::{Watching, watched};
 use crate::idle::Idle;
+use crate::look_up::{BoundedLookUp, LookUp};
 use crate::proxy::{EgressProxy, PROXY_AUTHENTICATION, away};
 use crate::race::Race;
-use crate::resolve::{LookUp, Vetting};
+use crate::resolve::Vetting;
 use crate::tls::{self, Authorities};
 
 /// A connection nobody used for this long is closed: receivers commonly close theirs after a minute.
@@ -77,6 +78,7 @@ impl Egress {
         let allow = Arc::new(allow);
         let proxy_host = proxy.as_ref().map(|proxy| proxy.host().to_owned());
         let (race, idle) = (Arc::new(Race::new()), Arc::new(Idle::new()));
+        let look_up = Arc::new(BoundedLookUp::new(look_up));
         let vetting = Arc::new(Vetting { look_up, allow: Arc::clone(&allow), proxy_host, race: Arc::clone(&race) });
         let tls = authorities.client()?;
         let client = |idle_per_host| {

@@ -5,12 +5,13 @@ mod classify;
 mod client;
 mod connections;
 mod idle;
+mod look_up;
 mod proxy;
 mod race;
 mod resolve;
 mod tls;
 
 pub use client::{Egress, EgressConfig, install_crypto};
+pub use look_up::{LookUp, SystemLookUp};
 pub use proxy::EgressProxy;
-pub use resolve::{LookUp, SystemLookUp};
 pub use tls::Authorities;

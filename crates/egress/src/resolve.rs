@@ -1,35 +1,16 @@
 //! Resolving host names, and judging what they resolve to, in the one place every connection passes: a name that resolves
 //! differently the second time cannot win.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use hookyard_core::address::{AllowList, Refused};
 use hookyard_core::limits;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::connections::port;
+use crate::look_up::BoundedLookUp;
 use crate::race::Race;
-
-/// Where addresses of a host name come from.
-#[async_trait]
-pub trait LookUp: Send + Sync {
-    /// Every address of `host`.
-    async fn look_up(&self, host: &str) -> io::Result<Vec<IpAddr>>;
-}
-
-/// The operating system's resolver.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemLookUp;
-
-#[async_trait]
-impl LookUp for SystemLookUp {
-    async fn look_up(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
-    }
-}
 
 /// The host name did not resolve in time or at all.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +19,7 @@ pub struct DnsFailed;
 
 /// A resolver that hands on only addresses that may be called.
 pub struct Vetting {
-    pub look_up: Arc<dyn LookUp>,
+    pub look_up: Arc<BoundedLookUp>,
     pub allow: Arc<AllowList>,
     /// The operator's proxy, wherever it is.
     pub proxy_host: Option<String>,
@@ -54,7 +35,7 @@ impl Resolve for Vetting {
         let vouched = allow.vouches_for(&host) || is_proxy;
         Box::pin(async move {
             let found = tokio::time::timeout(limits::DNS_TIMEOUT, look_up.look_up(&host)).await;
-            let Ok(Ok(addresses)) = found else { return Err(DnsFailed.into()) };
+            let Ok(Some(addresses)) = found else { return Err(DnsFailed.into()) };
             if addresses.is_empty() {
                 return Err(DnsFailed.into());
             }
