@@ -1,8 +1,12 @@
 //! Time and randomness as seams: nothing in this crate reads a wall clock or a global generator.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 /// A moment, in milliseconds since the Unix epoch (UTC).
@@ -86,10 +90,27 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Where "now" comes from.
+/// Where time comes from, whole: which moment it is, how long something takes, and waiting.
+#[async_trait]
 pub trait Clock: Send + Sync {
-    /// The present moment.
+    /// The present moment. Whoever corrects the machine's clock moves it, back too: ages and waits are not measured by it.
     fn now(&self) -> Timestamp;
+
+    /// How long this process has been there, or longer by the same at all times. Never goes back, and no correction moves it.
+    fn monotonic(&self) -> Duration;
+
+    /// Waits so long, by [`Self::monotonic`].
+    async fn sleep(&self, time: Duration);
+}
+
+/// What `work` brings, if it does within `time`.
+pub async fn within<T>(clock: &dyn Clock, time: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut over) = (pin!(work), clock.sleep(time));
+    let first = poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => over.as_mut().poll(context).map(|()| None),
+    });
+    first.await
 }
 
 /// Where randomness comes from.

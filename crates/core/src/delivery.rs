@@ -1,9 +1,11 @@
 //! A delivery: one event for one endpoint, on its way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::digest;
 
+use crate::admission::Reservation;
 use crate::attempt::AttemptClass;
 use crate::clock::Timestamp;
 use crate::event::Message;
@@ -86,12 +88,12 @@ pub struct Delivery {
     pub due: Timestamp,
     /// Not to be sent before this moment.
     pub not_before: Option<Timestamp>,
-    /// Whether that moment is a slot of its own at the endpoint's gate.
-    pub has_slot: bool,
-    /// Whether it is a slot of its own at its application's gate.
-    pub has_app_slot: bool,
+    /// Whether that moment is a slot of its own.
+    pub reserved: Reservation,
     /// The delay first asked for, of which `not_before` is the end, in milliseconds.
     pub delay_ms: u64,
+    /// What is left of that delay when it comes back from where it waits, in milliseconds; see [`Self::rest`].
+    pub rest_ms: Option<u64>,
     /// The counter of its application's part of the directory when it was routed; an endpoint that was read before that may not be
     /// used for it. 0 where it is not known.
     pub as_of: u64,
@@ -113,9 +115,9 @@ impl Delivery {
             attempt: 1,
             due,
             not_before: None,
-            has_slot: false,
-            has_app_slot: false,
+            reserved: Reservation::default(),
             delay_ms: 0,
+            rest_ms: None,
             as_of: 0,
             maybe_repeat,
             history: Vec::new(),
@@ -148,10 +150,18 @@ impl Delivery {
         if self.not_before != Some(at) {
             // A slot is a moment: the slack of a long delay would gather many of them.
             self.delay_ms =
-                if self.has_slot || self.has_app_slot { 0 } else { u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX) };
+                if self.reserved.is_some() { 0 } else { u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX) };
             self.not_before = Some(at);
         }
+        self.rest_ms = Some(0);
         self
+    }
+
+    /// How long it has to wait from now on, after it came back from where it waited. A clock that was set back does not make it wait
+    /// longer than was left.
+    pub fn rest(&self, now: Timestamp) -> Duration {
+        let left = self.rest_ms.map_or(Duration::MAX, Duration::from_millis);
+        self.not_before.map_or(Duration::ZERO, |at| at.since(now)).min(left)
     }
 
     /// The same delivery with `made` added to what it remembers.
@@ -167,7 +177,7 @@ impl Delivery {
     /// The delivery that makes the next attempt at `at`.
     #[must_use]
     pub fn retried(self, at: Timestamp, now: Timestamp) -> Self {
-        let next = Self { has_slot: false, has_app_slot: false, ..self }.deferred(at, now);
+        let next = Self { reserved: Reservation::default(), ..self }.deferred(at, now);
         Self { attempt: next.attempt + 1, due: at, maybe_repeat: false, ..next }
     }
 }

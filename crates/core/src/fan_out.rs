@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::admission::KnownGates;
 use crate::clock::Timestamp;
 use crate::delivery::{Delivery, Lane};
 use crate::event::Message;
-use crate::gate::KnownGates;
 use crate::id::EndpointId;
 
 /// One event's deliveries, decided.

@@ -4,6 +4,7 @@
 //! [`Clock`], randomness from a [`Entropy`], and the outside world through the traits in [`port`].
 
 pub mod address;
+pub mod admission;
 pub mod attempt;
 pub mod canary;
 pub mod catalog;
@@ -17,7 +18,6 @@ pub mod event;
 pub mod fan_out;
 pub mod fault;
 pub mod fleet;
-pub mod gate;
 pub mod grant;
 pub mod id;
 pub mod journal;
@@ -36,10 +36,11 @@ pub mod stats;
 pub mod step;
 pub mod task;
 
+pub use admission::{BreakerState, Gate, GateId};
 pub use attempt::{AttemptClass, AttemptResult, Directive, RetryAfter};
 pub use catalog::{CatalogEntry, CatalogFilter, Validation};
 pub use claim::Claim;
-pub use clock::{Clock, Entropy, Timestamp};
+pub use clock::{Clock, Entropy, Timestamp, within};
 pub use dead_letter::{DeadLetter, DeadLetterFilter};
 pub use delivery::{Delivery, DeliveryKey, Lane, PastAttempt, Trigger};
 pub use directory::{ApiKey, Application, BodyFormat, Endpoint, EndpointSecret, Policy};
@@ -47,7 +48,6 @@ pub use event::{Event, EventId, Intake, Message, Refusal, RefusalReason, Submiss
 pub use fan_out::FanOut;
 pub use fault::{Fault, FaultKind};
 pub use fleet::{Member, QueueDepth};
-pub use gate::{BreakerState, Gate, GateId};
 pub use id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId, RejectionId, TaskId};
 pub use json_text::JsonText;
 pub use name::{AppRef, Channel, EventPattern, EventType, Uid};

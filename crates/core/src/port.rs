@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::admission::{Gate, GateId, Mark, Passed, Reading, Step};
 use crate::attempt::AttemptResult;
 use crate::catalog::{CatalogEntry, CatalogFilter};
 use crate::claim::Claim;
@@ -18,7 +19,6 @@ use crate::directory::{Application, Endpoint, Version};
 use crate::event::{Event, EventId, Intake, Refusal};
 use crate::fan_out::FanOut;
 use crate::fault::Fault;
-use crate::gate::{Gate, GateId, Mark, Passed, Reading, Step};
 use crate::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId};
 use crate::journal::{
     AttemptFilter, AttemptRecord, AttemptsOf, DeliveryState, Entry, MessageFilter, MessageRecord, Page, PageRequest, Standing,

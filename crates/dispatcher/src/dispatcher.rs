@@ -14,10 +14,11 @@ use hookyard_wire::request::SignatureHeaders;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
-use crate::gatekeeper::Gatekeeper;
+use crate::admission::Admission;
+use crate::concurrency::Permits;
 use crate::in_flight::InFlight;
-use crate::permits::Permits;
 use crate::view::View;
 
 /// Deliveries taken at once.
@@ -83,7 +84,7 @@ pub struct Dispatcher {
     pub(crate) config: DispatcherConfig,
     pub(crate) view: View,
     pub(crate) in_flight: InFlight,
-    pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) admission: Admission,
     pub(crate) permits: Arc<Permits>,
 }
 
@@ -91,12 +92,12 @@ impl Dispatcher {
     /// A dispatcher that has not begun.
     pub fn new(seams: Seams, config: DispatcherConfig) -> Arc<Self> {
         let view = View::new(Arc::clone(&seams.directory), Arc::clone(&seams.clock), config.endpoint_memory);
-        let permits = Arc::new(Permits::new(usize::from(config.concurrency)));
-        let gatekeeper = Gatekeeper::new(&seams, Arc::clone(&permits), &config);
+        let permits = Arc::new(Permits::new(usize::from(config.concurrency), Arc::clone(&seams.clock)));
+        let admission = Admission::new(&seams, Arc::clone(&permits), &config);
         for lane in [Lane::Fast, Lane::Slow] {
             seams.metrics.delivery_inflight_limit.set(Pool::of(lane), permits.most(lane));
         }
-        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), gatekeeper, permits })
+        Arc::new(Self { seams, config, view, in_flight: InFlight::default(), admission, permits })
     }
 
     /// Dispatches until `stop`. What is in flight then goes on in `tasks`, and also if this should panic.
@@ -106,14 +107,14 @@ impl Dispatcher {
             () = self.wait_for_directory() => {}
         }
         let lanes = async { tokio::join!(self.lane(Lane::Fast, &stop, &tasks), self.lane(Lane::Slow, &stop, &tasks)) };
-        tokio::join!(lanes, self.gatekeeper.follow(&stop));
+        tokio::join!(lanes, self.admission.gates().follow(&stop));
     }
 
     /// A dispatcher that has never read the sentinel does not claim.
     async fn wait_for_directory(&self) {
         while let Err(fault) = self.seams.directory.resolve(&[]).await {
             tracing::warn!(error = fault.chain(), "the directory cannot be read; not claiming");
-            tokio::time::sleep(PAUSE).await;
+            self.seams.clock.sleep(PAUSE).await;
         }
     }
 
@@ -137,7 +138,7 @@ impl Dispatcher {
                 }
                 Err(fault) => {
                     tracing::debug!(error = fault.chain(), "nothing to claim from");
-                    tokio::time::sleep(PAUSE).await;
+                    self.seams.clock.sleep(PAUSE).await;
                 }
             }
         }
@@ -149,7 +150,7 @@ impl Dispatcher {
             match self.view.get(claims.iter().map(|claim| &claim.item)).await {
                 Err(fault) if fault.kind == FaultKind::WrongDataset => {
                     tracing::error!(error = fault.chain(), "not dispatching");
-                    tokio::time::sleep(PAUSE).await;
+                    self.seams.clock.sleep(PAUSE).await;
                 }
                 looked => return looked.map(drop),
             }
@@ -164,12 +165,15 @@ impl Dispatcher {
             self.seams.metrics.delivery_queue_delay_seconds.observe(waited.as_secs_f64());
             self.seams.longest_wait.note(waited);
             let this = Arc::clone(self);
-            tasks.spawn(async move {
-                let (message_id, endpoint) = (claim.item.message.id, claim.item.endpoint);
+            let (message_id, endpoint, attempt) = (claim.item.message.id, claim.item.endpoint, claim.item.attempt);
+            // Whatever is logged within has these.
+            let span = tracing::info_span!("delivery", %message_id, %endpoint, attempt);
+            let delivered = async move {
                 if let Err(fault) = this.deliver(claim, lane).await {
-                    tracing::warn!(%message_id, %endpoint, error = fault.chain(), "a delivery was given back");
+                    tracing::warn!(error = fault.chain(), "a delivery was given back");
                 }
-            });
+            };
+            tasks.spawn(delivered.instrument(span));
         }
     }
 }

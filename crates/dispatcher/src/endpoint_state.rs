@@ -1,13 +1,23 @@
-//! How an endpoint does, as this process sees it, and how many requests at once that earns it.
+//! How an endpoint does, as this process sees it, and how many requests at once that earns it. Moments are the monotonic clock's.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hookyard_core::Timestamp;
+use hookyard_core::EndpointId;
+use lru::LruCache;
 use tokio::sync::Notify;
+
+use crate::concurrency::Left;
+
+/// Endpoints whose latency is remembered.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(50_000).expect("not zero");
 
 /// An endpoint that answers within this earns more.
 const QUICK: Duration = Duration::from_millis(100);
+/// An endpoint whose oldest request is out for so many times the average, and longer than a quick one takes, may have stopped answering:
+/// others do not wait for it as for a quick one.
+const LATE_TIMES: u32 = 4;
 /// An endpoint whose oldest request is out for this long has stopped answering, whatever it earned before.
 const STALLED: Duration = Duration::from_secs(1);
 /// The longest a delivery waits in memory for its endpoint: what must wait longer is put aside, and gives its place to others.
@@ -34,15 +44,17 @@ pub struct Share {
     pub waiting: usize,
     /// Whether nearly all permits are taken: nobody earns more of them, and what was earned does not count.
     pub scarce: bool,
+    /// To whom the permits belong that are left.
+    pub left: Left,
 }
 
 /// How an endpoint does.
 #[derive(Default)]
-pub struct Health {
+pub struct EndpointState {
     /// Places taken, by requests in flight and those that wait for a permit.
     taken: usize,
     /// When each request in flight left.
-    in_flight: Vec<Timestamp>,
+    in_flight: Vec<Duration>,
     waiting: usize,
     average: Option<Duration>,
     /// Whether the last attempt got no answer.
@@ -61,21 +73,24 @@ pub enum Place {
     Soon,
     /// None will; what waits leaves so far apart.
     TooLate(Duration),
+    /// None will, unless it answers, which it did not for so long: how long it takes then is not known.
+    InDoubt(Duration),
 }
 
-impl Health {
+impl EndpointState {
     /// What the next request may take: the average, or what the oldest one out there has taken already.
-    fn expected(&self, now: Timestamp) -> Duration {
-        let oldest = self.oldest(now);
-        self.average.filter(|_| oldest < STALLED).unwrap_or_else(|| self.average.unwrap_or_default().max(oldest))
+    fn expected(&self, now: Duration) -> Duration {
+        let (oldest, average) = (self.oldest(now), self.average.unwrap_or_default());
+        let is_late = self.average.is_none() || oldest >= STALLED || oldest > QUICK.max(average * LATE_TIMES);
+        if is_late { average.max(oldest) } else { average }
     }
 
-    fn oldest(&self, now: Timestamp) -> Duration {
-        self.in_flight.iter().min().map_or(Duration::ZERO, |since| now.since(*since))
+    fn oldest(&self, now: Duration) -> Duration {
+        self.in_flight.iter().min().map_or(Duration::ZERO, |since| now.saturating_sub(*since))
     }
 
     /// Requests at once, now; and as many as it may come to have soon.
-    fn caps(&self, share: Share, now: Timestamp) -> (usize, usize) {
+    fn caps(&self, share: Share, now: Duration) -> (usize, usize) {
         let bound = share.in_flight.unwrap_or(usize::MAX);
         if self.average.is_none() {
             // Nobody has seen it answer. Once it does it may have the least at least, which is soon if it is quick.
@@ -96,9 +111,16 @@ impl Health {
     }
 
     /// Takes a place, if there is one, or says whether one comes soon enough.
-    pub fn place(&mut self, share: Share, now: Timestamp) -> Place {
+    pub fn place(&mut self, share: Share, now: Duration) -> Place {
         let (cap, hoped) = self.caps(share, now);
-        if self.taken < cap {
+        let expected = self.expected(now);
+        let is_quick = self.average.is_some() && expected <= QUICK;
+        let has_room = match share.left {
+            Left::Anybodys => true,
+            Left::QuickOnes => is_quick,
+            Left::Others => false,
+        };
+        if self.taken < cap && has_room {
             self.taken += 1;
             if self.waiting > 0 && self.taken < cap {
                 // It has earned more than it had.
@@ -107,11 +129,23 @@ impl Health {
             return Place::Free;
         }
         let parts = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
-        let expected = self.expected(now);
-        if self.waiting < share.waiting && expected.saturating_mul(parts(self.waiting + 1)) / parts(hoped) < WAIT_MOST {
+        // What is quick waits for its turn among those of its application; the others would have the last permits for long.
+        let may_wait = has_room || is_quick;
+        if self.waiting < share.waiting && may_wait && expected.saturating_mul(parts(self.waiting + 1)) / parts(hoped) < WAIT_MOST
+        {
             return Place::Soon;
         }
-        Place::TooLate((expected / parts(cap)).max(SPACING_LEAST))
+        if self.is_in_doubt(now) {
+            Place::InDoubt(self.oldest(now))
+        } else {
+            Place::TooLate((expected / parts(cap)).max(SPACING_LEAST))
+        }
+    }
+
+    /// Whether it may be silent: it was the last time, or never answered, or lets the oldest request wait far longer than others.
+    fn is_in_doubt(&self, now: Duration) -> bool {
+        let is_late = |average: Duration| self.oldest(now) >= STALLED.max(average * LATE_TIMES);
+        self.was_silent || self.average.is_none_or(is_late)
     }
 
     /// Takes a place, whoever else has one.
@@ -120,12 +154,12 @@ impl Health {
     }
 
     /// A request leaves.
-    pub fn leaves(&mut self, now: Timestamp) {
+    pub fn leaves(&mut self, now: Duration) {
         self.in_flight.push(now);
     }
 
     /// A place is free again, of a request that left `since`, or did not.
-    pub fn release(&mut self, since: Option<Timestamp>) {
+    pub fn release(&mut self, since: Option<Duration>) {
         self.taken = self.taken.saturating_sub(1);
         if let Some(place) = self.in_flight.iter().position(|left| Some(*left) == since) {
             self.in_flight.swap_remove(place);
@@ -159,8 +193,25 @@ impl Health {
     }
 
     /// Time between two slots of what waits while nothing may leave.
-    pub fn spacing(&self, least: usize, now: Timestamp) -> Duration {
+    pub fn spacing(&self, least: usize, now: Duration) -> Duration {
         (self.expected(now) / u32::try_from(least).unwrap_or(1).max(1)).max(SPACING_LEAST)
+    }
+}
+
+/// How endpoints do.
+pub struct EndpointStates(Mutex<LruCache<EndpointId, EndpointState>>);
+
+impl Default for EndpointStates {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(REMEMBERED)))
+    }
+}
+
+impl EndpointStates {
+    /// Looks at one, or changes it. One that is not remembered is like one nobody has seen answer.
+    pub fn with<T>(&self, endpoint: EndpointId, look: impl FnOnce(&mut EndpointState) -> T) -> T {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look(states.get_or_insert_mut(endpoint, EndpointState::default))
     }
 }
 
@@ -168,30 +219,30 @@ impl Health {
 mod tests {
     use super::*;
 
-    const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const START: Duration = Duration::from_secs(1_000);
     const CAP: usize = 8;
-    const SHARE: Share = Share { least: CAP, most: 96, in_flight: None, waiting: 160, scarce: false };
+    const SHARE: Share = Share { least: CAP, most: 96, in_flight: None, waiting: 160, scarce: false, left: Left::Anybodys };
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
     /// So many places are free.
-    fn free(health: &mut Health, share: Share, now: Timestamp) -> usize {
-        (0..1_000).take_while(|_| health.place(share, now) == Place::Free).count()
+    fn free(state: &mut EndpointState, share: Share, now: Duration) -> usize {
+        (0..1_000).take_while(|_| state.place(share, now) == Place::Free).count()
     }
 
-    fn answered(took: Duration, times: usize, scarce: bool) -> Health {
-        let mut health = Health::default();
+    fn answered(took: Duration, times: usize, scarce: bool) -> EndpointState {
+        let mut state = EndpointState::default();
         (0..times).for_each(|_| {
-            health.sample(took, false, Share { scarce, ..SHARE });
+            state.sample(took, false, Share { scarce, ..SHARE });
         });
-        health
+        state
     }
 
     #[test]
     fn quick_answers_earn_places_and_late_ones_cost_some_of_them() {
-        assert_eq!(free(&mut Health::default(), SHARE, START), UNKNOWN_MOST, "nobody knows it");
+        assert_eq!(free(&mut EndpointState::default(), SHARE, START), UNKNOWN_MOST, "nobody knows it");
         assert_eq!(free(&mut answered(ms(5_000), 1, false), SHARE, START), CAP);
         assert_eq!(free(&mut answered(ms(5), 20, false), SHARE, START), CAP + 20);
         assert_eq!(free(&mut answered(ms(5), 500, false), SHARE, START), 96);
@@ -199,9 +250,9 @@ mod tests {
         let scarce = Share { scarce: true, ..SHARE };
         assert_eq!(free(&mut answered(ms(5), 500, false), scarce, START), CAP, "what was earned is no claim on the last of them");
         assert_eq!(free(&mut answered(ms(150), 500, false), SHARE, START), CAP);
-        let mut health = answered(ms(5), 500, false);
-        health.sample(ms(300), false, SHARE);
-        assert_eq!(free(&mut health, SHARE, START), 90);
+        let mut state = answered(ms(5), 500, false);
+        state.sample(ms(300), false, SHARE);
+        assert_eq!(free(&mut state, SHARE, START), 90);
     }
 
     #[test]
@@ -221,37 +272,59 @@ mod tests {
 
     #[test]
     fn one_that_stops_answering_has_no_more_than_one_nobody_knows() {
-        let mut health = answered(ms(5), 500, false);
+        let mut state = answered(ms(5), 500, false);
         for _ in 0..20 {
-            health.take();
-            health.leaves(START);
+            state.take();
+            state.leaves(START);
         }
-        let later = START.plus(ms(1_500));
-        assert!(matches!(health.place(SHARE, later), Place::Soon | Place::TooLate(_)));
-        drop(health.wait());
-        assert!(matches!(health.place(SHARE, later), Place::TooLate(_)));
-        (0..20).for_each(|_| health.release(Some(START)));
-        assert_eq!(free(&mut health, SHARE, later), 96);
+        let later = START + ms(1_500);
+        assert!(matches!(state.place(SHARE, later), Place::Soon | Place::TooLate(_)));
+        drop(state.wait());
+        assert_eq!(state.place(SHARE, later), Place::InDoubt(ms(1_500)));
+        (0..20).for_each(|_| state.release(Some(START)));
+        assert_eq!(free(&mut state, SHARE, later), 96);
+    }
+
+    #[test]
+    fn others_do_not_wait_for_one_that_is_late_as_for_one_that_is_quick() {
+        let mut state = answered(ms(5), 500, false);
+        for _ in 0..96 {
+            assert_eq!(state.place(SHARE, START), Place::Free);
+            state.leaves(START);
+        }
+        (0..100).for_each(|_| drop(state.wait()));
+        assert_eq!(state.place(SHARE, START + ms(50)), Place::Soon);
+        assert!(matches!(state.place(SHARE, START + ms(300)), Place::TooLate(_)));
+    }
+
+    #[test]
+    fn the_last_permits_are_not_for_one_that_has_its_part() {
+        for (left, of_quick) in [(Left::QuickOnes, Place::Free), (Left::Others, Place::Soon)] {
+            let share = Share { left, ..SHARE };
+            assert!(matches!(answered(ms(400), 3, false).place(share, START), Place::TooLate(_)));
+            assert_eq!(EndpointState::default().place(share, START), Place::InDoubt(Duration::ZERO));
+            assert_eq!(answered(ms(5), 3, false).place(share, START), of_quick);
+        }
     }
 
     #[test]
     fn how_long_it_hung_says_nothing_once_it_answers_again() {
-        let mut health = answered(ms(20), 5, false);
-        (0..20).for_each(|_| assert!(health.sample(ms(15_000), true, SHARE) > ms(20)));
-        assert!(health.expected(START) > ms(10_000));
-        health.sample(ms(20), false, SHARE);
-        assert_eq!(health.expected(START), ms(20));
+        let mut state = answered(ms(20), 5, false);
+        (0..20).for_each(|_| assert!(state.sample(ms(15_000), true, SHARE) > ms(20)));
+        assert!(state.expected(START) > ms(10_000));
+        state.sample(ms(20), false, SHARE);
+        assert_eq!(state.expected(START), ms(20));
     }
 
     #[test]
     fn an_operator_says_what_nobody_has_to_earn() {
         let share = Share { least: 3, ..SHARE };
         assert_eq!(free(&mut answered(ms(5_000), 1, false), share, START), 3);
-        let mut health = Health::default();
+        let mut state = EndpointState::default();
         (0..20).for_each(|_| {
-            health.sample(ms(5), false, share);
+            state.sample(ms(5), false, share);
         });
-        assert_eq!(free(&mut health, share, START), 23);
+        assert_eq!(free(&mut state, share, START), 23);
         let many = Share { least: 200, ..SHARE };
         assert_eq!(free(&mut answered(ms(5_000), 1, false), many, START), 200, "whatever one may earn");
     }

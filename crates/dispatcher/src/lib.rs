@@ -2,14 +2,17 @@
 //!
 //! `claim → prepare → send → judge → record → settle`.
 
+mod admission;
+mod attempt;
+mod concurrency;
 mod dispatcher;
-mod flow;
-mod gatekeeper;
-mod health;
+mod endpoint_state;
 mod in_flight;
 mod newcomers;
 mod notices;
-mod permits;
+mod shared_gates;
+mod step;
+mod ticket;
 mod turns;
 mod view;
 

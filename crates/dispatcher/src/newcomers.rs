@@ -5,11 +5,11 @@ use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hookyard_core::AppId;
+use hookyard_core::{AppId, Clock, within};
 use lru::LruCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::health::WAIT_MOST;
+use crate::endpoint_state::WAIT_MOST;
 
 /// Applications and hosts that are remembered: more than have newcomers at the same time.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
@@ -23,6 +23,7 @@ pub struct Newcomers {
     most: usize,
     by_app: Places<AppId>,
     by_host: Places<u64>,
+    clock: Arc<dyn Clock>,
     waiting: Semaphore,
 }
 
@@ -35,10 +36,10 @@ struct Places<K: Hash + Eq>(Mutex<LruCache<K, Arc<Semaphore>>>);
 
 impl Newcomers {
     /// Of so many permits; at least as many as one endpoint may have.
-    pub fn new(permits: usize, least: usize) -> Self {
+    pub fn new(permits: usize, least: usize, clock: Arc<dyn Clock>) -> Self {
         let places = (permits / PART).max(least).max(1);
         let (by_app, by_host) = (Places::new(), Places::new());
-        Self { most: places, by_app, by_host, waiting: Semaphore::new(WAITING) }
+        Self { most: places, by_app, by_host, clock, waiting: Semaphore::new(WAITING) }
     }
 
     /// A place, if one is free soon: who is quick makes room for the next within moments.
@@ -51,7 +52,7 @@ impl Newcomers {
         let [app, host] = both.map(Semaphore::acquire_owned);
         // One after the other, and in this order by all: nobody holds what another waits for in turn.
         let places = async { Some([app.await.ok()?, host.await.ok()?]) };
-        let places = tokio::time::timeout(WAIT_MOST, places).await.ok().flatten()?;
+        let places = within(&*self.clock, WAIT_MOST, places).await.flatten()?;
         Some(Place { _places: places })
     }
 }
@@ -69,11 +70,13 @@ impl<K: Hash + Eq> Places<K> {
 
 #[cfg(test)]
 mod tests {
+    use hookyard_testkit::PausedClock;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn an_application_and_a_host_have_some_each_and_who_leaves_makes_room() {
-        let newcomers = Newcomers::new(32, 4);
+        let newcomers = Newcomers::new(32, 4, Arc::new(PausedClock::default()));
         let app = |number| AppId::from_bytes([number; 20]);
         let mut inside = Vec::new();
         for host in 0..8 {

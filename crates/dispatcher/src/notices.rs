@@ -1,6 +1,6 @@
 //! What the dispatcher finds out about an endpoint and others want to know: told, and acted on.
 
-use hookyard_core::gate::Alarm;
+use hookyard_core::admission::Alarm;
 use hookyard_core::port::{EndpointRef, Expect, Written};
 use hookyard_core::{DeadReason, Delivery, Endpoint, Fault};
 use hookyard_operations::{DisabledBecause, Notice};
@@ -48,7 +48,7 @@ impl Dispatcher {
                 Ok(Written::Conflict) => {}
                 Ok(_) => {
                     tracing::info!(endpoint = %endpoint.id, ?because, "endpoint disabled");
-                    self.gatekeeper.forget(endpoint.id).await;
+                    self.admission.forget(endpoint.id).await;
                     self.seams.operations.mention(Notice::EndpointDisabled(endpoint, because)).await;
                     return;
                 }

@@ -1,10 +1,10 @@
 //! Steps at one gate, asked for by many deliveries at once: whoever has the turn takes those of all who wait, so that processes contend
 //! for a gate, and not deliveries.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hookyard_core::Gate;
-use hookyard_core::gate::{Pass, Passed, Step};
+use hookyard_core::admission::{Pass, Passed, Step};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 /// What came of a step, and the gate after it.
@@ -22,7 +22,7 @@ impl Turns {
     pub async fn step<F: Future<Output = Passed>>(&self, step: Step, pass: impl Fn(Vec<Step>) -> F) -> Answer {
         loop {
             let (answer, mut answered) = oneshot::channel();
-            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((step, answer));
+            self.waiting().push((step, answer));
             let _turn = self.turn.lock().await;
             match answered.try_recv() {
                 Ok(answer) => return answer,
@@ -30,16 +30,39 @@ impl Turns {
                 Err(TryRecvError::Closed) => continue,
                 Err(TryRecvError::Empty) => {}
             }
-            let asked = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            let passed = pass(asked.iter().map(|(step, _)| *step).collect()).await;
-            for ((_, answer), pass) in asked.into_iter().zip(passed.passes) {
-                // Whoever is gone needs none.
-                answer.send((pass, passed.after)).ok();
-            }
+            self.do_all(&pass).await;
             if let Ok(answer) = answered.try_recv() {
                 return answer;
             }
         }
+    }
+
+    /// Has a step done before the next one, or by [`Self::flush`]; nobody waits to know what came of it.
+    pub fn leave(&self, step: Step) {
+        self.waiting().push((step, oneshot::channel().0));
+    }
+
+    /// Has everything done that waits.
+    pub async fn flush<F: Future<Output = Passed>>(&self, pass: impl Fn(Vec<Step>) -> F) {
+        let _turn = self.turn.lock().await;
+        self.do_all(&pass).await;
+    }
+
+    /// For whoever has the turn.
+    async fn do_all<F: Future<Output = Passed>>(&self, pass: &impl Fn(Vec<Step>) -> F) {
+        let asked = std::mem::take(&mut *self.waiting());
+        if asked.is_empty() {
+            return;
+        }
+        let passed = pass(asked.iter().map(|(step, _)| *step).collect()).await;
+        for ((_, answer), pass) in asked.into_iter().zip(passed.passes) {
+            // Whoever is gone needs none.
+            answer.send((pass, passed.after)).ok();
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<(Step, oneshot::Sender<Answer>)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -34,8 +34,8 @@ pub enum Seen {
     },
     /// It was deleted.
     Deleted,
-    /// It is not in the directory, and was not when this process first looked, then.
-    Missing(Timestamp),
+    /// It is not in the directory, and was not when this process first looked, then by the monotonic clock.
+    Missing(Duration),
     /// Nobody can say now.
     Unknown,
 }
@@ -45,16 +45,17 @@ type Key = (AppId, EndpointId);
 #[derive(Clone)]
 struct Cached {
     seen: Seen,
-    at: Timestamp,
+    /// When it was asked for, by the monotonic clock.
+    at: Duration,
     /// The newest counter that was known of before it was read.
     as_of: u64,
 }
 
 impl Cached {
     /// Whether it may be used for this delivery: what was answered before its event was accepted, or somebody asked for it, counts.
-    fn is_good_for(&self, delivery: &Delivery) -> bool {
+    fn is_good_for(&self, delivery: &Delivery, now: Timestamp, passed: Duration) -> bool {
         let was_asked_for = delivery.trigger != Trigger::Routed && delivery.attempt == 1;
-        self.as_of >= delivery.as_of && (!was_asked_for || self.at > delivery.due)
+        self.as_of >= delivery.as_of && (!was_asked_for || passed.saturating_sub(self.at) < now.since(delivery.due))
     }
 }
 
@@ -63,14 +64,14 @@ pub struct View {
     directory: Arc<dyn Directory>,
     clock: Arc<dyn Clock>,
     cache: Mutex<LruCache<Key, Cached>>,
-    silent_until: Mutex<Timestamp>,
+    silent_until: Mutex<Duration>,
     /// How long the last known copy serves while the directory is away.
     lasting: Duration,
 }
 
 impl View {
     pub fn new(directory: Arc<dyn Directory>, clock: Arc<dyn Clock>, lasting: Duration) -> Self {
-        let (cache, silent_until) = (Mutex::new(LruCache::new(CACHED)), Mutex::new(Timestamp::default()));
+        let (cache, silent_until) = (Mutex::new(LruCache::new(CACHED)), Mutex::default());
         Self { directory, clock, cache, silent_until, lasting }
     }
 
@@ -78,38 +79,39 @@ impl View {
     /// wrong one.
     pub async fn get<'a>(&self, deliveries: impl Iterator<Item = &'a Delivery>) -> Result<HashMap<Key, Seen>, Fault> {
         self.directory.standing()?;
-        let now = self.clock.now();
+        let (now, passed) = (self.clock.now(), self.clock.monotonic());
+        let age = |cached: &Cached| passed.saturating_sub(cached.at);
         let (mut seen, mut stale) = (HashMap::new(), HashMap::new());
         {
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
             for delivery in deliveries {
                 let key = (delivery.message.app, delivery.endpoint);
                 let cached = cache.get(&key);
-                let is_fresh = |cached: &Cached| now.since(cached.at) < FRESH && cached.is_good_for(delivery);
+                let is_fresh = |cached: &Cached| age(cached) < FRESH && cached.is_good_for(delivery, now, passed);
                 if !cached.is_some_and(is_fresh) {
                     let as_of = stale.entry(key).or_insert(cached.map_or(0, |cached| cached.as_of));
                     *as_of = delivery.as_of.max(*as_of);
                 }
-                let lasting = cached.filter(|cached| now.since(cached.at) < self.lasting);
+                let lasting = cached.filter(|cached| age(cached) < self.lasting);
                 seen.entry(key).or_insert_with(|| lasting.map_or(Seen::Unknown, |cached| cached.seen.clone()));
             }
         }
-        if stale.is_empty() || now < *self.silent_until.lock().unwrap_or_else(PoisonError::into_inner) {
+        if stale.is_empty() || passed < *self.silent_until.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(seen);
         }
         let (keys, counters): (Vec<Key>, Vec<u64>) = stale.into_iter().unzip();
         match self.directory.look_up(&keys).await {
-            Ok(found) => self.remember(&mut seen, keys.into_iter().zip(counters).zip(found), now),
+            Ok(found) => self.remember(&mut seen, keys.into_iter().zip(counters).zip(found), passed),
             Err(fault) if fault.kind == FaultKind::WrongDataset => return Err(fault),
             Err(fault) => {
                 tracing::warn!(error = fault.chain(), "the directory is away; the last known endpoints serve");
-                *self.silent_until.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now().plus(SILENCE);
+                *self.silent_until.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.monotonic() + SILENCE;
             }
         }
         Ok(seen)
     }
 
-    fn remember(&self, seen: &mut HashMap<Key, Seen>, found: impl Iterator<Item = ((Key, u64), Looked)>, now: Timestamp) {
+    fn remember(&self, seen: &mut HashMap<Key, Seen>, found: impl Iterator<Item = ((Key, u64), Looked)>, at: Duration) {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         for ((key, as_of), looked) in found {
             let fresh = match looked {
@@ -123,11 +125,11 @@ impl View {
                     let known = cache.peek(&key).map(|cached| cached.seen.clone());
                     known.filter(|seen| matches!(seen, Seen::Missing(_))).unwrap_or_else(|| {
                         tracing::error!(endpoint = %key.1, "an endpoint is neither there nor deleted; its deliveries wait");
-                        Seen::Missing(now)
+                        Seen::Missing(at)
                     })
                 }
             };
-            cache.put(key, Cached { seen: fresh.clone(), at: now, as_of });
+            cache.put(key, Cached { seen: fresh.clone(), at, as_of });
             seen.insert(key, fresh);
         }
     }
@@ -153,7 +155,7 @@ mod tests {
         let builders = Builders::new(Arc::new(clock.clone()), 1);
         let delivery = builders.delivery(builders.app().id);
         let view = View::new(Arc::new(MemoryDirectory::default()), Arc::new(clock.clone()), Duration::from_secs(60));
-        let since = clock.now();
+        let since = clock.monotonic();
         for _ in 0..5 {
             let seen = view.get(std::iter::once(&delivery)).await.expect("answered");
             let seen = seen.into_values().next();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::events::{insert_delivery, keep_message};
 use crate::fault::closed;
 use crate::lease::{Queue, Receipt, Taken, delete, receipt_of, take};
+use crate::queue_clock::{QueueClock, save};
 use crate::store::{Inner, LOOK_AGAIN, Store};
 
 /// A row of the queue.
@@ -43,14 +45,17 @@ impl Deliveries for Store {
             if self.0.is_draining() {
                 return Err(closed(OPERATION));
             }
-            let now = self.0.seams.clock.now();
+            if let Some(ahead) = self.0.queue_clock.unsaved() {
+                self.0.write(OPERATION, move |connection| save(connection, ahead)).await?;
+            }
+            let now = self.0.queue_clock.now();
             let found = self.0.read(OPERATION, move |inner, connection| lease(inner, connection, lane, max, now)).await?;
             let claims = self.claimed_deliveries(found.rows);
             if !claims.is_empty() {
                 self.0.seams.tripwire.reached(Step::DeliveryClaimed);
                 return Ok(claims);
             }
-            let next = found.next_due.map_or(LOOK_AGAIN, |due| Timestamp::from_millis(due).since(now));
+            let next = found.next_due.map_or(LOOK_AGAIN, |due| Duration::from_millis(due.abs_diff(now)));
             tokio::select! {
                 () = news => {}
                 () = tokio::time::sleep(next.min(LOOK_AGAIN)) => {}
@@ -67,7 +72,7 @@ impl Deliveries for Store {
             }
             Outcome::Retry { at } => {
                 let next = delivery.retried(at, self.0.seams.clock.now());
-                put_aside(receipt, OPERATION, &next, at, None).await
+                put_aside(receipt, OPERATION, &next, self.0.queue_clock.due(at), None).await
             }
             Outcome::Dead(reason) => {
                 let progress = write_progress(&delivery, Some(reason));
@@ -85,11 +90,13 @@ impl Deliveries for Store {
         const OPERATION: &str = "defer a delivery";
         let (delivery, receipt) = receipt_of(&self.0, claim, OPERATION)?;
         let deferred = delivery.deferred(due, self.0.seams.clock.now());
-        put_aside(receipt, OPERATION, &deferred, due, Some(lane)).await
+        put_aside(receipt, OPERATION, &deferred, self.0.queue_clock.due(due), Some(lane)).await
     }
 
     async fn enqueue(&self, deliveries: Vec<Delivery>) -> Result<(), Fault> {
-        let insert = move |connection: &Connection| deliveries.iter().try_for_each(|delivery| insert(connection, delivery));
+        let clock = Arc::clone(&self.0.queue_clock);
+        let insert =
+            move |connection: &Connection| deliveries.iter().try_for_each(|delivery| insert(connection, delivery, &clock));
         self.0.write("enqueue deliveries", insert).await?;
         self.0.news.notify_waiters();
         Ok(())
@@ -129,20 +136,20 @@ impl Store {
 }
 
 /// A delivery of a further run.
-fn insert(connection: &Connection, delivery: &Delivery) -> rusqlite::Result<()> {
+fn insert(connection: &Connection, delivery: &Delivery, clock: &QueueClock) -> rusqlite::Result<()> {
     let message = &delivery.message;
     keep_message(connection, message, DeliveryWriter::new(message).message())?;
-    insert_delivery(connection, delivery, Lane::Fast)
+    insert_delivery(connection, delivery, Lane::Fast, clock)
 }
 
 async fn put_aside(
     receipt: Box<Receipt>,
     operation: &'static str,
     delivery: &Delivery,
-    due: Timestamp,
+    due_at: i64,
     lane: Option<Lane>,
 ) -> Result<(), Fault> {
-    let (due_at, progress, lane) = (due.as_millis(), write_progress(delivery, None), lane.map(lane_number));
+    let (progress, lane) = (write_progress(delivery, None), lane.map(lane_number));
     let update = move |connection: &Connection, id| {
         let update = "UPDATE deliveries SET due_at = ?2, progress = ?3, failures = 0, lane = coalesce(?4, lane) WHERE id = ?1";
         connection.prepare_cached(update)?.execute((id, due_at, &progress, lane)).map(drop)
@@ -169,9 +176,9 @@ fn read(
 
 /// Takes the deliveries of a lane that are due for longest and that nobody holds. The index gives them in that order: what is held
 /// is passed over, and what is not due is not looked at.
-fn lease(inner: &Arc<Inner>, connection: &Connection, lane: Lane, max: usize, now: Timestamp) -> rusqlite::Result<Found> {
+fn lease(inner: &Arc<Inner>, connection: &Connection, lane: Lane, max: usize, now: i64) -> rusqlite::Result<Found> {
     let mut query = connection.prepare_cached(DUE)?;
-    let taken = take(inner, Queue::Deliveries(lane), &mut query.query((lane_number(lane), now.as_millis()))?, max)?;
+    let taken = take(inner, Queue::Deliveries(lane), &mut query.query((lane_number(lane), now))?, max)?;
     let mut query = connection.prepare_cached(ROW)?;
     let mut rows = Vec::with_capacity(taken.len());
     for taken in taken {
@@ -182,7 +189,7 @@ fn lease(inner: &Arc<Inner>, connection: &Connection, lane: Lane, max: usize, no
     let mut next_due = None;
     if rows.is_empty() {
         let mut query = connection.prepare_cached(NEXT_DUE)?;
-        next_due = query.query_row((lane_number(lane), now.as_millis()), |row| row.get(0)).optional()?;
+        next_due = query.query_row((lane_number(lane), now), |row| row.get(0)).optional()?;
     }
     Ok(Found { rows, next_due })
 }

@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use crate::deliveries::lane_number;
 use crate::fault::closed;
 use crate::lease::{Queue, Taken, delete, receipt_of, take};
+use crate::queue_clock::QueueClock;
 use crate::store::{Inner, LOOK_AGAIN, Store};
 
 /// Deliveries of one event in one transaction.
@@ -69,8 +70,8 @@ impl Events for Store {
         while from < all {
             let to = all.min(from + CHUNK);
             let is_part = to < all;
-            let (fan_out, body) = (fan_out.clone(), body.clone());
-            let insert = move |connection: &Connection| insert_deliveries(connection, &fan_out, &body, from..to);
+            let (fan_out, body, clock) = (fan_out.clone(), body.clone(), Arc::clone(&self.0.queue_clock));
+            let insert = move |connection: &Connection| insert_deliveries(connection, &fan_out, &body, from..to, &clock);
             if let Err(fault) = self.0.write(OPERATION, insert).await {
                 receipt.release();
                 return Err(fault);
@@ -145,20 +146,30 @@ fn lease(inner: &Arc<Inner>, connection: &Connection, max: usize) -> rusqlite::R
     Ok(rows)
 }
 
-fn insert_deliveries(connection: &Connection, fan_out: &FanOut, body: &[u8], part: Range<usize>) -> rusqlite::Result<()> {
+fn insert_deliveries(
+    connection: &Connection,
+    fan_out: &FanOut,
+    body: &[u8],
+    part: Range<usize>,
+    clock: &QueueClock,
+) -> rusqlite::Result<()> {
     keep_message(connection, &fan_out.message, body)?;
     fan_out.endpoints[part].iter().try_for_each(|endpoint| {
         let (delivery, lane) = fan_out.delivery(*endpoint);
-        insert_delivery(connection, &delivery, lane)
+        insert_delivery(connection, &delivery, lane, clock)
     })
 }
 
 /// Puts a delivery of a kept message into its queue.
-pub fn insert_delivery(connection: &Connection, delivery: &Delivery, lane: Lane) -> rusqlite::Result<()> {
+pub fn insert_delivery(connection: &Connection, delivery: &Delivery, lane: Lane, clock: &QueueClock) -> rusqlite::Result<()> {
     let insert = "INSERT INTO deliveries (message, endpoint, lane, due_at, progress) VALUES (?1, ?2, ?3, ?4, ?5)";
     let (message, endpoint) = (&delivery.message.id.as_bytes()[..], &delivery.endpoint.as_bytes()[..]);
-    let (lane, due_at) = (lane_number(lane), delivery.not_before.unwrap_or(delivery.due).as_millis());
-    connection.prepare_cached(insert)?.execute((message, endpoint, lane, due_at, write_progress(delivery, None))).map(drop)
+    // What does not wait is due, whatever the clock showed when its event was accepted.
+    let due_at = delivery.not_before.map_or_else(|| clock.due(delivery.due).min(clock.now()), |at| clock.due(at));
+    connection
+        .prepare_cached(insert)?
+        .execute((message, endpoint, lane_number(lane), due_at, write_progress(delivery, None)))
+        .map(drop)
 }
 
 /// Keeps a message, once.

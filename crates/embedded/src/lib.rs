@@ -17,6 +17,7 @@ mod gates;
 mod journal;
 mod lease;
 mod pages;
+mod queue_clock;
 mod rejections;
 mod revocations;
 mod store;

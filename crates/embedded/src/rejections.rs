@@ -35,7 +35,7 @@ impl Rejections for Store {
             "INSERT INTO deliveries (message, endpoint, lane, due_at, progress)
              SELECT message, endpoint, ?2, ?3, progress FROM rejected WHERE id = ?1 AND message IS NOT NULL",
         ];
-        let (lane, now) = (lane_number(Lane::Fast), self.0.seams.clock.now().as_millis());
+        let (lane, now) = (lane_number(Lane::Fast), self.0.queue_clock.now());
         let retry = move |connection: &Connection, id: i64| {
             connection.prepare_cached(again[0])?.execute([id])?;
             connection.prepare_cached(again[1])?.execute((id, lane, now)).map(drop)
@@ -87,7 +87,7 @@ impl Store {
             ("dead", QueueKind::Dead, "SELECT count(*) FROM dead_letters"),
             ("rejected", QueueKind::Rejected, "SELECT count(*) FROM rejected"),
         ];
-        let now = self.0.seams.clock.now().as_millis();
+        let now = self.0.queue_clock.now();
         let count = move |_: &_, connection: &Connection| {
             let count = |(name, kind, query): (&str, QueueKind, &str)| {
                 let mut query = connection.prepare_cached(query)?;

@@ -21,6 +21,7 @@ use crate::fault::{closed, fault};
 use crate::gates::kept;
 use crate::journal::forget;
 use crate::lease::Leases;
+use crate::queue_clock::QueueClock;
 use crate::writer::Writer;
 
 /// The database in the data folder.
@@ -111,6 +112,8 @@ pub struct Store(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub seams: Seams,
+    /// By which deliveries are due.
+    pub queue_clock: Arc<QueueClock>,
     pub activity: broadcast::Sender<Heard>,
     pub gates: Mutex<HashMap<GateId, Gate>>,
     pub events: Leases,
@@ -157,11 +160,13 @@ impl Store {
         }
         let (events, deliveries) = (last_id(&connection, "events"), last_id(&connection, "deliveries"));
         let gates = kept(&connection, seams.clock.now()).map_err(broken)?;
+        let queue_clock = Arc::new(QueueClock::of(&connection, Arc::clone(&seams.clock)).map_err(broken)?);
         let (writer, thread) = Writer::start(connection).map_err(unusable)?;
         // A quarter more than can be in flight, so that the next claim is at hand when a request ends.
         let deliveries_held = (usize::from(seams.concurrency) * 5 / 4).max(2);
         let (before, slow_held) = (deliveries.map_err(broken)?, (deliveries_held / 4).max(1));
         Ok(Self(Arc::new(Inner {
+            queue_clock,
             activity: broadcast::Sender::new(BEHIND_MOST),
             gates: Mutex::new(gates),
             seams,

@@ -1,7 +1,7 @@
 //! The conformance suites of every port, on SQLite.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -33,11 +33,21 @@ use tempfile::TempDir;
 
 /// The system's time: what the suites wait for, they wait for really.
 struct RealClock;
+#[async_trait]
 impl Clock for RealClock {
     #[expect(clippy::disallowed_methods, reason = "a test in real time")]
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         Timestamp::from_millis(i64::try_from(since.as_millis()).expect("in range"))
+    }
+
+    fn monotonic(&self) -> Duration {
+        static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGUN.elapsed()
+    }
+
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 }
 

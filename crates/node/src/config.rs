@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hookyard_core::gate::{DISABLE_AFTER, OPEN_FOR};
+use hookyard_core::admission::{DISABLE_AFTER, OPEN_FOR};
 use hookyard_core::{BodyFormat, limits};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

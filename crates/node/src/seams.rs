@@ -1,8 +1,9 @@
 //! What tests may exchange: time, randomness, names, steps. Production's own are here, and nowhere else.
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use hookyard_core::step::{NoTripwire, Tripwire};
 use hookyard_core::{Clock, Entropy, Timestamp};
 use hookyard_egress::{LookUp, SystemLookUp};
@@ -10,15 +11,27 @@ use hookyard_telemetry::Traces;
 use prometheus::Registry;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// The wall clock.
+/// The machine's clock, and its timers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
+/// When this process first asked.
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+#[async_trait]
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one home of the wall clock")]
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn monotonic(&self) -> Duration {
+        BEGUN.elapsed()
+    }
+
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 }
 

@@ -131,10 +131,17 @@ mod tests {
     use crate::seams::SystemEntropy;
 
     struct At(i64);
+    #[async_trait::async_trait]
     impl Clock for At {
         fn now(&self) -> Timestamp {
             Timestamp::from_millis(self.0 * 1000)
         }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        async fn sleep(&self, _: Duration) {}
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Deliveries for Rabbit {
         let session = receipt.live_session("defer a delivery")?;
         let now = self.clock.now();
         // For no moment of its own: it waits until its endpoint may be asked again, and a little longer does no harm.
-        let is_loose = lane == Lane::Slow && !delivery.has_slot && !delivery.has_app_slot;
+        let is_loose = lane == Lane::Slow && !delivery.reserved.is_some();
         let deferred = delivery.deferred(due, now);
         if is_loose && due > now {
             session.aside(&deferred, together::From::Lane, lane, now).confirmed().await?;
@@ -121,9 +121,12 @@ fn delayed(session: &Session, delivery: &Delivery, lane: Lane, now: Timestamp) -
 
 /// The delivery in a tier, or the shortest.
 pub(crate) fn in_tier(session: &Session, delivery: &Delivery, lane: Lane, tier: Option<Tier>, now: Timestamp) -> Outgoing {
+    let tier = tier.unwrap_or(Tier::SHORTEST);
+    let rest = delivery.not_before.map_or(Duration::ZERO, |at| at.since(now)).saturating_sub(tier.duration());
+    let delivery = &Delivery { rest_ms: u64::try_from(rest.as_millis()).ok(), ..delivery.clone() };
     Outgoing {
         kind: Exchange::Delay,
-        exchange: short(&session.names.delay(tier.unwrap_or(Tier::SHORTEST))),
+        exchange: short(&session.names.delay(tier)),
         routing_key: short(&endpoint_key(lane, delivery.endpoint, session.shards)),
         properties: properties(delivery, now),
         body: write_delivery(delivery, None),

@@ -2,7 +2,7 @@
 //! there is one implementation of it.
 
 use async_trait::async_trait;
-use hookyard_core::gate::{Gate, Mark, Passed, Reading, Step};
+use hookyard_core::admission::{Gate, Mark, Passed, Reading, Step};
 use hookyard_core::port::Gates;
 use hookyard_core::{Fault, FaultKind, GateId, Timestamp};
 use hookyard_telemetry::label::StoreOp;

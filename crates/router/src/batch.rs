@@ -1,13 +1,13 @@
 //! The second half of a batch: everything routed in it becomes durable, then its claims are settled.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use hookyard_core::journal::{Entry, MessageRecord};
 use hookyard_core::port::{FannedOut, MarkerClaim, MarkerState};
 use hookyard_core::step::Step;
-use hookyard_core::{Claim, FanOut, Fault, FaultKind};
+use hookyard_core::{Claim, Clock, FanOut, Fault, FaultKind};
 use hookyard_telemetry::label::Routed;
 use hookyard_telemetry::traces::Open;
 
@@ -23,7 +23,8 @@ pub struct RoutedEvent {
     pub claim: Claim<()>,
     pub fan_out: FanOut,
     pub marker: Option<MarkerClaim>,
-    pub claimed_at: Instant,
+    /// By the monotonic clock.
+    pub claimed_at: Duration,
     pub span: Open,
 }
 
@@ -35,7 +36,7 @@ pub async fn complete(seams: &Seams, events: Vec<RoutedEvent>) {
         Entry::Message(MessageRecord { message: Arc::clone(&event.fan_out.message), routed_to })
     });
     let entries: Arc<[Entry]> = entries.collect();
-    let record = persistently("record messages", || seams.journal.record(Arc::clone(&entries)));
+    let record = persistently("record messages", &*seams.clock, || seams.journal.record(Arc::clone(&entries)));
     let fan_out = join_all(events.into_iter().map(|event| fan_out(seams, event)));
     let (recorded, fanned_out) = tokio::join!(record, fan_out);
     if recorded.is_err() {
@@ -45,7 +46,7 @@ pub async fn complete(seams: &Seams, events: Vec<RoutedEvent>) {
     let done: Vec<(FannedOut, Finished)> = fanned_out.into_iter().flatten().collect();
     let markers: Vec<MarkerClaim> = done.iter().filter_map(|(_, finished)| finished.marker.clone()).collect();
     // A marker that stays as it was only costs the suppression of a duplicate: that one then repeats the same ids.
-    if persistently("mark events", || seams.directory.mark(&markers, MarkerState::Routed)).await.is_ok() {
+    if persistently("mark events", &*seams.clock, || seams.directory.mark(&markers, MarkerState::Routed)).await.is_ok() {
         seams.tripwire.reached(Step::EventRouted);
     }
     // Side by side: where each is a write of its own, they share one.
@@ -65,7 +66,7 @@ async fn finish(seams: &Seams, event: FannedOut, finished: Finished) {
 struct Finished {
     marker: Option<MarkerClaim>,
     endpoints: usize,
-    claimed_at: Instant,
+    claimed_at: Duration,
     span: Open,
 }
 
@@ -88,20 +89,22 @@ fn count(seams: &Seams, finished: &Finished) {
     metrics.router_deliveries_total.inc_by(u64::try_from(finished.endpoints).unwrap_or(u64::MAX));
     // A count of endpoints is far below 2^52.
     metrics.router_fanout_deliveries.observe(f64::from(u32::try_from(finished.endpoints).unwrap_or(u32::MAX)));
-    metrics.router_duration_seconds.observe(finished.claimed_at.elapsed().as_secs_f64());
+    let took = seams.clock.monotonic().saturating_sub(finished.claimed_at);
+    metrics.router_duration_seconds.observe(took.as_secs_f64());
 }
 
 /// How long a backend that is away is waited for.
-pub struct Patience {
+pub struct Patience<'a> {
+    clock: &'a dyn Clock,
     what: &'static str,
-    since: Instant,
+    since: Duration,
     told: bool,
 }
 
-impl Patience {
+impl<'a> Patience<'a> {
     /// For this step, from now on.
-    pub fn new(what: &'static str) -> Self {
-        Self { what, since: Instant::now(), told: false }
+    pub fn new(what: &'static str, clock: &'a dyn Clock) -> Self {
+        Self { clock, what, since: clock.monotonic(), told: false }
     }
 
     /// A moment's wait after a fault of a backend that is away or wrong, for as long as claims may be held; any other fault is
@@ -109,7 +112,7 @@ impl Patience {
     pub async fn after(&mut self, fault: Fault) -> Result<(), Fault> {
         let what = self.what;
         let away = matches!(fault.kind, FaultKind::Unavailable | FaultKind::WrongDataset);
-        if !away || self.since.elapsed() > HELD_MOST {
+        if !away || self.clock.monotonic().saturating_sub(self.since) > HELD_MOST {
             tracing::error!(error = fault.chain(), "cannot {what}");
             return Err(fault);
         }
@@ -117,7 +120,7 @@ impl Patience {
             tracing::warn!(error = fault.chain(), "cannot {what}; waiting");
             self.told = true;
         }
-        tokio::time::sleep(PAUSE).await;
+        self.clock.sleep(PAUSE).await;
         Ok(())
     }
 }
@@ -125,9 +128,10 @@ impl Patience {
 /// Repeats a step while its backend is away.
 pub async fn persistently<T, F: Future<Output = Result<T, Fault>>>(
     what: &'static str,
+    clock: &dyn Clock,
     mut step: impl FnMut() -> F,
 ) -> Result<T, Fault> {
-    let mut patience = Patience::new(what);
+    let mut patience = Patience::new(what, clock);
     loop {
         match step().await {
             Ok(value) => return Ok(value),

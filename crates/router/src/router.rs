@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hookyard_core::event::EventId;
 use hookyard_core::port::{Catalog, Directory, Events, Gates, Journal, Marker, MarkerClaim, MarkerState, Remembered, Validated};
@@ -30,6 +30,8 @@ const BATCH: usize = 256;
 const BATCHES_IN_FLIGHT: usize = 2;
 /// An event for more endpoints than this is completed beside its batch, so that the batch does not wait for it.
 const LARGE_FAN_OUT: usize = 100;
+/// Pause before asking again what could not be answered.
+const PAUSE: Duration = Duration::from_millis(200);
 /// How long events wait, each time, that cannot be routed now.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -97,7 +99,7 @@ struct Candidate {
     claim: Claim<Event>,
     app: AppId,
     marker: Option<MarkerClaim>,
-    claimed_at: Instant,
+    claimed_at: Duration,
 }
 
 /// How each application stands, and what each candidate's marker said before.
@@ -144,7 +146,7 @@ impl Router {
                 }
                 Err(fault) => {
                     tracing::debug!(error = fault.chain(), "nothing to claim from");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    self.seams.clock.sleep(PAUSE).await;
                 }
             }
         }
@@ -180,7 +182,7 @@ impl Router {
 
     /// Routes one batch; what must wait for another event in flight is handed back.
     async fn batch(&mut self, mut events: Vec<Claim<Event>>, mut permit: Option<OwnedSemaphorePermit>) -> Vec<Claim<Event>> {
-        let claimed_at = Instant::now();
+        let claimed_at = self.seams.clock.monotonic();
         let mut waiting = Vec::new();
         while !events.is_empty() {
             let apps = match self.resolve(&events).await {
@@ -216,7 +218,7 @@ impl Router {
         &self,
         events: Vec<Claim<Event>>,
         apps: Vec<Option<AppId>>,
-        claimed_at: Instant,
+        claimed_at: Duration,
         waiting: &mut Vec<Claim<Event>>,
     ) -> Vec<Candidate> {
         let mut candidates = Vec::with_capacity(events.len());
@@ -236,8 +238,8 @@ impl Router {
     }
 
     async fn resolve(&mut self, events: &[Claim<Event>]) -> Result<Vec<Option<AppId>>, Fault> {
-        let directory = Arc::clone(&self.seams.directory);
-        let mut patience = Patience::new("resolve applications");
+        let (directory, clock) = (Arc::clone(&self.seams.directory), Arc::clone(&self.seams.clock));
+        let mut patience = Patience::new("resolve applications", &*clock);
         loop {
             let names: Vec<_> = events.iter().map(|claim| &claim.item.app).collect();
             match self.names.resolve(&*directory, &names).await {
@@ -254,7 +256,7 @@ impl Router {
         let remembered: Vec<Remembered> = apps.iter().map(|app| self.snapshots.remembered(*app)).collect();
         let markers: Vec<MarkerClaim> = candidates.iter().filter_map(|candidate| candidate.marker.clone()).collect();
         let validate = || self.seams.directory.validate(&remembered, &markers);
-        let validated: Validated = persistently("validate a batch", validate).await?;
+        let validated: Validated = persistently("validate a batch", &*self.seams.clock, validate).await?;
         let apps = remembered.into_iter().map(|remembered| remembered.app).zip(validated.apps);
         let standings = apps.map(|(app, freshness)| (app, self.snapshots.refresh(app, freshness))).collect();
         if !self.names.hold(validated.counters.names) {
@@ -264,7 +266,7 @@ impl Router {
         let catalog = validated.counters.catalog;
         if !self.types.hold(catalog) {
             let read = || Rules::read(&*self.seams.catalog, catalog);
-            self.types.learn(persistently("read the catalog", read).await?);
+            self.types.learn(persistently("read the catalog", &*self.seams.clock, read).await?);
         }
         let mut found = validated.markers.into_iter();
         let found = candidates.iter().map(|candidate| candidate.marker.as_ref().and_then(|_| found.next().flatten())).collect();
@@ -388,8 +390,9 @@ impl Router {
     /// Gives events back that cannot be routed now, a moment later; they are not being routed here until then.
     fn give_back(&self, claims: Vec<Claim<Event>>, ids: Vec<(AppId, EventId)>) {
         let (events, in_flight) = (Arc::clone(&self.seams.events), Arc::clone(&self.in_flight));
+        let clock = Arc::clone(&self.seams.clock);
         self.tasks.spawn(async move {
-            tokio::time::sleep(LATER).await;
+            clock.sleep(LATER).await;
             for claim in claims {
                 if let Err(fault) = events.give_back(claim.map(drop)).await {
                     tracing::debug!(error = fault.chain(), "an event was not given back; it comes again by itself");

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hookyard_core::Clock;
-use hookyard_core::gate::{Follower, KnownGates, READ_EVERY};
+use hookyard_core::admission::{Follower, KnownGates, READ_EVERY};
 use hookyard_core::port::Gates;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ impl Trouble {
         let mut follower = Follower::default();
         loop {
             let now = clock.now();
-            match follower.read(&*gates, now).await {
+            match follower.read(&*gates, &*clock).await {
                 Ok(reading) if reading.is_whole || !reading.gates.is_empty() => {
                     reading.note(Arc::make_mut(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)), now);
                 }
@@ -31,7 +31,7 @@ impl Trouble {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(READ_EVERY) => {}
+                () = clock.sleep(READ_EVERY) => {}
             }
         }
     }

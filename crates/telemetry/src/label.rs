@@ -1,5 +1,6 @@
 //! Metric labels: closed sets only. A label's value is never an endpoint, a URL, an id or the text of an error.
 
+use hookyard_core::admission::Reason;
 use hookyard_core::delay::Tier;
 use hookyard_core::fleet::QueueKind;
 use hookyard_core::{AttemptClass, BreakerState, DeadReason, Lane, RefusalReason};
@@ -110,6 +111,8 @@ labels! {
         RateLimited "rate_limited",
         /// Its endpoint has as many requests in flight as it may.
         Busy "busy",
+        /// The same, and its endpoint has not answered for a while.
+        InDoubt "in_doubt",
         /// Its endpoint is not known while the directory is away.
         EndpointUnknown "endpoint_unknown",
         /// The egress proxy is away.
@@ -301,6 +304,18 @@ impl Method {
             "PATCH" => Self::Patch,
             "DELETE" => Self::Delete,
             _ => Self::Other,
+        }
+    }
+}
+
+impl From<Reason> for Parked {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::BreakerOpen => Self::BreakerOpen,
+            Reason::Held => Self::Held,
+            Reason::RateLimited => Self::RateLimited,
+            Reason::Busy => Self::Busy,
+            Reason::InDoubt => Self::InDoubt,
         }
     }
 }

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::journal::{AttemptRecord, Shown};
 use hookyard_core::signature::Secret;
@@ -15,10 +16,18 @@ use hookyard_core::{
     Event, EventId, Message, MessageId, Outcome, PastAttempt, Timestamp,
 };
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A clock that moves only when it is told to. Clones are the same clock.
 #[derive(Clone, Debug)]
-pub struct StepClock(Arc<watch::Sender<Timestamp>>);
+pub struct StepClock(Arc<watch::Sender<Hands>>);
+
+/// What a clock shows.
+#[derive(Clone, Copy, Debug)]
+struct Hands {
+    moment: Timestamp,
+    monotonic: Duration,
+}
 
 impl StepClock {
     /// Where a new clock stands: 2023-11-14T22:13:20Z, less than two hours before midnight.
@@ -26,17 +35,14 @@ impl StepClock {
 
     /// A clock that stands at `moment`.
     pub fn at(moment: Timestamp) -> Self {
-        Self(Arc::new(watch::Sender::new(moment)))
+        Self(Arc::new(watch::Sender::new(Hands { moment, monotonic: Duration::ZERO })))
     }
 
-    /// Moves on.
+    /// So much time passes.
     pub fn step(&self, by: Duration) {
-        self.0.send_modify(|moment| *moment = moment.plus(by));
-    }
-
-    /// Tells of every step.
-    pub fn steps(&self) -> watch::Receiver<Timestamp> {
-        self.0.subscribe()
+        self.0.send_modify(|hands| {
+            *hands = Hands { moment: hands.moment.plus(by), monotonic: hands.monotonic + by };
+        });
     }
 }
 
@@ -46,9 +52,58 @@ impl Default for StepClock {
     }
 }
 
+#[async_trait]
 impl Clock for StepClock {
     fn now(&self) -> Timestamp {
-        *self.0.borrow()
+        self.0.borrow().moment
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.borrow().monotonic
+    }
+
+    async fn sleep(&self, time: Duration) {
+        let (mut hands, until) = (self.0.subscribe(), self.monotonic().saturating_add(time));
+        // The sender lives as long as this clock.
+        hands.wait_for(|hands| hands.monotonic >= until).await.ok();
+    }
+}
+
+/// The clock of a runtime whose time is paused: it moves on to the next timer when nobody has anything left to do. Whoever corrects it
+/// moves what people see, and no timer. Clones are the same clock.
+#[derive(Clone, Debug)]
+pub struct PausedClock {
+    begun: Instant,
+    corrected_by: Arc<AtomicI64>,
+}
+
+impl Default for PausedClock {
+    /// At [`StepClock::START`].
+    fn default() -> Self {
+        Self { begun: Instant::now(), corrected_by: Arc::default() }
+    }
+}
+
+impl PausedClock {
+    /// Sets it by so many milliseconds, back if they are below zero.
+    pub fn correct(&self, millis: i64) {
+        self.corrected_by.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        let shown = StepClock::START.plus(self.monotonic());
+        Timestamp::from_millis(shown.as_millis() + self.corrected_by.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 }
 

@@ -36,7 +36,7 @@ struct InMemory {
 impl InMemory {
     fn new() -> Self {
         let clock = StepClock::at(BEGINNING);
-        Self { broker: Arc::new(MemoryBroker::new(clock.clone())), clock }
+        Self { broker: Arc::new(MemoryBroker::new(Arc::new(clock.clone()))), clock }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookyard_core::admission::Reservation;
 use hookyard_core::event::EventId;
 use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord, Shown};
 use hookyard_core::{
@@ -116,11 +117,12 @@ pub(crate) fn delivery_without_message(delivery: &Delivery) -> v1::Delivery {
         due_ms: delivery.due.as_millis(),
         not_before_ms: delivery.not_before.map(Timestamp::as_millis),
         delay_ms: delivery.delay_ms,
+        rest_ms: delivery.rest_ms,
         maybe_repeat: delivery.maybe_repeat,
         history: delivery.history.iter().map(past_to_proto).collect(),
         dead_reason: String::new(),
-        has_slot: delivery.has_slot,
-        has_app_slot: delivery.has_app_slot,
+        has_slot: delivery.reserved.endpoint,
+        has_app_slot: delivery.reserved.app,
         as_of: delivery.as_of,
     }
 }
@@ -140,10 +142,10 @@ pub(crate) fn delivery_of(message: Arc<Message>, delivery: v1::Delivery) -> Resu
         attempt: if delivery.attempt == 0 { return Err(Unreadable::Field("attempt")) } else { delivery.attempt },
         due: Timestamp::from_millis(delivery.due_ms),
         not_before: delivery.not_before_ms.map(Timestamp::from_millis),
-        has_slot: delivery.has_slot,
-        has_app_slot: delivery.has_app_slot,
+        reserved: Reservation { endpoint: delivery.has_slot, app: delivery.has_app_slot },
         as_of: delivery.as_of,
         delay_ms: delivery.delay_ms,
+        rest_ms: delivery.rest_ms,
         maybe_repeat: delivery.maybe_repeat,
         history: delivery.history.into_iter().map(|past| past_from_proto(&past)).collect::<Result<_, _>>()?,
     })

@@ -152,6 +152,17 @@ impl Breaker {
         }
     }
 
+    /// As it is after the clock was set back. Evidence begins anew by itself.
+    pub(super) fn set_back(self, by: Duration) -> Self {
+        match self {
+            Self::Closed(_) => self,
+            Self::Open { since, until, level, ramp } => {
+                let ramp = ramp.map(|ramp| Ramp { out_until: ramp.out_until.minus(by), ..ramp });
+                Self::Open { since: since.minus(by), until: until.minus(by), level, ramp }
+            }
+        }
+    }
+
     fn opened(level: u8, open_for: [Duration; 4], now: Timestamp) -> Self {
         let length = open_for[usize::from(level).min(open_for.len() - 1)];
         Self::Open { since: now, until: now.plus(length), level, ramp: None }

@@ -1,45 +1,27 @@
-//! The gate in front of an endpoint: its breaker, and time slots for what must wait. Pure; stores keep a [`Gate`] per endpoint that is
-//! not ordinary and apply [`Step`]s to it, each of which happened or did not.
-//!
-//! The breaker follows the circuit breaker pattern: closed, open after silence, and half-open while probes are out. Slots are given by the generic cell rate algorithm (ITU-T I.371) used as a scheduler: whoever must wait takes a moment of its own, so that
-//! what waits never comes back all at once. The same algorithm judges what leaves, so that a rate is kept also when many come late for
-//! their slots.
-
-mod breaker;
-mod evidence;
-mod known;
-mod streak;
-mod text;
+//! The gate in front of an endpoint. Stores keep a [`Gate`] per endpoint that is not ordinary and apply [`Step`]s to it, each of which
+//! happened or did not.
 
 use std::time::Duration;
 
+use super::breaker::{Breaker, BreakerState, News};
+use super::rate::Rate;
+use super::streak::{Alarm, OVER_AFTER, Streak};
 use crate::clock::Timestamp;
 use crate::id::{AppId, EndpointId, ID_BYTES};
-use breaker::Breaker;
-use streak::{OVER_AFTER, Streak};
-
-pub use breaker::{BreakerState, News, OPEN_FOR, PROBE_LEASE};
-pub use evidence::{LEAST as LEAST_JUDGED, SILENT_PERCENT};
-pub use known::{Follower, KnownGates, Mark, READ_EVERY, Reading};
-pub use streak::{Alarm, DISABLE_AFTER};
-pub use text::BadGate;
 
 /// An endpoint that timed out, or answers slowly, is slow for so long.
 pub const SLOW_FOR: Duration = Duration::from_secs(60);
-/// Nobody is given a slot later than this: whoever must wait longer asks again then.
-pub const HORIZON: Duration = Duration::from_secs(3600);
-/// What leaves so soon is waited for where it is.
-pub const SOON: Duration = Duration::from_secs(1);
 /// A refusal is written down again after so long: when the last one was is asked for by the day.
 const STREAK_EVERY: Duration = Duration::from_secs(60);
-/// What a limited endpoint may get at once after a pause: what its rate allows in a second.
-const BURST: Duration = Duration::from_secs(1);
 /// What is routed while a breaker is open comes back within this part of the opening after its end, as a divisor, so that it is not there
 /// all at once.
 const DETOUR_PART: u32 = 8;
 /// But within no less, and no more, than this: no delivery waits long for an endpoint that is back.
 const DETOUR_LEAST: Duration = Duration::from_secs(5);
-const DETOUR_MOST: Duration = Duration::from_secs(60);
+const DETOUR_MOST: Duration = Duration::from_secs(15);
+/// A step so long before the last one was done after the clock was set back; by less the clocks of two processes may differ.
+const SET_BACK: Duration = Duration::from_secs(60);
+
 /// Whose gate: an endpoint's, or that of all endpoints of an application, which knows a rate and no breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GateId([u8; ID_BYTES]);
@@ -71,40 +53,16 @@ impl From<AppId> for GateId {
 /// What the installation knows of an endpoint that is not ordinary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
-    breaker: Breaker,
-    /// No slot before this one is free.
-    next_slot: Micros,
-    /// When what left under a limit would have left at even distances.
-    departures: Micros,
+    pub(super) breaker: Breaker,
+    pub(super) rate: Rate,
     /// The receiver asked to be left alone until then.
-    hold_until: Timestamp,
+    pub(super) hold_until: Timestamp,
     /// It counts as slow until then.
-    slow_until: Timestamp,
+    pub(super) slow_until: Timestamp,
     /// Its failures, if it took nothing since.
-    streak: Option<Streak>,
-}
-
-/// A moment in microseconds since the Unix epoch: a millisecond holds several slots of a high rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Micros(i64);
-
-impl Micros {
-    fn of(at: Timestamp) -> Self {
-        Self(at.as_millis().saturating_mul(1_000))
-    }
-
-    fn plus(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
-    }
-
-    fn minus(self, by: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
-    }
-
-    /// The millisecond it lies in, or before.
-    fn until(self) -> Timestamp {
-        Timestamp::from_millis(self.0.saturating_add(999).div_euclid(1_000))
-    }
+    pub(super) streak: Option<Streak>,
+    /// When the last step was done.
+    pub(super) as_of: Timestamp,
 }
 
 /// Something that happens at a gate.
@@ -146,7 +104,7 @@ pub enum Step {
         slow: bool,
         /// The receiver asked to be left alone until then.
         hold_until: Option<Timestamp>,
-        /// How long the breaker opens; see [`OPEN_FOR`]. Without length, it does not.
+        /// How long the breaker opens; see [`OPEN_FOR`](super::OPEN_FOR). Without length, it does not.
         open_for: [Duration; 4],
     },
     /// A delivery was given up.
@@ -158,12 +116,29 @@ pub enum Step {
     Reset,
 }
 
+impl Step {
+    /// The same for one of so many who cannot agree: each keeps its share of a rate.
+    #[must_use]
+    pub fn at_distances_times(self, sharing: u32) -> Self {
+        match self {
+            Self::StayBack { interval } => Self::StayBack { interval: interval * sharing },
+            Self::Admit { limit, spacing, has_slot } => {
+                Self::Admit { limit: limit.map(|interval| interval * sharing), spacing: spacing * sharing, has_slot }
+            }
+            Self::Ask { limit, spacing } => {
+                Self::Ask { limit: limit.map(|interval| interval * sharing), spacing: spacing * sharing }
+            }
+            other => other,
+        }
+    }
+}
+
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
     /// Go on.
     Go,
-    /// Go on then, which is within [`SOON`], and without asking again.
+    /// Go on then, which is within [`SOON`](super::SOON), and without asking again.
     GoAt(Timestamp),
     /// Go on, and be the one that finds out.
     Probe,
@@ -194,19 +169,37 @@ pub struct Passed {
 impl Gate {
     /// Does steps at `now`, one after another.
     pub fn steps(self, steps: &[Step], now: Timestamp) -> Passed {
-        let mut after = self;
+        let mut after = self.at(now);
+        after.as_of = after.as_of.max(now);
         let passes = steps.iter().map(|step| after.step(*step, now)).collect();
         Passed { passes, after }
     }
 
+    /// The gate at `now`. If the clock was set back since the last step, everything it holds is as far away as it was.
+    fn at(self, now: Timestamp) -> Self {
+        let back = self.as_of.since(now);
+        if back < SET_BACK {
+            return self;
+        }
+        let moved = |at: Timestamp| if at == Timestamp::default() { at } else { at.minus(back) };
+        Self {
+            breaker: self.breaker.set_back(back),
+            rate: self.rate.set_back(back),
+            hold_until: moved(self.hold_until),
+            slow_until: moved(self.slow_until),
+            streak: self.streak.map(|streak| Streak { since: moved(streak.since), last: moved(streak.last), ..streak }),
+            as_of: now,
+        }
+    }
+
     /// Does a step at `now`.
-    pub fn step(&mut self, step: Step, now: Timestamp) -> Pass {
+    pub(super) fn step(&mut self, step: Step, now: Timestamp) -> Pass {
         match step {
             Step::Admit { limit, spacing, has_slot } => self.admit(limit, spacing, has_slot, now),
             Step::Ask { limit, spacing } => self.turned_away(limit, spacing, now).unwrap_or(Pass::Go),
-            Step::Reserve { spacing } => self.slot(now, spacing, now),
+            Step::Reserve { spacing } => self.rate.slot(now, spacing, now),
             Step::StayBack { interval } => {
-                self.departures = self.departures.minus(interval);
+                self.rate.stay_back(interval);
                 Pass::Go
             }
             Step::Observe { news, is_probe, slow, hold_until, open_for } => {
@@ -215,7 +208,7 @@ impl Gate {
                 }
                 self.hold_until = self.hold_until.max(hold_until.unwrap_or_default());
                 let before = self.breaker;
-                self.breaker = before.after(news, is_probe, open_for, self.next_slot > Micros::of(now), now);
+                self.breaker = before.after(news, is_probe, open_for, self.rate.is_awaited(now), now);
                 self.learn(before, news, now)
             }
             Step::Lose { disable_after } => {
@@ -237,10 +230,14 @@ impl Gate {
         }
         let breaker = before.moved_to(self.breaker);
         let alarm = match (before, breaker) {
-            (Breaker::Closed(_), Some(BreakerState::Open)) => Some(Alarm::Failing),
+            (Breaker::Closed(_), Some(BreakerState::Open)) => {
+                // What waits comes back after the opening, whatever slots it had.
+                self.rate.forget_slots(now);
+                Some(Alarm::Failing)
+            }
             (_, Some(BreakerState::Closed)) => {
                 // What waited has its slots; what comes now is not to queue behind them.
-                self.next_slot = Micros::of(now);
+                self.rate.forget_slots(now);
                 Some(Alarm::Recovered)
             }
             _ => None,
@@ -257,7 +254,7 @@ impl Gate {
             return Pass::Probe;
         }
         match limit {
-            Some(interval) => self.admit_limited(interval, has_slot, now),
+            Some(interval) => self.rate.admit(interval, has_slot, now),
             None => Pass::Go,
         }
     }
@@ -266,49 +263,16 @@ impl Gate {
     fn turned_away(&mut self, limit: Option<Duration>, spacing: Duration, now: Timestamp) -> Option<Pass> {
         let apart = spacing.max(limit.unwrap_or_default());
         if self.hold_until > now {
-            return Some(self.slot(self.hold_until, apart, now));
+            return Some(self.rate.slot(self.hold_until, apart, now));
         }
         let shut_until = self.breaker.shut_until(now)?;
         // The moment itself is the probe's.
-        Some(self.slot(shut_until.plus(spacing), apart, now))
-    }
-
-    fn admit_limited(&mut self, interval: Duration, has_slot: bool, now: Timestamp) -> Pass {
-        // What is unused of one second may be used at once.
-        let burst = BURST.saturating_sub(interval);
-        let slot = self.next_slot.minus(burst).until();
-        if !has_slot && slot > now {
-            return self.take(slot, self.next_slot.plus(interval), now);
-        }
-        let at = self.departures.minus(burst).until().max(now);
-        if at > now.plus(SOON) {
-            return self.slot(at, interval, now);
-        }
-        self.departures = self.departures.max(Micros::of(at)).plus(interval);
-        if !has_slot {
-            self.next_slot = self.next_slot.max(Micros::of(now)).plus(interval);
-        }
-        if at > now { Pass::GoAt(at) } else { Pass::Go }
-    }
-
-    /// The first free slot from `earliest` on.
-    fn slot(&mut self, earliest: Timestamp, spacing: Duration, now: Timestamp) -> Pass {
-        let slot = self.next_slot.max(Micros::of(earliest));
-        self.take(slot.until(), slot.plus(spacing), now)
-    }
-
-    fn take(&mut self, slot: Timestamp, next_slot: Micros, now: Timestamp) -> Pass {
-        if slot > now.plus(HORIZON) {
-            // Beyond what is given out: nothing is taken, and it is asked for again.
-            return Pass::Later(now.plus(HORIZON));
-        }
-        self.next_slot = next_slot;
-        Pass::Later(slot)
+        Some(self.rate.slot(shut_until.plus(spacing), apart, now))
     }
 
     /// The breaker at `now`.
     pub fn breaker(&self, now: Timestamp) -> BreakerState {
-        self.breaker.state(now)
+        self.at(now).breaker.state(now)
     }
 
     /// When what is routed now is to come by, if nothing may leave before the gate opens again.
@@ -316,7 +280,7 @@ impl Gate {
     /// In the order in which it was routed it comes back, after the opening's end: all of an opening is not there at once.
     pub fn detour_until(&self, now: Timestamp) -> Option<Timestamp> {
         let until = self.shut_until(now)?;
-        let Breaker::Open { since, until: opened_until, .. } = self.breaker else { return Some(until) };
+        let Breaker::Open { since, until: opened_until, .. } = self.at(now).breaker else { return Some(until) };
         let (length, passed) = (opened_until.since(since), now.since(since));
         let within = (length / DETOUR_PART).clamp(DETOUR_LEAST, DETOUR_MOST);
         Some(until.plus(within.mul_f64((passed.as_secs_f64() / length.as_secs_f64().max(0.001)).min(1.0))))
@@ -330,22 +294,24 @@ impl Gate {
     /// Whether who comes now is turned away because of its breaker.
     pub fn is_left_alone(&self, now: Timestamp) -> bool {
         let is_closed = self.breaker(now) == BreakerState::Closed;
-        let mut gate = Self { hold_until: Timestamp::default(), ..*self };
+        let mut gate = Self { hold_until: Timestamp::default(), ..self.at(now) };
         !is_closed && gate.turned_away(None, Duration::ZERO, now).is_some()
     }
 
     /// When something may leave again, if nothing may now.
     pub fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let open_until = match self.breaker {
+        let Self { breaker, hold_until, .. } = self.at(now);
+        let open_until = match breaker {
             Breaker::Open { until, .. } => until,
             Breaker::Closed(_) => Timestamp::default(),
         };
-        Some(open_until.max(self.hold_until)).filter(|until| *until > now)
+        Some(open_until.max(hold_until)).filter(|until| *until > now)
     }
 
     /// The one predicate of the lanes: whether what goes to the endpoint takes the slow one.
     pub fn is_slow(&self, now: Timestamp) -> bool {
-        self.slow_until > now || self.hold_until > now || self.breaker(now) != BreakerState::Closed
+        let gate = self.at(now);
+        gate.slow_until > now || gate.hold_until > now || gate.breaker.state(now) != BreakerState::Closed
     }
 
     /// Whether an attempt that says this would change what is known, so that it must be told.
@@ -366,21 +332,18 @@ impl Gate {
     #[must_use]
     pub fn lasting(&self) -> Self {
         let breaker = if let Breaker::Closed(_) = self.breaker { Breaker::default() } else { self.breaker };
-        Self { breaker, next_slot: Micros::default(), departures: Micros::default(), ..*self }
+        Self { breaker, rate: Rate::default(), ..*self }
     }
 
     /// Whether nothing is left to remember.
     pub fn is_ordinary(&self, now: Timestamp) -> bool {
-        let has_left = self.next_slot.max(self.departures) <= Micros::of(now);
-        let is_over = self.streak.is_none_or(|streak| streak.is_over(now));
-        let is_silent = match self.breaker {
+        let gate = self.at(now);
+        let is_over = gate.streak.is_none_or(|streak| streak.is_over(now));
+        let is_silent = match gate.breaker {
             // As long as a streak is remembered.
             Breaker::Open { since, .. } => since.plus(OVER_AFTER) > now,
             Breaker::Closed(evidence) => !evidence.is_over(now),
         };
-        is_over && has_left && !is_silent && self.slow_until <= now && self.hold_until <= now
+        is_over && gate.rate.is_at_rest(now) && !is_silent && gate.slow_until <= now && gate.hold_until <= now
     }
 }
-
-#[cfg(test)]
-mod tests;

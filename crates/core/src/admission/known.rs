@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Gate, GateId};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::fault::Fault;
 use crate::port::Gates;
 
@@ -35,7 +35,8 @@ pub struct Reading {
 #[derive(Debug, Default)]
 pub struct Follower {
     mark: Option<Mark>,
-    whole_at: Option<Timestamp>,
+    /// By the monotonic clock.
+    whole_at: Option<Duration>,
 }
 
 impl Follower {
@@ -43,12 +44,13 @@ impl Follower {
     ///
     /// # Errors
     /// When the store does not answer; what is known counts until it does.
-    pub async fn read(&mut self, gates: &dyn Gates, now: Timestamp) -> Result<Reading, Fault> {
-        let is_due = self.whole_at.is_none_or(|at| now.since(at) >= WHOLE_EVERY);
-        let reading = gates.changed(self.mark.filter(|_| !is_due), now).await?;
+    pub async fn read(&mut self, gates: &dyn Gates, clock: &dyn Clock) -> Result<Reading, Fault> {
+        let passed = clock.monotonic();
+        let is_due = self.whole_at.is_none_or(|at| passed.saturating_sub(at) >= WHOLE_EVERY);
+        let reading = gates.changed(self.mark.filter(|_| !is_due), clock.now()).await?;
         self.mark = reading.mark;
         if reading.is_whole {
-            self.whole_at = Some(now);
+            self.whole_at = Some(passed);
         }
         Ok(reading)
     }

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::breaker::Breaker;
 use super::streak::OVER_AFTER;
 use super::*;
-use crate::delay::loose_hop;
+use crate::clock::Timestamp;
 
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const SPACING: Duration = Duration::from_millis(500);
@@ -137,6 +139,29 @@ fn a_probe_whose_process_died_is_followed_by_another() {
 }
 
 #[test]
+fn nothing_lasts_longer_because_the_clock_was_set_back() {
+    let hour = Duration::from_secs(3600);
+    let gate = opened();
+    let held = Step::Observe {
+        news: News::Refusal,
+        is_probe: false,
+        slow: true,
+        hold_until: Some(START.plus(Duration::from_secs(20))),
+        open_for: OPEN_FOR,
+    };
+    let gate = gate.steps(&[held, ADMIT], START).after;
+    let (back, soon) = (START.minus(hour), START.minus(hour).plus(OPEN_FOR[0]));
+    assert_eq!((gate.breaker(back), gate.shut_until(back)), (BreakerState::Open, Some(back.plus(OPEN_FOR[0]))));
+    let gate = gate.steps(&[ADMIT], back).after;
+    assert_eq!((gate.breaker(back), gate.breaker(soon)), (BreakerState::Open, BreakerState::HalfOpen));
+    assert!(gate.is_slow(back) && gate.is_left_alone(back) && !gate.is_left_alone(soon));
+    let passed = gate.steps(&[ADMIT, ADMIT], soon);
+    assert_eq!(passed.passes[0], Pass::Probe);
+    assert!(matches!(passed.passes[1], Pass::Later(slot) if slot <= soon.plus(Duration::from_secs(10))), "{passed:?}");
+    assert!(passed.after.is_ordinary(soon.plus(hour * 24 * 60)));
+}
+
+#[test]
 fn a_probe_that_could_not_ask_makes_way_for_another() {
     let (mut gate, now) = (opened(), START.plus(OPEN_FOR[0]));
     assert_eq!(gate.step(ADMIT, now), Pass::Probe);
@@ -219,7 +244,6 @@ fn what_waits_takes_slots_of_its_own_after_the_probe() {
 
 #[test]
 fn what_is_routed_while_it_is_open_comes_back_soon_after_and_not_at_once() {
-    let hop = |wait: Duration| loose_hop(wait).expect("there is something to wait for").duration();
     for length in OPEN_FOR {
         let breaker = Breaker::Open { since: START, until: START.plus(length), level: 0, ramp: None };
         let gate = Gate { breaker, ..Gate::default() };
@@ -227,11 +251,11 @@ fn what_is_routed_while_it_is_open_comes_back_soon_after_and_not_at_once() {
         for second in 0..length.as_secs() {
             let now = START.plus(Duration::from_secs(second));
             let until = gate.detour_until(now).expect("it is shut");
-            assert!(until >= START.plus(length) && until <= START.plus(length + Duration::from_secs(60)));
-            *back.entry(second + hop(until.since(now)).as_secs()).or_default() += 1;
+            assert!(until >= START.plus(length) && until <= START.plus(length + Duration::from_secs(15)));
+            *back.entry(until.since(START).as_secs()).or_default() += 1;
         }
         let most = back.values().max().expect("all come back");
-        assert!(*most <= 60, "{most} for each that was routed, of {length:?}");
+        assert!(*most <= usize::try_from(length.as_secs() / 5).expect("short"), "{most} at once, of {length:?}");
         assert_eq!(gate.detour_until(START.plus(length)), None);
     }
 }

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use super::breaker::{Breaker, Ramp};
 use super::evidence::Evidence;
+use super::gate::Gate;
+use super::rate::{Micros, Rate};
 use super::streak::Streak;
-use super::{Gate, Micros};
 use crate::clock::Timestamp;
 
 impl fmt::Display for Gate {
@@ -25,14 +26,12 @@ impl fmt::Display for Gate {
                 }
             }
         }
-        let Self { next_slot, departures, hold_until, slow_until, .. } = self;
+        let Self { rate: Rate { next_slot, departures }, hold_until, slow_until, .. } = self;
         write!(f, "|{}|{}|{}|{}|", next_slot.0, departures.0, hold_until.as_millis(), slow_until.as_millis())?;
-        match self.streak {
-            Some(Streak { since, last, lost, warned }) => {
-                write!(f, "{}:{}:{lost}:{warned}", since.as_millis(), last.as_millis())
-            }
-            None => Ok(()),
+        if let Some(Streak { since, last, lost, warned }) = self.streak {
+            write!(f, "{}:{}:{lost}:{warned}", since.as_millis(), last.as_millis())?;
         }
+        write!(f, "|{}", self.as_of.as_millis())
     }
 }
 
@@ -43,11 +42,19 @@ pub struct BadGate;
 
 impl FromStr for Gate {
     type Err = BadGate;
+
     fn from_str(text: &str) -> Result<Self, BadGate> {
         let moment = |text: &str| text.parse().map(Timestamp::from_millis).map_err(|_| BadGate);
         let micros = |text: &str| text.parse().map(Micros).map_err(|_| BadGate);
-        let [breaker, next_slot, departures, hold_until, slow_until, streak] = text.split('|').collect::<Vec<_>>()[..] else {
+        let parts: Vec<&str> = text.split('|').collect();
+        let [breaker, next_slot, departures, hold_until, slow_until, streak, ref as_of @ ..] = parts[..] else {
             return Err(BadGate);
+        };
+        let as_of = match *as_of {
+            // As programs before this one wrote it.
+            [] => Timestamp::default(),
+            [as_of] => moment(as_of)?,
+            _ => return Err(BadGate),
         };
         let breaker = match breaker.split(':').collect::<Vec<_>>()[..] {
             // As programs before this one wrote it: failures in a row, which say nothing of silence.
@@ -82,6 +89,6 @@ impl FromStr for Gate {
         };
         let (next_slot, departures) = (micros(next_slot)?, micros(departures)?);
         let (hold_until, slow_until) = (moment(hold_until)?, moment(slow_until)?);
-        Ok(Self { breaker, next_slot, departures, hold_until, slow_until, streak })
+        Ok(Self { breaker, rate: Rate { next_slot, departures }, hold_until, slow_until, streak, as_of })
     }
 }

@@ -186,7 +186,7 @@ async fn a_deferred_delivery_keeps_its_attempt(backend: &dyn QueueBackend) {
         assert!(*claimed_at >= at);
         assert_eq!(claim.item.not_before, Some(at));
         assert_eq!(claim.item.attempt_id(), before[found].attempt_id(), "no attempt was used up");
-        let unchanged = Delivery { not_before: None, delay_ms: 0, ..claim.item.clone() };
+        let unchanged = Delivery { not_before: None, delay_ms: 0, rest_ms: None, ..claim.item.clone() };
         assert_eq!(unchanged, before[found]);
     }
     settle_all(backend, due.into_iter().map(|(claim, _)| claim).collect()).await;
@@ -224,7 +224,7 @@ async fn those_put_aside_for_one_endpoint_come_back_each_as_it_was(backend: &dyn
     let mut before = put_aside(backend, 100).await;
     before.sort_by_key(|delivery| delivery.run);
     let (back, ()) = join(claim_back(backend, before.len()), backend.pass(A_MOMENT)).await;
-    let unchanged = back.iter().map(|claim| Delivery { not_before: None, delay_ms: 0, ..claim.item.clone() });
+    let unchanged = back.iter().map(|claim| Delivery { not_before: None, delay_ms: 0, rest_ms: None, ..claim.item.clone() });
     assert_eq!(unchanged.collect::<Vec<_>>(), before);
     assert!(back.iter().all(|claim| claim.item.not_before.is_some_and(|at| at <= backend.clock().now())));
     settle_all(backend, back).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use futures_util::poll;
-use hookyard_core::gate::{News, OPEN_FOR, Step};
+use hookyard_core::admission::{News, OPEN_FOR, Step};
 use hookyard_core::journal::{Cursor, PageRequest};
 use hookyard_core::{
     AttemptId, EndpointId, Event, EventId, FanOut, Gate, Lane, MessageId, Refusal, RefusalReason, RejectionId, limits,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hookyard_core::gate::{Follower, Gate, KnownGates, LEAST_JUDGED, News, OPEN_FOR, Pass, Step};
+use hookyard_core::admission::{Follower, Gate, KnownGates, LEAST_JUDGED, News, OPEN_FOR, Pass, Step};
 use hookyard_core::port::Gates;
-use hookyard_core::{BreakerState, EndpointId, GateId, Timestamp};
+use hookyard_core::{BreakerState, Clock, EndpointId, GateId, Timestamp};
 
 use super::{Promise, keep_all, promises};
+use crate::StepClock;
 
 const PROMISES: &[Promise<dyn GatesBackend>] = promises![
     a_gate_is_everybodys_and_only_what_is_not_ordinary_is_listed,
@@ -72,15 +73,16 @@ async fn a_gate_is_everybodys_and_only_what_is_not_ordinary_is_listed(backend: &
 
 async fn who_follows_knows_what_who_reads_all_knows(backend: &dyn GatesBackend) {
     let (one, other) = (backend.gates(), backend.gates());
-    let (mut follower, mut known, mut now) = (Follower::default(), KnownGates::new(), NOW);
+    let (mut follower, mut known, clock) = (Follower::default(), KnownGates::new(), StepClock::at(NOW));
     for turn in 0..240_u8 {
         // Some are silent for long enough to open, some recover, and some turns nothing happens.
         if turn % 4 < 3 {
             let news = if turn % 7 == 6 { News::Success } else { News::Silence };
-            observe(if turn % 2 == 0 { &*one } else { &*other }, endpoint(turn % 5), news, now).await;
+            observe(if turn % 2 == 0 { &*one } else { &*other }, endpoint(turn % 5), news, clock.now()).await;
         }
-        now = now.plus(Duration::from_secs(2));
-        follower.read(&*one, now).await.expect("answered").note(&mut known, now);
+        clock.step(Duration::from_secs(2));
+        let now = clock.now();
+        follower.read(&*one, &clock).await.expect("answered").note(&mut known, now);
         let mut listing: Vec<_> = known.iter().map(|(id, gate)| (*id, *gate)).collect();
         listing.sort_unstable_by_key(|(id, _)| *id);
         assert_eq!(listing, listed(&*other, now).await, "after turn {turn}");

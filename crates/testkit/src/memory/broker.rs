@@ -1,6 +1,7 @@
 //! Events and deliveries in memory.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,12 +9,11 @@ use hookyard_core::journal::{Cursor, Page, PageRequest};
 use hookyard_core::port::{Deliveries, Events, FannedOut, Rejections};
 use hookyard_core::{
     Claim, Clock, DeadReason, Delivery, Event, FanOut, Fault, FaultKind, Intake, Lane, Outcome, Refusal, RefusalReason,
-    Rejection, RejectionId, Timestamp, limits,
+    Rejection, RejectionId, Timestamp, limits, within,
 };
 use tokio::sync::watch;
 
 use super::shelf::{Kept, Shelf};
-use crate::builders::StepClock;
 
 /// Deliveries of one event between two turns of others.
 const CHUNK: usize = 1_000;
@@ -48,7 +48,7 @@ struct Submitted {
 pub struct MemoryBroker(Arc<Shared>);
 
 struct Shared {
-    clock: StepClock,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Moves when something may have become claimable.
     news: watch::Sender<()>,
@@ -165,7 +165,7 @@ impl State {
     }
 
     /// Back into the lane it came from, for later.
-    fn put_aside(&mut self, place: Place, delivery: Delivery, due: Timestamp) {
+    fn put_aside(&mut self, place: Place, delivery: Delivery, due: Duration) {
         let lane = match place {
             Place::Lane(lane) => lane,
             Place::Events => Lane::Fast,
@@ -193,27 +193,32 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is something to take, over as many steps of the clock as that needs.
-    async fn take<T>(&self, take: impl Fn(&mut State, Timestamp) -> Vec<T>) -> Vec<T> {
-        let (mut news, mut steps) = (self.news.subscribe(), self.clock.steps());
+    /// Waits until there is something to take.
+    async fn take<T>(&self, take: impl Fn(&mut State, Duration) -> Result<Vec<T>, Duration>) -> Vec<T> {
+        let mut news = self.news.subscribe();
         loop {
-            let now = *steps.borrow_and_update();
+            news.borrow_and_update();
+            let now = self.clock.monotonic();
             let taken = take(&mut self.lock(), now);
-            if !taken.is_empty() {
-                return taken;
-            }
-            // The senders live as long as this broker, so both only ever say that something changed.
-            tokio::select! {
-                _ = news.changed() => {}
-                _ = steps.changed() => {}
+            match taken {
+                Ok(taken) => return taken,
+                // The sender lives as long as this broker: it only ever says that something changed.
+                Err(due) => {
+                    within(&*self.clock, due.saturating_sub(now), news.changed()).await;
+                }
             }
         }
+    }
+
+    /// When something is due that is wanted at `at`: it waits so long, however anybody corrects the clock meanwhile.
+    fn due(&self, at: Timestamp) -> Duration {
+        self.clock.monotonic() + at.since(self.clock.now())
     }
 }
 
 impl MemoryBroker {
     /// A broker with nothing in it.
-    pub fn new(clock: StepClock) -> Self {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Shared { clock, state: Mutex::default(), news: watch::Sender::new(()) }))
     }
 
@@ -257,8 +262,14 @@ impl MemoryBroker {
         state.fast.waiting() + state.slow.waiting()
     }
 
-    fn put(&self, put: impl FnOnce(&mut State, Timestamp)) {
-        put(&mut self.0.lock(), self.0.clock.now());
+    /// Deliveries that have not ended: those nobody holds, and those that somebody does.
+    pub fn deliveries_unsettled(&self) -> usize {
+        let state = self.0.lock();
+        state.fast.kept() + state.slow.kept()
+    }
+
+    fn put(&self, put: impl FnOnce(&mut State, Duration)) {
+        put(&mut self.0.lock(), self.0.clock.monotonic());
         self.0.news.send_replace(());
     }
 
@@ -317,7 +328,7 @@ impl Events for MemoryBroker {
             self.put(|state, now| {
                 for endpoint in chunk {
                     let (delivery, lane) = fan_out.delivery(*endpoint);
-                    let due = delivery.not_before.unwrap_or(now);
+                    let due = delivery.not_before.map_or(now, |at| self.0.due(at));
                     state.lane(lane).put(delivery, due);
                 }
             });
@@ -336,7 +347,7 @@ impl Events for MemoryBroker {
     }
 
     async fn give_back(&self, claim: Claim<()>) -> Result<(), Fault> {
-        let now = self.0.clock.now();
+        let now = self.0.clock.monotonic();
         self.end(claim, "give an event back", |state, (), receipt| {
             if let Some(submitted) = state.events.held(receipt.claim).cloned() {
                 state.events.put(submitted, now);
@@ -391,17 +402,18 @@ impl Deliveries for MemoryBroker {
 
     async fn settle(&self, claim: Claim<Delivery>, outcome: Outcome) -> Result<(), Fault> {
         let now = self.0.clock.now();
+        let due = |at| self.0.due(at);
         self.end(claim, "settle a delivery", |state, delivery, receipt| match outcome {
             Outcome::Delivered | Outcome::Discarded(_) => {}
-            Outcome::Retry { at } => state.put_aside(receipt.place, delivery.retried(at, now), at),
+            Outcome::Retry { at } => state.put_aside(receipt.place, delivery.retried(at, now), due(at)),
             Outcome::Dead(reason) => state.dead.push(DeadLetter { delivery, reason }),
         })
     }
 
     async fn defer(&self, claim: Claim<Delivery>, due: Timestamp, lane: Lane) -> Result<(), Fault> {
-        let now = self.0.clock.now();
+        let (now, at) = (self.0.clock.now(), self.0.due(due));
         self.end(claim, "defer a delivery", |state, delivery, _| {
-            state.lane(lane).put(delivery.deferred(due, now), due);
+            state.lane(lane).put(delivery.deferred(due, now), at);
         })
     }
 

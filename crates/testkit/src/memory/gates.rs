@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use hookyard_core::gate::{Gate, Mark, Passed, Reading, Step};
+use hookyard_core::admission::{Gate, Mark, Passed, Reading, Step};
 use hookyard_core::port::Gates;
 use hookyard_core::{Fault, GateId, Timestamp};
 

@@ -1,8 +1,7 @@
 //! A shelf: items that wait to be claimed, and items that somebody holds.
 
-use std::collections::{HashMap, VecDeque};
-
-use hookyard_core::Timestamp;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 /// An item with its past.
 #[derive(Debug)]
@@ -12,43 +11,50 @@ pub struct Kept<T> {
     pub redelivered: bool,
     /// How often its claim was dropped unsettled.
     pub failures: u32,
-    /// Not to be claimed before this moment.
-    pub due: Timestamp,
 }
 
 /// Items waiting, and items held under the number of their claim.
 #[derive(Debug)]
 pub struct Shelf<T> {
     waiting: VecDeque<Kept<T>>,
+    /// By when it can be claimed, and the order in which it came.
+    later: BTreeMap<(Duration, u64), Kept<T>>,
+    put: u64,
     held: HashMap<u64, Kept<T>>,
     claims: u64,
 }
 
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), held: HashMap::new(), claims: 0 }
+        Self { waiting: VecDeque::new(), later: BTreeMap::new(), put: 0, held: HashMap::new(), claims: 0 }
     }
 }
 
 impl<T: Clone> Shelf<T> {
     /// Puts a new item to the others; it can be claimed from `due` on.
-    pub fn put(&mut self, item: T, due: Timestamp) {
-        self.waiting.push_back(Kept { item, redelivered: false, failures: 0, due });
+    pub fn put(&mut self, item: T, due: Duration) {
+        self.put += 1;
+        self.later.insert((due, self.put), Kept { item, redelivered: false, failures: 0 });
     }
 
-    /// Claims up to `max` of the items that are due at `now`: claim number, item, and whether it may have been held before.
-    pub fn take(&mut self, max: usize, now: Timestamp) -> Vec<(u64, T, bool)> {
-        let (mut taken, mut index) = (Vec::new(), 0);
-        while taken.len() < max && index < self.waiting.len() {
-            if self.waiting[index].due > now {
-                index += 1;
-            } else if let Some(kept) = self.waiting.remove(index) {
-                self.claims += 1;
-                taken.push((self.claims, kept.item.clone(), kept.redelivered));
-                self.held.insert(self.claims, kept);
-            }
+    /// Claims up to `max` of the items that are due at `now`: claim number, item, and whether it may have been held before. If there are
+    /// none, says when there is one.
+    pub fn take(&mut self, max: usize, now: Duration) -> Result<Vec<(u64, T, bool)>, Duration> {
+        while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= now) {
+            self.waiting.push_back(first.remove());
         }
-        taken
+        let mut taken = Vec::new();
+        while taken.len() < max
+            && let Some(kept) = self.waiting.pop_front()
+        {
+            self.claims += 1;
+            taken.push((self.claims, kept.item.clone(), kept.redelivered));
+            self.held.insert(self.claims, kept);
+        }
+        if taken.is_empty() {
+            return Err(self.later.first_key_value().map_or(Duration::MAX, |((due, _), _)| *due));
+        }
+        Ok(taken)
     }
 
     /// The item of a claim that still holds it.
@@ -77,6 +83,11 @@ impl<T: Clone> Shelf<T> {
 
     /// Items waiting, due or not.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.later.len()
+    }
+
+    /// Items waiting or held.
+    pub fn kept(&self) -> usize {
+        self.waiting() + self.held.len()
     }
 }

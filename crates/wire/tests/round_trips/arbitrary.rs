@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookyard_core::admission::Reservation;
 use hookyard_core::event::{Admission, admit};
 use hookyard_core::journal::{AttemptRecord, EndRecord, Entry, MessageRecord, RunRecord, Shown};
 use hookyard_core::{
@@ -111,10 +112,10 @@ pub fn delivery() -> impl Strategy<Value = Delivery> {
             attempt,
             due,
             not_before,
-            has_slot,
-            has_app_slot,
+            reserved: Reservation { endpoint: has_slot, app: has_app_slot },
             as_of,
             delay_ms,
+            rest_ms: Some(delay_ms / 2).filter(|rest| rest % 3 > 0),
             maybe_repeat,
             history,
         }

@@ -1,0 +1,141 @@
+//! The right to make an attempt, and everything that was taken for it.
+
+use std::time::Duration;
+
+use hookyard_core::admission::{News, Step};
+use hookyard_core::{EndpointId, GateId};
+use tokio::sync::SemaphorePermit;
+
+use crate::concurrency::Counted;
+use crate::endpoint_state::{EndpointState, EndpointStates};
+use crate::newcomers;
+use crate::shared_gates::SharedGates;
+
+/// The right to make an attempt. Dropped before its request leaves, it gives back what was taken for it at the gates; its places are
+/// free again whenever it ends.
+pub struct Ticket<'a> {
+    gates: &'a SharedGates,
+    states: &'a EndpointStates,
+    endpoint: EndpointId,
+    has_place: bool,
+    /// When its request left, by the monotonic clock.
+    since: Option<Duration>,
+    /// What its endpoint's and its application's limits let leave.
+    departures: Vec<Departure>,
+    probe: Option<Probe<'a>>,
+    newcomer: Option<newcomers::Place>,
+    counted: Option<Counted<'a>>,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+/// One that a limited gate let leave.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    pub gate: GateId,
+    /// Least time between two of them.
+    pub interval: Duration,
+}
+
+/// The duty to find out whether an endpoint answers. Dropped without news, it makes way for another.
+pub struct Probe<'a> {
+    gates: &'a SharedGates,
+    endpoint: EndpointId,
+    open_for: [Duration; 4],
+    is_told: bool,
+}
+
+impl<'a> Ticket<'a> {
+    /// With nothing taken yet.
+    pub fn new(gates: &'a SharedGates, states: &'a EndpointStates, endpoint: EndpointId) -> Self {
+        Self {
+            gates,
+            states,
+            endpoint,
+            has_place: false,
+            since: None,
+            departures: Vec::new(),
+            probe: None,
+            newcomer: None,
+            counted: None,
+            permit: None,
+        }
+    }
+
+    /// A limited gate let it leave.
+    pub fn owes(&mut self, departure: Departure) {
+        self.departures.push(departure);
+    }
+
+    /// A place at its endpoint was taken for it.
+    pub fn has_place(&mut self) {
+        self.has_place = true;
+    }
+
+    /// It is counted among its application's and its host's.
+    pub fn counts(&mut self, counted: Counted<'a>) {
+        self.counted = Some(counted);
+    }
+
+    /// It has a place among those whose endpoint nobody has seen answer.
+    pub fn is_of_newcomer(&mut self, place: newcomers::Place) {
+        self.newcomer = Some(place);
+    }
+
+    /// It goes to find out, wherever others are; it takes a place beyond what its endpoint may have.
+    pub fn of_probe(mut self, probe: Probe<'a>) -> Self {
+        self.states.with(self.endpoint, EndpointState::take);
+        self.has_place = true;
+        self.probe = Some(probe);
+        self
+    }
+
+    /// It has a permit.
+    pub fn has_permit(&mut self, permit: Option<SemaphorePermit<'a>>) {
+        self.permit = permit;
+    }
+
+    /// Its request leaves at `now`: what it waited for a permit until then is not its endpoint's doing.
+    pub fn leaves(&mut self, now: Duration) {
+        self.departures.clear();
+        self.since = Some(now);
+        self.states.with(self.endpoint, |state| state.leaves(now));
+    }
+
+    /// Its places are free again; what is left is the duty to tell, if it went to find out.
+    pub fn ends(mut self) -> Option<Probe<'a>> {
+        self.probe.take()
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        for Departure { gate, interval } in self.departures.drain(..) {
+            self.gates.give_back(gate, Step::StayBack { interval });
+        }
+        if self.has_place {
+            self.states.with(self.endpoint, |state| state.release(self.since));
+        }
+    }
+}
+
+impl<'a> Probe<'a> {
+    pub fn new(gates: &'a SharedGates, endpoint: EndpointId, open_for: [Duration; 4]) -> Self {
+        Self { gates, endpoint, open_for, is_told: false }
+    }
+
+    /// Its news are told now.
+    pub fn has_news(mut self) {
+        self.is_told = true;
+    }
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        if self.is_told {
+            return;
+        }
+        let (news, open_for) = (News::Nothing, self.open_for);
+        let step = Step::Observe { news, is_probe: true, slow: false, hold_until: None, open_for };
+        self.gates.give_back(self.endpoint.into(), step);
+    }
+}
