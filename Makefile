@@ -22,7 +22,7 @@ export CARGO_TERM_COLOR ?= auto
 installed = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
 
-.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-failing bench-isolation chaos compat matrix matrix-newest build clients python node publishers receivers console browser promtool chart tools
+.PHONY: help run run-cluster test lint fmt reference bench bench-lists bench-failing bench-isolation bench-recovery chaos compat matrix matrix-newest build clients python node publishers receivers console browser promtool chart tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -79,10 +79,15 @@ bench-isolation: ## measure what neighbours that misbehave cost the others
 	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard --isolation
 	$(TARGET)/release/bench --hookyard $(TARGET)/release/hookyard --backlog 1000000
 
+bench-recovery: ## measure how soon ten thousand deliveries are there that waited for an endpoint that hung
+	cargo build --release -p hookyard
+	node tests/load/recovery.mjs $(TARGET)/release/hookyard $(FLAGS)
+
 chaos: tools console browser ## the fault tests, ten times over, 200 crashes, and the long forms of others
 	cargo build -p hookyard-e2e --all-targets
 	for round in $$(seq 10); do $(TARGET)/debug/with-services cargo nextest run -p hookyard-e2e -E 'test(/faults|dataset|journal/)' || exit 1; done
 	HOOKYARD_TEST_CRASHES=200 HOOKYARD_TEST_STARTS=400 cargo nextest run --profile long -p hookyard-e2e -E 'test(/survives_crashes|ready_means/)'
+	HOOKYARD_TEST_SEEDS=20000 cargo nextest run --release --profile long -p hookyard-dispatcher -E 'test(each_delivery_ends_once)' --success-output final
 	cargo build --release -p hookyard -p hookyard-e2e --bins
 	HOOKYARD_TEST_REPLAYED=100000 HOOKYARD_TEST_QUEUED=2000 HOOKYARD_TEST_STREAMED=300 $(TARGET)/release/with-services cargo nextest run --release --profile long -p hookyard-e2e -E 'test(/replayed_once|long_queue|a_stream_leaves/)'
 

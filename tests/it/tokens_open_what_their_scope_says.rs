@@ -28,7 +28,7 @@ enum Open {
 }
 
 /// Every operation there is. `{app}` is the application the token with that scope is for.
-const OPERATIONS: [(&str, &str, Open); 71] = [
+const OPERATIONS: [(&str, &str, Open); 72] = [
     ("GET", "/app", Open::Admin),
     ("POST", "/app", Open::Admin),
     ("GET", "/app/{app}", Open::App),
@@ -49,6 +49,7 @@ const OPERATIONS: [(&str, &str, Open); 71] = [
     ("POST", "/app/{app}/endpoint/x/secret/rotate", Open::App),
     ("GET", "/app/{app}/endpoint/x/stats", Open::App),
     ("GET", "/app/{app}/endpoint/x/stats/hourly", Open::App),
+    ("GET", "/app/{app}/endpoint/x/health", Open::App),
     ("GET", "/stats?app={app}", Open::App),
     ("GET", "/stats/event-type?app={app}", Open::App),
     ("GET", "/app/{app}/endpoint/x/msg", Open::App),

@@ -30,8 +30,8 @@ use crate::fields::{Body, name_ignored};
 use crate::query::{Known, refuse_unknown};
 use crate::system::{self, System};
 use crate::{
-    activity, apps, attempts, catalog_file, dead_letters, destinations, endpoints, event_types, headers, messages, runs, secrets,
-    stats, sweep, tasks, trial,
+    activity, apps, attempts, catalog_file, dead_letters, destinations, endpoints, event_types, headers, health, messages, runs,
+    secrets, stats, sweep, tasks, trial,
 };
 
 /// What the API works with.
@@ -137,6 +137,7 @@ pub fn operations() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(event_types::get, event_types::put, event_types::patch, event_types::delete))
         .routes(routes!(destinations::of_endpoint))
         .routes(routes!(stats::of_endpoint))
+        .routes(routes!(health::of_endpoint))
         .routes(routes!(stats::of_endpoint_by_hour))
         .routes(routes!(stats::of_app))
         .routes(routes!(stats::of_event_types))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hookyard_core::address::AllowList;
+use hookyard_core::admission::SILENT_LEAST;
 use hookyard_core::directory::EndpointSecret;
 use hookyard_core::signature::Secret;
 use hookyard_core::{ApiKey, BodyFormat, BreakerState, Endpoint, EndpointId, Timestamp, limits};
@@ -53,6 +54,9 @@ pub struct EndpointOut {
     rate_limit: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_in_flight: Option<u16>,
+    /// The share of silence, in hundredths, from which it is left alone, 0 for never, where that is not the deployment's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker_percent: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     body_format: Option<BodyFormat>,
@@ -103,11 +107,20 @@ pub fn read(endpoint: &mut Endpoint, mut fields: Fields, allow: &AllowList) -> R
         fields::number(least, most)(value).map(|ms| Some(Duration::from_millis(ms)))
     });
     fields.read_if_present("maxInFlight", &mut endpoint.max_in_flight, rate);
+    fields.read_if_present("breakerPercent", &mut endpoint.breaker_percent, breaker_percent);
     fields.read_if_present("maxAge", &mut endpoint.max_age, |value| {
         fields::number(1, MAX_AGE_MOST_S)(value).map(|seconds| Some(Duration::from_secs(seconds)))
     });
     fields.pass_over("secretOverlapUntil");
     fields.finish()
+}
+
+/// The share of silence from which an endpoint is left alone.
+fn breaker_percent(value: &Value) -> Result<Option<u8>, String> {
+    let percent = fields::number(0, 100)(value)?;
+    let allowed = |percent: &u8| *percent == 0 || *percent >= SILENT_LEAST;
+    let percent = u8::try_from(percent).ok().filter(allowed);
+    percent.map(Some).ok_or_else(|| format!("must be 0, for never, or {SILENT_LEAST} to 100"))
 }
 
 /// Reads what only a new endpoint may bring: its secret, or the kind of secret to make.
@@ -150,6 +163,7 @@ pub fn show(endpoint: Endpoint, breaker: BreakerState, now: Timestamp) -> Endpoi
         throttle_rate: endpoint.throttle_rate,
         rate_limit: endpoint.throttle_rate,
         max_in_flight: endpoint.max_in_flight,
+        breaker_percent: endpoint.breaker_percent,
         body_format: endpoint.body_format,
         retry_schedule: endpoint.retry_schedule.map(|delays| delays.iter().map(Duration::as_secs).collect()),
         timeout_ms: endpoint.timeout.map(|timeout| timeout.as_millis()),

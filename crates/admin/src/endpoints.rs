@@ -317,6 +317,7 @@ fn blank(id: EndpointId, app: AppId, secret: EndpointSecret, now: Timestamp) -> 
         max_age: None,
         throttle_rate: None,
         max_in_flight: None,
+        breaker_percent: None,
         metadata: BTreeMap::new(),
         created_at: now,
         updated_at: now,

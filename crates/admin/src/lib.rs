@@ -16,6 +16,7 @@ mod endpoints;
 mod event_types;
 mod fields;
 mod headers;
+mod health;
 mod messages;
 mod page;
 mod query;

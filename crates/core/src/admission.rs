@@ -14,9 +14,9 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use breaker::{BreakerState, News, OPEN_FOR, PROBE_LEASE};
+pub use breaker::{BreakerRule, BreakerState, News, OPEN_FOR, PROBE_LEASE};
 pub use decision::{Decision, Deferral, Reason, Reservation};
-pub use evidence::{LEAST as LEAST_JUDGED, SILENT_PERCENT};
+pub use evidence::{LEAST as LEAST_JUDGED, SILENT_LEAST, SILENT_PERCENT};
 pub use gate::{Gate, GateId, Learned, Pass, Passed, SLOW_FOR, Step};
 pub use known::{Follower, KnownGates, Mark, READ_EVERY, Reading};
 pub use rate::{HORIZON, SOON};

@@ -120,6 +120,8 @@ pub struct Endpoint {
     pub throttle_rate: Option<u16>,
     /// Most requests at once.
     pub max_in_flight: Option<u16>,
+    /// The share of silence, in hundredths, from which it is left alone: 50 to 100, or 0 for never; absent means the deployment's default.
+    pub breaker_percent: Option<u8>,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,
     /// When it was created.
@@ -255,6 +257,7 @@ mod tests {
             max_age: None,
             throttle_rate: None,
             max_in_flight: None,
+            breaker_percent: None,
             metadata: BTreeMap::new(),
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),

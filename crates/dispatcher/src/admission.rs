@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookyard_core::admission::{Alarm, Decision, Deferral, News, Pass, Reason, Reservation, Step};
+use hookyard_core::admission::{Alarm, BreakerRule, Decision, Deferral, News, Pass, Reason, Reservation, Step};
 use hookyard_core::{
-    AppId, AttemptClass, AttemptResult, BreakerState, Clock, Delivery, EndpointId, Gate, GateId, Lane, Timestamp, Trigger, within,
+    AppId, AttemptClass, AttemptResult, BreakerState, Clock, Delivery, Endpoint, EndpointId, Gate, GateId, Lane, Timestamp,
+    Trigger, within,
 };
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::BreakerMove;
@@ -45,7 +46,7 @@ pub struct Admission {
     dispatchers: watch::Receiver<usize>,
     /// Requests at once to an endpoint that has not earned more.
     least: usize,
-    open_for: [Duration; 4],
+    rule: BreakerRule,
     disable_after: Option<Duration>,
 }
 
@@ -95,19 +96,6 @@ impl Entrant<'_> {
     }
 }
 
-/// What an attempt says of its receiver.
-fn news_of(result: &AttemptResult) -> News {
-    match result.class {
-        AttemptClass::Success => News::Success,
-        // That outbound safety refused an address, or we stopped, says nothing of the receiver.
-        AttemptClass::Blocked | AttemptClass::Canceled => News::Nothing,
-        // An answer that was not read to its end held a place until its time was over.
-        AttemptClass::Timeout => News::Silence,
-        _ if result.status.is_some() => News::Refusal,
-        _ => News::Silence,
-    }
-}
-
 /// Whether nothing but a probe may pass.
 fn is_shut(gate: &Gate, now: Timestamp) -> bool {
     gate.breaker(now) != BreakerState::Closed || gate.shut_until(now).is_some()
@@ -120,8 +108,8 @@ impl Admission {
         let newcomers = Newcomers::new(permits.most(Lane::Fast), least, Arc::clone(&clock));
         let (gates, metrics) = (Arc::clone(&seams.gates), seams.metrics.clone());
         let gates = SharedGates::new(gates, Arc::clone(&clock), metrics.clone(), dispatchers.clone());
-        let (states, open_for, disable_after) = (EndpointStates::default(), config.open_for, config.disable_after);
-        Self { gates, states, newcomers, permits, clock, metrics, dispatchers, least, open_for, disable_after }
+        let (states, rule, disable_after) = (EndpointStates::default(), config.breaker, config.disable_after);
+        Self { gates, states, newcomers, permits, clock, metrics, dispatchers, least, rule, disable_after }
     }
 
     /// The gates behind it.
@@ -174,7 +162,7 @@ impl Admission {
                         self.breaker_moved(endpoint, BreakerState::HalfOpen);
                     }
                     // The one that finds out does not wait for those that hang.
-                    return Ok(ticket.of_probe(Probe::new(&self.gates, endpoint, self.open_for)));
+                    return Ok(ticket.of_probe(Probe::new(&self.gates, endpoint, self.rule)));
                 }
                 Decision::Proceed { at } => leaves_at = at,
             }
@@ -277,12 +265,12 @@ impl Admission {
     /// Learns from an attempt, which `probe` made if there is one; what people want to know of what came of it.
     pub async fn observe(
         &self,
-        endpoint: EndpointId,
+        endpoint: &Endpoint,
         result: &AttemptResult,
         probe: Option<Probe<'_>>,
         hold_until: Option<Timestamp>,
     ) -> Option<Alarm> {
-        let news = news_of(result);
+        let (news, endpoint, own) = (News::of(result), endpoint.id, endpoint.breaker_percent);
         let slow = news != News::Nothing && {
             let (share, is_silent) = (self.share(None), news == News::Silence);
             let average = self.states.with(endpoint, |state| state.sample(result.duration, is_silent, share));
@@ -293,7 +281,8 @@ impl Admission {
             return None;
         }
         let is_probe = probe.map(Probe::has_news).is_some();
-        let step = Step::Observe { news, is_probe, slow, hold_until, open_for: self.open_for };
+        let rule = BreakerRule { silent_percent: own.unwrap_or(self.rule.silent_percent), ..self.rule };
+        let step = Step::Observe { news, is_probe, slow, hold_until, rule };
         self.learn(endpoint, step).await
     }
 

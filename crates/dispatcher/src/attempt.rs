@@ -49,7 +49,7 @@ impl Dispatcher {
         let now = seams.clock.now();
         // First of all: what a probe found out is not to be lost because something of ours fails.
         let hold_until = Some(asked_for(&result, now)).filter(|until| *until > now);
-        let alarm = self.admission.observe(claim.item.endpoint, &result, probe, hold_until).await;
+        let alarm = self.admission.observe(&endpoint, &result, probe, hold_until).await;
         let judgement = judge(&claim.item, &result, &policy, now, seams.entropy.fraction());
         self.count_attempt(&claim.item, &result);
         self.trace_attempt(&claim.item, &result);

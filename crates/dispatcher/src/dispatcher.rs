@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookyard_core::admission::BreakerRule;
 use hookyard_core::fleet::LongestWait;
 use hookyard_core::port::{Deliveries, Directory, Gates, Journal, Sender};
 use hookyard_core::step::Tripwire;
@@ -41,8 +42,10 @@ pub struct DispatcherConfig {
     pub user_agent: String,
     /// How long the last known copy of an endpoint serves while the directory is away.
     pub endpoint_memory: Duration,
-    /// How long an endpoint's breaker opens, the first time and after; without length, it does not.
-    pub open_for: [Duration; 4],
+    /// When an endpoint's breaker opens, and for how long, unless the endpoint says otherwise.
+    pub breaker: BreakerRule,
+    /// How long a delivery waits for an endpoint that is left alone, from the moment its attempt first became due.
+    pub unavailable_after: Duration,
     /// How long an endpoint may take nothing before it is disabled, if it ever is.
     pub disable_after: Option<Duration>,
 }

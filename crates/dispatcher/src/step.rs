@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hookyard_core::admission::{Deferral, Reason, Reservation};
 use hookyard_core::journal::AttemptRecord;
-use hookyard_core::outcome::{UNAVAILABLE_AFTER, expired_before_sending, wait_for_missing};
+use hookyard_core::outcome::{expired_before_sending, wait_for_missing};
 use hookyard_core::{Claim, DeadReason, Delivery, DiscardReason, Endpoint, Fault, Lane, Outcome, Policy, Timestamp};
 use hookyard_telemetry::label::{Label as _, Parked};
 
@@ -133,7 +133,7 @@ impl Dispatcher {
 
     /// Whether it has waited for its endpoint as long as anything does.
     pub(crate) fn is_unavailable(&self, delivery: &Delivery) -> bool {
-        self.seams.clock.now().since(delivery.due) >= UNAVAILABLE_AFTER
+        self.seams.clock.now().since(delivery.due) >= self.config.unavailable_after
     }
 
     /// The fence: the record of this attempt, if it was already made.

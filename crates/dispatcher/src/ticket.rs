@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookyard_core::admission::{News, Step};
+use hookyard_core::admission::{BreakerRule, News, Step};
 use hookyard_core::{EndpointId, GateId};
 use tokio::sync::SemaphorePermit;
 
@@ -40,7 +40,7 @@ pub struct Departure {
 pub struct Probe<'a> {
     gates: &'a SharedGates,
     endpoint: EndpointId,
-    open_for: [Duration; 4],
+    rule: BreakerRule,
     is_told: bool,
 }
 
@@ -119,8 +119,8 @@ impl Drop for Ticket<'_> {
 }
 
 impl<'a> Probe<'a> {
-    pub fn new(gates: &'a SharedGates, endpoint: EndpointId, open_for: [Duration; 4]) -> Self {
-        Self { gates, endpoint, open_for, is_told: false }
+    pub fn new(gates: &'a SharedGates, endpoint: EndpointId, rule: BreakerRule) -> Self {
+        Self { gates, endpoint, rule, is_told: false }
     }
 
     /// Its news are told now.
@@ -134,8 +134,8 @@ impl Drop for Probe<'_> {
         if self.is_told {
             return;
         }
-        let (news, open_for) = (News::Nothing, self.open_for);
-        let step = Step::Observe { news, is_probe: true, slow: false, hold_until: None, open_for };
+        let (news, rule) = (News::Nothing, self.rule);
+        let step = Step::Observe { news, is_probe: true, slow: false, hold_until: None, rule };
         self.gates.give_back(self.endpoint.into(), step);
     }
 }

@@ -22,7 +22,7 @@ use crate::gates::kept;
 use crate::journal::forget;
 use crate::lease::Leases;
 use crate::queue_clock::QueueClock;
-use crate::writer::Writer;
+use crate::writer::{Death, Writer};
 
 /// The database in the data folder.
 const FILE: &str = "hookyard.db";
@@ -90,6 +90,11 @@ pub enum OpenError {
     },
 }
 
+/// The thread that writes panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the writer panicked: {0}")]
+struct WriterPanicked(String);
+
 /// What the adapter needs beside the folder.
 pub struct Seams {
     /// How events are admitted.
@@ -127,6 +132,7 @@ pub(crate) struct Inner {
     /// Readers that rest.
     readers: Mutex<Vec<Connection>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    death: Death,
     draining: AtomicBool,
     closed: AtomicBool,
     /// The last write that mattered failed.
@@ -161,7 +167,7 @@ impl Store {
         let (events, deliveries) = (last_id(&connection, "events"), last_id(&connection, "deliveries"));
         let gates = kept(&connection, seams.clock.now()).map_err(broken)?;
         let queue_clock = Arc::new(QueueClock::of(&connection, Arc::clone(&seams.clock)).map_err(broken)?);
-        let (writer, thread) = Writer::start(connection).map_err(unusable)?;
+        let (writer, thread, death) = Writer::start(connection).map_err(unusable)?;
         // A quarter more than can be in flight, so that the next claim is at hand when a request ends.
         let deliveries_held = (usize::from(seams.concurrency) * 5 / 4).max(2);
         let (before, slow_held) = (deliveries.map_err(broken)?, (deliveries_held / 4).max(1));
@@ -178,6 +184,7 @@ impl Store {
             reading: Semaphore::new(READERS),
             readers: Mutex::default(),
             thread: Mutex::new(Some(thread)),
+            death,
             draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             unwritable: AtomicBool::new(false),
@@ -216,6 +223,12 @@ impl Store {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits until what writes the file panics: then nothing is written any more.
+    pub async fn writer_died(&self) -> Fault {
+        let text = self.0.death.of_panic().await;
+        Fault::caused(FaultKind::Refused, "write the file", WriterPanicked(text))
     }
 
     /// Finishes what is being written and lets go of the file. Every claim of this store is void from now on.

@@ -1,9 +1,12 @@
 //! The one thread that writes: a group of whatever waits is one transaction.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, Result, TransactionBehavior};
+use tokio::sync::watch;
 
 /// Jobs in one transaction: at some 20 µs each, a group stays well below the time of a few syncs of a disk.
 const GROUP: usize = 512;
@@ -18,16 +21,25 @@ struct Job {
     done: Done,
 }
 
+/// How the writing thread ended, if it panicked.
+pub struct Death(watch::Receiver<Option<String>>);
+
 /// Hands steps to the writing thread, which takes them in order.
 #[derive(Clone)]
 pub struct Writer(Sender<Job>);
 
 impl Writer {
     /// Begins writing through `connection` until every writer is dropped.
-    pub fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>, Death)> {
         let (sender, receiver) = channel();
-        let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || run(connection, &receiver))?;
-        Ok((Self(sender), thread))
+        let (dies, death) = watch::channel(None);
+        let work = move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(connection, &receiver))) {
+                dies.send_replace(Some(text_of(&*panic).to_owned()));
+            }
+        };
+        let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(work)?;
+        Ok((Self(sender), thread, Death(death)))
     }
 
     /// Enqueues a step. `done` is called on the writing thread when it is on disk, or was not possible.
@@ -38,6 +50,21 @@ impl Writer {
     ) -> bool {
         self.0.send(Job { work: Box::new(work), done: Box::new(done) }).is_ok()
     }
+}
+
+impl Death {
+    /// Waits until the writing thread panics, and says with which text. If it ends as it should, this waits for ever.
+    pub async fn of_panic(&self) -> String {
+        match self.0.clone().wait_for(Option::is_some).await.map(|text| text.clone()) {
+            Ok(Some(text)) => text,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }
 
 fn run(mut connection: Connection, jobs: &Receiver<Job>) {

@@ -1,16 +1,18 @@
 //! The adapters of this configuration, built, and the ports they offer.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use hookyard_core::port::{
     Activity, Answers, Catalog, DeadLetterQueue, Deliveries, Directory, Events, Gates, Journal, Log, Rejections, Revocations,
     Tasks,
 };
-use hookyard_core::{Fault, QueueDepth};
+use hookyard_core::{Fault, FaultKind, QueueDepth};
 use hookyard_embedded::Store;
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
 use hookyard_redis::{RedisConfig, RedisJournal, RedisStore};
@@ -58,6 +60,8 @@ pub struct Cluster {
     pub store: RedisStore,
     pub journal: Arc<SpillingJournal>,
     pub log: RedisJournal,
+    /// What writes the journal, until somebody runs it.
+    writer: Mutex<Option<BoxFuture<'static, ()>>>,
     /// Set by the guard of the dataset.
     pub established: Arc<AtomicBool>,
 }
@@ -139,6 +143,27 @@ impl Backend {
         }
     }
 
+    /// Writes the journal until `stop`.
+    ///
+    /// # Errors
+    /// When what writes it died.
+    pub async fn write_journal(self, stop: CancellationToken) -> Result<(), Fault> {
+        let writing = async {
+            match &self {
+                Self::Cluster(cluster) => {
+                    let writer = cluster.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    writer.unwrap_or_else(|| std::future::pending().boxed()).await;
+                    Err(Fault::new(FaultKind::Refused, "write the journal"))
+                }
+                Self::Embedded(embedded) => Err(embedded.store.writer_died().await),
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            died = writing => died,
+        }
+    }
+
     /// Ends everything: what is claimed and not settled is claimable again.
     pub async fn stop(&self) {
         match self {
@@ -193,9 +218,10 @@ impl Cluster {
         let shards = Shards { fast: settings.config.amqp.shards, slow: settings.config.amqp.slow_shards };
         let (clock, entropy) = (Arc::clone(&seams.clock), Arc::clone(&seams.entropy));
         let rabbit = Rabbit::start(rabbit_config.clone(), shards, metrics.clone(), clock, entropy, Arc::clone(&seams.tripwire));
-        let log = RedisJournal::start(store.clone());
+        let (log, writer) = RedisJournal::new(store.clone());
         let journal = SpillingJournal::new(log.clone(), Arc::clone(&rabbit) as _);
-        Ok(Self { rabbit, rabbit_config, store, journal, log, established: Arc::default() })
+        let writer = Mutex::new(Some(writer.boxed()));
+        Ok(Self { rabbit, rabbit_config, store, journal, log, writer, established: Arc::default() })
     }
 }
 

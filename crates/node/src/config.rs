@@ -7,7 +7,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hookyard_core::admission::{DISABLE_AFTER, OPEN_FOR};
+use hookyard_core::admission::{DISABLE_AFTER, OPEN_FOR, SILENT_PERCENT};
+use hookyard_core::outcome::UNAVAILABLE_AFTER;
 use hookyard_core::{BodyFormat, limits};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -153,6 +154,14 @@ pub struct DeliveryConfig {
     #[serde(deserialize_with = "units::durations", serialize_with = "units::write_durations")]
     #[schema(value_type = String)]
     pub breaker: Vec<Duration>,
+    /// From which share of attempts without any answer, in hundredths, that is: 50 to 100, or 0 for never. Endpoints may say otherwise
+    /// (`breakerPercent`).
+    pub breaker_percent: u8,
+    /// How long a delivery waits for an endpoint that is left alone, from the moment its attempt first became due; then it is dead as
+    /// `endpoint_unavailable`. At most 24h, and at least as long as the retry schedule in all.
+    #[serde(deserialize_with = "units::duration", serialize_with = "units::write_duration")]
+    #[schema(value_type = String)]
+    pub unavailable_after: Duration,
     /// How long an endpoint may take nothing, with at least 20 deliveries given up meanwhile, before it is disabled; 0s means that it
     /// never is.
     #[serde(deserialize_with = "units::duration", serialize_with = "units::write_duration")]
@@ -241,6 +250,8 @@ impl Default for DeliveryConfig {
             signature_headers: "standard".to_owned(),
             body_format: BodyFormat::Payload,
             breaker: OPEN_FOR.to_vec(),
+            breaker_percent: SILENT_PERCENT,
+            unavailable_after: UNAVAILABLE_AFTER,
             disable_after: DISABLE_AFTER,
             endpoint_memory: Duration::from_secs(15 * 60),
         }

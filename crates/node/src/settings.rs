@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use hookyard_core::address::AllowList;
+use hookyard_core::admission::{BreakerRule, SILENT_LEAST};
 use hookyard_core::event::Admission;
 use hookyard_core::limits::RETRY_DELAY_MOST;
+use hookyard_core::outcome::UNAVAILABLE_AFTER;
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::{Policy, limits};
 use hookyard_egress::{Authorities, EgressConfig, EgressProxy};
@@ -59,8 +61,8 @@ pub struct Settings {
     pub admission: Admission,
     /// Whose pages may call the API.
     pub cors: Option<CorsLayer>,
-    /// How long breakers open.
-    pub open_for: [Duration; 4],
+    /// When breakers open, and for how long.
+    pub breaker: BreakerRule,
 }
 
 impl Config {
@@ -100,6 +102,7 @@ impl Config {
         self.judge_bounds()?;
         let last = delivery.breaker.last().copied().unwrap_or_default();
         let open_for = std::array::from_fn(|level| delivery.breaker.get(level).copied().unwrap_or(last));
+        let breaker = BreakerRule { silent_percent: delivery.breaker_percent, open_for };
         let policy = Policy {
             retry_schedule: delivery.retry_schedule.clone().into(),
             timeout: delivery.timeout,
@@ -108,7 +111,7 @@ impl Config {
         };
         let admission = Admission { max_bytes: self.events.max_bytes, require_id: self.events.require_id };
         let egress = EgressConfig { allow, proxy, authorities };
-        Ok(Settings { backend, keys, jwt_secret, egress, signature_headers, policy, admission, cors, open_for, config: self })
+        Ok(Settings { backend, keys, jwt_secret, egress, signature_headers, policy, admission, cors, breaker, config: self })
     }
 
     /// What must lie within bounds.
@@ -147,6 +150,16 @@ impl Config {
             delivery.breaker.len() <= 4
                 && delivery.breaker.iter().all(|open| (Duration::from_secs(1)..=RETRY_DELAY_MOST).contains(open)),
             "HOOKYARD_DELIVERY__BREAKER is up to four durations from 1s to 24h"
+        );
+        ensure!(
+            delivery.breaker_percent == 0 || (SILENT_LEAST..=100).contains(&delivery.breaker_percent),
+            "HOOKYARD_DELIVERY__BREAKER_PERCENT must be 0, for never, or {SILENT_LEAST} to 100"
+        );
+        // A schedule may be longer than anything waits.
+        let schedule = delivery.retry_schedule.iter().sum::<Duration>().min(UNAVAILABLE_AFTER);
+        ensure!(
+            (schedule..=UNAVAILABLE_AFTER).contains(&delivery.unavailable_after),
+            "HOOKYARD_DELIVERY__UNAVAILABLE_AFTER must be at most 24h, and no shorter than HOOKYARD_DELIVERY__RETRY_SCHEDULE in all"
         );
         Ok(())
     }

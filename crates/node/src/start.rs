@@ -71,6 +71,8 @@ pub async fn start(settings: &Settings, roles: Roles, seams: Seams) -> anyhow::R
     let (services, background) = (TaskTracker::new(), TaskTracker::new());
     let supervisor = Supervisor::new(Arc::clone(&seams.tripwire));
     let roots = Roots { supervisor: &supervisor, services: &services, background: &background, stop: &stop, close: &close };
+    let writing = backend.clone().write_journal(close.clone());
+    supervisor.root_that_fails(&background, "journal writer", &close, writing);
     match &backend {
         Backend::Cluster(cluster) => keep_cluster(cluster, &seams, &roots),
         Backend::Embedded(embedded) => {
@@ -231,7 +233,8 @@ fn dispatcher(
         signature_headers: style.signature_headers,
         user_agent: style.user_agent.clone(),
         endpoint_memory: settings.config.delivery.endpoint_memory,
-        open_for: settings.open_for,
+        breaker: settings.breaker,
+        unavailable_after: settings.config.delivery.unavailable_after,
         disable_after: Some(settings.config.delivery.disable_after).filter(|after| !after.is_zero()),
     };
     let seams = hookyard_dispatcher::Seams {

@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Every task that the process itself starts, of both backends and all roles. The backends' connections have loops of their own.
-pub const ROOTS: [&str; 14] = [
+/// Every task that the process itself starts, of both backends and all roles. What goes on within one connection to the broker ends with
+/// that, and another connection begins.
+pub const ROOTS: [&str; 15] = [
     "router",
     "dispatcher",
     "worker of tasks",
@@ -26,6 +27,7 @@ pub const ROOTS: [&str; 14] = [
     "survey of queues",
     "canaries",
     "revocations",
+    "journal writer",
     "journal watch",
     "journal spill",
     "guard",

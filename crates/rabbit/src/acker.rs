@@ -54,6 +54,8 @@ impl Acker {
 }
 
 async fn run(channel: Channel, window: usize, mut told: mpsc::UnboundedReceiver<Word>, dead: CancellationToken) {
+    // However this ends, the session ends with it, and another begins.
+    let _ends_session = dead.clone().drop_guard();
     let mut tracker = AckTracker::new(window, Instant::now());
     let mut words = Vec::with_capacity(BATCH);
     let mut flushed = Vec::new();

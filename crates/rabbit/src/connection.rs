@@ -56,6 +56,8 @@ pub async fn close(connection: Connection) {
 pub fn watch(connection: &Connection, blocked: Blocked, dead: CancellationToken) {
     let mut events = Box::pin(connection.events_listener());
     tokio::spawn(async move {
+        // However this ends, the session ends with it, and another begins.
+        let _ends_session = dead.clone().drop_guard();
         loop {
             let event = tokio::select! {
                 () = dead.cancelled() => return,

@@ -59,6 +59,8 @@ async fn feed(
     acker: Acker,
     inbox: mpsc::UnboundedSender<Box<Receipt>>,
 ) {
+    // However this ends, the session ends with it, and another begins.
+    let _ends_session = session.dead.clone().drop_guard();
     loop {
         let next = tokio::select! {
             () = session.dead.cancelled() => return,
@@ -67,7 +69,6 @@ async fn feed(
         let Some(Ok(delivery)) = next else {
             // A stream that ends means the queue is gone or the channel closed.
             tracing::debug!(queue = &*queue, "consumer ended; the session ends");
-            session.dead.cancel();
             return;
         };
         // What was given back was published again: for the broker that is a new message.

@@ -115,6 +115,8 @@ struct Task {
 
 impl Task {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        // However this ends, the session ends with it, and another begins.
+        let _ends_session = self.dead.clone().drop_guard();
         let mut confirms = FuturesUnordered::new();
         let mut tick = tokio::time::interval(CONFIRM_TIMEOUT / 6);
         loop {

@@ -1,9 +1,11 @@
 //! The adapter: one running session at a time for each purpose, and what outlives it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Clock, Entropy, Fault, FaultKind, Lane};
@@ -102,7 +104,13 @@ impl Rabbit {
             stop: CancellationToken::new(),
         });
         for purpose in purposes {
-            tokio::spawn(supervise(Arc::clone(&rabbit), purpose));
+            let rabbit = Arc::clone(&rabbit);
+            tokio::spawn(async move {
+                while AssertUnwindSafe(supervise(Arc::clone(&rabbit), purpose)).catch_unwind().await.is_err() {
+                    tracing::error!(purpose = purpose.as_str(), "what keeps a connection to the broker panicked; it begins anew");
+                    tokio::time::sleep(GOOD_SESSION).await;
+                }
+            });
         }
         rabbit
     }

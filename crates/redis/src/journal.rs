@@ -47,11 +47,18 @@ pub struct RedisJournal {
 }
 
 impl RedisJournal {
-    /// Begins writing to `store`.
+    /// The journal in `store`, and what writes it: nothing is written unless that is polled.
+    pub fn new(store: RedisStore) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (mailbox, writer) = writer::writer(store.clone());
+        let hub = Hub::new(store.journal.client.clone(), store.journal.connection.clone());
+        (Self { store, mailbox, hub }, writer)
+    }
+
+    /// The same, with its writer running. What happens to that, nobody is told.
     pub fn start(store: RedisStore) -> Self {
-        let (mailbox, hub) =
-            (writer::start(store.clone()), Hub::new(store.journal.client.clone(), store.journal.connection.clone()));
-        Self { store, mailbox, hub }
+        let (journal, writer) = Self::new(store);
+        tokio::spawn(writer);
+        journal
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {

@@ -34,11 +34,10 @@ pub struct Group {
     pub written: oneshot::Sender<Result<(), Fault>>,
 }
 
-/// Begins the writer.
-pub fn start(store: RedisStore) -> mpsc::Sender<Group> {
+/// A writer, which writes as long as it is polled and there are senders.
+pub fn writer(store: RedisStore) -> (mpsc::Sender<Group>, impl Future<Output = ()> + Send + 'static) {
     let (sender, receiver) = mpsc::channel(MAILBOX);
-    tokio::spawn(run(store, receiver));
-    sender
+    (sender, run(store, receiver))
 }
 
 async fn run(store: RedisStore, mut mailbox: mpsc::Receiver<Group>) {

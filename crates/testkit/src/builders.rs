@@ -194,6 +194,7 @@ impl Builders {
             max_age: None,
             throttle_rate: None,
             max_in_flight: None,
+            breaker_percent: None,
             metadata: BTreeMap::new(),
             created_at: now,
             updated_at: now,

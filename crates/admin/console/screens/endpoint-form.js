@@ -13,7 +13,7 @@ import { Picker } from "./picker.js";
 /** What the form holds: text as it is typed. */
 const BLANK = {
   name: "", url: "", description: "", all: true, eventTypes: /** @type {string[]} */ ([]), channels: /** @type {string[]} */ ([]),
-  keyHeader: "", keyValue: "", hasKey: false, bodyFormat: "", throttleRate: "", maxInFlight: "", timeout: "", retries: "", headers: "",
+  keyHeader: "", keyValue: "", hasKey: false, bodyFormat: "", throttleRate: "", maxInFlight: "", breakerPercent: "", timeout: "", retries: "", headers: "",
 };
 
 /** @typedef {typeof BLANK} Draft */
@@ -35,7 +35,7 @@ function draftOf(endpoint) {
     name: endpoint.name ?? "", url: endpoint.url, description: endpoint.description ?? "",
     all: !endpoint.eventTypes?.length, eventTypes: endpoint.eventTypes ?? [], channels: endpoint.channels ?? [],
     keyHeader: endpoint.apiKey?.header ?? "", hasKey: Boolean(endpoint.apiKey), bodyFormat: endpoint.bodyFormat ?? "",
-    throttleRate: text(endpoint.throttleRate), maxInFlight: text(endpoint.maxInFlight),
+    throttleRate: text(endpoint.throttleRate), maxInFlight: text(endpoint.maxInFlight), breakerPercent: text(endpoint.breakerPercent),
     timeout: endpoint.timeoutMs ? String(endpoint.timeoutMs / 1000) : "", retries: (endpoint.retrySchedule ?? []).join(", "),
   };
 }
@@ -60,7 +60,7 @@ function bodyOf(draft, isNew) {
   const body = {
     url: draft.url.trim(), name: draft.name.trim(), description: draft.description.trim(),
     eventTypes: draft.all ? null : draft.eventTypes, channels: draft.channels.length ? draft.channels : null,
-    bodyFormat: draft.bodyFormat || null, throttleRate: number(draft.throttleRate), maxInFlight: number(draft.maxInFlight),
+    bodyFormat: draft.bodyFormat || null, throttleRate: number(draft.throttleRate), maxInFlight: number(draft.maxInFlight), breakerPercent: number(draft.breakerPercent),
     timeoutMs: timeout === null ? null : Math.round(timeout * 1000), retrySchedule: draft.retries.trim() ? retries : null,
   };
   // A key that is not typed again stays as it is: so the API shows it.
@@ -85,6 +85,8 @@ function flaws(draft, isNew) {
     const value = number(draft[name]);
     if (value !== null && !(value > 0)) found[name] = "A number above zero.";
   }
+  const percent = number(draft.breakerPercent);
+  if (percent !== null && percent !== 0 && !(percent >= 50 && percent <= 100)) found.breakerPercent = "50 to 100, or 0 for never.";
   if (draft.retries.split(",").some((one) => one.trim() && !(Number(one) > 0))) found.retries = "Seconds, with commas between them.";
   if (draft.keyHeader.trim() && !draft.keyValue && !draft.hasKey) found.keyValue = "A header needs a value.";
   if (draft.keyValue && !draft.keyHeader.trim()) found.keyHeader = "A value needs a header.";
@@ -168,6 +170,7 @@ function Form({ app, id, types, begin, back }) {
         <${TextField} label="API key" type="password" placeholder=${isNew ? "" : "unchanged"} hint="Sent with every request, and never shown again." ...${field("keyValue")} />
         <${TextField} label="At most per second" type="number" placeholder="no limit" ...${field("throttleRate")} />
         <${TextField} label="Requests at once" type="number" placeholder="no limit of its own" ...${field("maxInFlight")} />
+        <${TextField} label="Left alone from, in %" type="number" placeholder="95" hint="Of attempts without any answer. 0 for never." ...${field("breakerPercent")} />
         <${TextField} label="Timeout, in seconds" type="number" placeholder="15" ...${field("timeout")} />
         <${TextField} label="Retries after, in seconds" placeholder="30, 600" hint="One number for each attempt after the first." ...${field("retries")} />
       </div>

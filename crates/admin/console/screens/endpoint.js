@@ -7,7 +7,7 @@ import { html } from "../lib/html.js";
 import { useLoad } from "../lib/load.js";
 import { go, to } from "../lib/route.js";
 import { count, counted, moment, remaining, typed } from "../lib/text.js";
-import { Button, Chips, Code, Dialog, Empty, Heading, Loaded, State, say } from "../lib/ui.js";
+import { Ago, Button, Chips, Code, Dialog, Empty, Heading, Loaded, State, say } from "../lib/ui.js";
 import { Result } from "./endpoint-form.js";
 import { Names } from "./endpoints.js";
 import { AttemptRows } from "./attempts.js";
@@ -88,13 +88,24 @@ function Health({ app, endpoint }) {
   const stats = useLoad(() => Promise.all([
     api.get(api.app(app, "endpoint", endpoint.id, "stats"), { since }),
     api.get(api.app(app, "endpoint", endpoint.id, "stats", "hourly"), { since }),
+    api.get(api.app(app, "endpoint", endpoint.id, "health")),
   ]), [endpoint.id], 15_000);
-  return html`<section class="card"><h2>Last 24 hours</h2><${Loaded} of=${stats}>${(/** @type {any[]} */ [total, hours]) => {
+  return html`<section class="card"><h2>Last 24 hours</h2><${Loaded} of=${stats}>${(/** @type {any[]} */ [total, hours, health]) => {
     const times = hours.data.map((/** @type {any} */ hour) => Date.parse(hour.start) / 1000);
     const of = (/** @type {string} */ name) => hours.data.map((/** @type {any} */ hour) => hour[name]);
     return html`<p class="figures"><${Figure} value=${total.success} name="delivered" /><${Figure} value=${total.sending + total.pending} name="waiting" /><${Figure} value=${total.fail} name="failed" /></p>
+      <${Shares} health=${health} />
       <${Chart} label="Deliveries per hour" times=${times} series=${[{ label: "Delivered", colour: "--good", values: of("success") }, { label: "Failed", colour: "--bad", values: of("fail") }]} />`;
   }}</${Loaded}></section>`;
+}
+
+/** What share of the last attempts failed, what share got no answer, and what follows. @param {{ health: any }} props */
+function Shares({ health }) {
+  const percent = (/** @type {number} */ share) => `${Math.round(share * 100)} %`;
+  return html`${health.attempts > 0 && html`<p>Of ${counted(health.attempts, "attempt")} within the last hour ${percent(health.failureShare)} failed and ${percent(health.silenceShare)} got no answer.</p>`}
+    ${health.reason && html`<p class="trouble" role="status">Left alone since <${Ago} at=${health.since} /> because it does not answer.
+      ${health.nextAttemptAt ? html`Tried again at ${moment(health.nextAttemptAt)}.` : "It is being tried."}</p>`}
+    ${!health.reason && health.nextAttemptAt && html`<p role="status">Its receiver asked to be left alone until ${moment(health.nextAttemptAt)}.</p>`}`;
 }
 
 /** @param {{ value: number, name: string }} props */

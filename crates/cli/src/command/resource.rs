@@ -221,6 +221,12 @@ pub enum Endpoint {
         #[arg(long)]
         yes: bool,
     },
+    /// Show what share of its last attempts failed or got no answer, and whether it is left alone.
+    Health {
+        #[command(flatten)]
+        app: InApp,
+        endpoint: String,
+    },
     /// Send it a test and show what it answered.
     Test {
         #[command(flatten)]
@@ -277,6 +283,7 @@ impl Endpoint {
                 put(&mut body, "testEventType", event_type.map(Value::from));
                 app.call(Method::POST, &[&endpoint, "test"], "", Some(&Value::Object(body))).await?
             }
+            Self::Health { app, endpoint } => app.call(Method::GET, &[&endpoint, "health"], "", None).await?,
             Self::Secret { app, endpoint } => app.call(Method::GET, &[&endpoint, "secret"], "", None).await?,
             Self::RotateSecret { app, endpoint, grace } => {
                 let body = json!({ "gracePeriodSeconds": grace });

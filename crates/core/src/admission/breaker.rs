@@ -5,13 +5,35 @@
 
 use std::time::Duration;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, SILENT_PERCENT};
+use crate::attempt::{AttemptClass, AttemptResult};
 use crate::clock::Timestamp;
 use crate::limits;
 
 /// How long it stays open: the first time, the second, and so on; every further time as the last.
 pub const OPEN_FOR: [Duration; 4] =
     [Duration::from_secs(30), Duration::from_secs(2 * 60), Duration::from_secs(10 * 60), Duration::from_secs(3600)];
+/// When a breaker opens, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerRule {
+    /// The share of silence, in hundredths, from which it opens: [`SILENT_LEAST`](super::SILENT_LEAST) to 100, or 0 for never.
+    pub silent_percent: u8,
+    /// How long it opens; see [`OPEN_FOR`]. Without length, it does not.
+    pub open_for: [Duration; 4],
+}
+
+impl Default for BreakerRule {
+    fn default() -> Self {
+        Self { silent_percent: SILENT_PERCENT, open_for: OPEN_FOR }
+    }
+}
+
+impl BreakerRule {
+    fn is_off(self) -> bool {
+        self.silent_percent == 0 || self.open_for[0].is_zero()
+    }
+}
+
 /// A probe may be out for this long before another replaces it: the longest attempt, and time to write it down.
 pub const PROBE_LEASE: Duration = Duration::from_secs(limits::ATTEMPT_TIMEOUT_MOST.as_secs() + 15);
 /// How long the others wait for what the first probe finds out, before they ask again.
@@ -104,6 +126,11 @@ impl Breaker {
         Some(until.max(full.unwrap_or_default())).filter(|until| *until > now)
     }
 
+    /// Whether probes are out, or were answered.
+    pub(super) fn is_probed(self) -> bool {
+        matches!(self, Self::Open { ramp: Some(_), .. })
+    }
+
     /// A probe leaves.
     pub(super) fn probed(self, now: Timestamp) -> Self {
         let Self::Open { since, until, level, ramp } = self else { return self };
@@ -114,8 +141,8 @@ impl Breaker {
     }
 
     /// The breaker after an attempt. With nothing waiting, the first answer closes it.
-    pub(super) fn after(self, news: News, is_probe: bool, open_for: [Duration; 4], is_awaited: bool, now: Timestamp) -> Self {
-        if open_for[0].is_zero() {
+    pub(super) fn after(self, news: News, is_probe: bool, rule: BreakerRule, is_awaited: bool, now: Timestamp) -> Self {
+        if rule.is_off() {
             return Self::default();
         }
         match self {
@@ -124,7 +151,7 @@ impl Breaker {
                 if news == News::Silence || (news != News::Nothing && evidence.has_silence()) {
                     evidence.add(news == News::Silence, now);
                 }
-                if evidence.is_of_silence() { Self::opened(0, open_for, now) } else { Self::Closed(evidence) }
+                if evidence.is_of_silence(rule.silent_percent) { Self::opened(0, rule, now) } else { Self::Closed(evidence) }
             }
             Self::Open { since, until, level, ramp } => match (news, ramp) {
                 (News::Success | News::Refusal, Some(ramp)) if is_probe => {
@@ -145,7 +172,7 @@ impl Breaker {
                 }
                 (News::Silence, Some(ramp)) if is_probe && until <= now => {
                     let level = if ramp.has_answers() { 0 } else { level.saturating_add(1) };
-                    Self::opened(level, open_for, now)
+                    Self::opened(level, rule, now)
                 }
                 (News::Silence | News::Nothing, _) => self,
             },
@@ -163,8 +190,8 @@ impl Breaker {
         }
     }
 
-    fn opened(level: u8, open_for: [Duration; 4], now: Timestamp) -> Self {
-        let length = open_for[usize::from(level).min(open_for.len() - 1)];
+    fn opened(level: u8, rule: BreakerRule, now: Timestamp) -> Self {
+        let length = rule.open_for[usize::from(level).min(rule.open_for.len() - 1)];
         Self::Open { since: now, until: now.plus(length), level, ramp: None }
     }
 }
@@ -179,6 +206,7 @@ pub enum BreakerState {
     /// Some may, to see.
     HalfOpen,
 }
+
 impl BreakerState {
     /// Every state.
     pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
@@ -204,4 +232,19 @@ pub enum News {
     Silence,
     /// Nothing: it was not asked.
     Nothing,
+}
+
+impl News {
+    /// What an attempt says.
+    pub fn of(result: &AttemptResult) -> Self {
+        match result.class {
+            AttemptClass::Success => Self::Success,
+            // That outbound safety refused an address, or we stopped, says nothing of the receiver.
+            AttemptClass::Blocked | AttemptClass::Canceled => Self::Nothing,
+            // An answer that was not read to its end held a place until its time was over.
+            AttemptClass::Timeout => Self::Silence,
+            _ if result.status.is_some() => Self::Refusal,
+            _ => Self::Silence,
+        }
+    }
 }

@@ -9,7 +9,9 @@ use crate::clock::Timestamp;
 /// Attempts that must have ended before anything is judged.
 pub const LEAST: u32 = 20;
 /// The share of silence, in hundredths, from which an endpoint is left alone.
-pub const SILENT_PERCENT: u32 = 95;
+pub const SILENT_PERCENT: u8 = 95;
+/// The least share that can be asked for: answers are counted only while half of the last attempts were silent.
+pub const SILENT_LEAST: u8 = 50;
 /// What ended longer ago does not count, where as many as [`LEAST`] ended within it.
 const WINDOW_SECONDS: u32 = 10;
 /// What ended longer ago never counts: nobody is protected from so few.
@@ -95,8 +97,8 @@ impl Evidence {
     }
 
     /// Whether the endpoint is silent.
-    pub(super) fn is_of_silence(&self) -> bool {
-        self.judged().is_some_and(|(ended, silent)| silent * 100 >= ended * SILENT_PERCENT)
+    pub(super) fn is_of_silence(&self, percent: u8) -> bool {
+        self.judged().is_some_and(|(ended, silent)| silent * 100 >= ended * u32::from(percent))
     }
 
     /// Whether an answer could matter: half of the last ones were silent. Who answers mostly need not be counted.
@@ -174,7 +176,7 @@ mod tests {
         (0..seconds * per_second).find(|number| {
             let now = START.plus(Duration::from_secs(1) / per_second * *number);
             evidence.add(number % answered_every != answered_every - 1, now);
-            evidence.is_of_silence()
+            evidence.is_of_silence(SILENT_PERCENT)
         })
     }
 
@@ -196,7 +198,7 @@ mod tests {
         let opened = (0..3_000_u32).find(|number| {
             let skewed = if number % 2 == 0 { 1_500 } else { 0 };
             evidence.add(true, START.plus(Duration::from_millis(10) * *number + Duration::from_millis(skewed)));
-            evidence.is_of_silence()
+            evidence.is_of_silence(SILENT_PERCENT)
         });
         assert!(opened.is_some_and(|number| number < 1_000), "{opened:?}");
     }
@@ -207,7 +209,7 @@ mod tests {
         let hours = |count: u32| START.plus(Duration::from_secs(3600) * count);
         (0..19).for_each(|_| evidence.add(true, START));
         evidence.add(true, hours(1));
-        assert!(!evidence.is_of_silence(), "the others are an hour old");
+        assert!(!evidence.is_of_silence(SILENT_PERCENT), "the others are an hour old");
         assert!(!evidence.is_over(hours(1)) && evidence.is_over(hours(2)));
         evidence.add(false, hours(1).plus(Duration::from_secs(1)));
         evidence.add(false, hours(1).plus(Duration::from_secs(1)));
@@ -219,6 +221,6 @@ mod tests {
         let mut evidence = Evidence::default();
         (0..15).for_each(|_| evidence.add(true, START.plus(Duration::from_secs(3600))));
         (0..15).for_each(|_| evidence.add(true, START));
-        assert!(!evidence.is_of_silence() && evidence.known == 15);
+        assert!(!evidence.is_of_silence(SILENT_PERCENT) && evidence.known == 15);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::breaker::{Breaker, BreakerState, News};
+use super::breaker::{Breaker, BreakerRule, BreakerState, News};
 use super::rate::Rate;
 use super::streak::{Alarm, OVER_AFTER, Streak};
 use crate::clock::Timestamp;
@@ -19,6 +19,8 @@ const DETOUR_PART: u32 = 8;
 /// But within no less, and no more, than this: no delivery waits long for an endpoint that is back.
 const DETOUR_LEAST: Duration = Duration::from_secs(5);
 const DETOUR_MOST: Duration = Duration::from_secs(15);
+/// What comes while probes are out comes back spread over this time.
+const PROBED_SPREAD: Duration = Duration::from_secs(2);
 /// A step so long before the last one was done after the clock was set back; by less the clocks of two processes may differ.
 const SET_BACK: Duration = Duration::from_secs(60);
 
@@ -104,8 +106,8 @@ pub enum Step {
         slow: bool,
         /// The receiver asked to be left alone until then.
         hold_until: Option<Timestamp>,
-        /// How long the breaker opens; see [`OPEN_FOR`](super::OPEN_FOR). Without length, it does not.
-        open_for: [Duration; 4],
+        /// When the breaker opens, and for how long.
+        rule: BreakerRule,
     },
     /// A delivery was given up.
     Lose {
@@ -202,13 +204,13 @@ impl Gate {
                 self.rate.stay_back(interval);
                 Pass::Go
             }
-            Step::Observe { news, is_probe, slow, hold_until, open_for } => {
+            Step::Observe { news, is_probe, slow, hold_until, rule } => {
                 if slow {
                     self.slow_until = self.slow_until.max(now.plus(SLOW_FOR));
                 }
                 self.hold_until = self.hold_until.max(hold_until.unwrap_or_default());
                 let before = self.breaker;
-                self.breaker = before.after(news, is_probe, open_for, self.rate.is_awaited(now), now);
+                self.breaker = before.after(news, is_probe, rule, self.rate.is_awaited(now), now);
                 self.learn(before, news, now)
             }
             Step::Lose { disable_after } => {
@@ -267,12 +269,22 @@ impl Gate {
         }
         let shut_until = self.breaker.shut_until(now)?;
         // The moment itself is the probe's.
-        Some(self.rate.slot(shut_until.plus(spacing), apart, now))
+        let slot = self.rate.slot(shut_until.plus(spacing), apart, now);
+        // While probes are out it is known soon what they found: what comes meanwhile does not go behind all that wait.
+        Some(if self.breaker.is_probed() { Pass::Later(shut_until.plus(self.rate.spread(PROBED_SPREAD))) } else { slot })
     }
 
     /// The breaker at `now`.
     pub fn breaker(&self, now: Timestamp) -> BreakerState {
         self.at(now).breaker.state(now)
+    }
+
+    /// Since when the breaker is not closed, if it is not.
+    pub fn open_since(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.at(now).breaker {
+            Breaker::Open { since, .. } => Some(since),
+            Breaker::Closed(_) => None,
+        }
     }
 
     /// When what is routed now is to come by, if nothing may leave before the gate opens again.

@@ -58,6 +58,12 @@ impl Rate {
         Pass::Later(slot)
     }
 
+    /// A part of `within`, another one after each slot that is taken.
+    pub(super) fn spread(&self, within: Duration) -> Duration {
+        let within = u64::try_from(within.as_micros()).unwrap_or(u64::MAX).max(1);
+        Duration::from_micros(self.next_slot.0.unsigned_abs() % within)
+    }
+
     /// What was to leave does not.
     pub(super) fn stay_back(&mut self, interval: Duration) {
         self.departures = self.departures.minus(interval);

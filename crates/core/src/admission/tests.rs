@@ -16,11 +16,11 @@ const ADMIT: Step = Step::Admit { limit: None, spacing: SPACING, has_slot: false
 const SILENT_SINCE: Timestamp = Timestamp::from_millis(START.as_millis() - 19_000);
 
 fn observe(news: News) -> Step {
-    Step::Observe { news, is_probe: false, slow: false, hold_until: None, open_for: OPEN_FOR }
+    Step::Observe { news, is_probe: false, slow: false, hold_until: None, rule: BreakerRule::default() }
 }
 
 fn probed(news: News) -> Step {
-    Step::Observe { news, is_probe: true, slow: false, hold_until: None, open_for: OPEN_FOR }
+    Step::Observe { news, is_probe: true, slow: false, hold_until: None, rule: BreakerRule::default() }
 }
 
 fn opened() -> Gate {
@@ -86,6 +86,25 @@ fn silence_opens_it_and_one_probe_finds_out_whether_it_lasts() {
     assert_eq!((gate.breaker(now), gate.step(ADMIT, now)), (BreakerState::Closed, Pass::Go), "it answers");
 }
 
+#[test]
+fn an_operator_or_a_customer_says_when_it_opens_if_it_does() {
+    let after = |silent_percent: u8, of_ten: u64| {
+        let mut gate = Gate::default();
+        let rule = BreakerRule { silent_percent, ..BreakerRule::default() };
+        for number in 0..300_u64 {
+            let news = if number % 10 < of_ten { News::Silence } else { News::Success };
+            let now = START.plus(Duration::from_millis(100 * number));
+            if gate.awaits(news, now) {
+                gate.step(Step::Observe { news, is_probe: false, slow: false, hold_until: None, rule }, now);
+            }
+        }
+        gate.breaker(START.plus(Duration::from_secs(30))) != BreakerState::Closed
+    };
+    assert!(after(95, 10) && !after(95, 8));
+    assert!(after(70, 8) && !after(70, 5));
+    assert!(!after(0, 10), "never");
+}
+
 /// Probes that leave at once.
 fn round(gate: &mut Gate, now: Timestamp) -> usize {
     (0..100).take_while(|_| gate.step(ADMIT, now) == Pass::Probe).count()
@@ -147,7 +166,7 @@ fn nothing_lasts_longer_because_the_clock_was_set_back() {
         is_probe: false,
         slow: true,
         hold_until: Some(START.plus(Duration::from_secs(20))),
-        open_for: OPEN_FOR,
+        rule: BreakerRule::default(),
     };
     let gate = gate.steps(&[held, ADMIT], START).after;
     let (back, soon) = (START.minus(hour), START.minus(hour).plus(OPEN_FOR[0]));
@@ -237,7 +256,10 @@ fn what_waits_takes_slots_of_its_own_after_the_probe() {
     assert_eq!(slots, expected);
     let hold_until = Some(START.plus(Duration::from_secs(120)));
     let mut gate = Gate::default();
-    gate.step(Step::Observe { news: News::Refusal, is_probe: false, slow: false, hold_until, open_for: OPEN_FOR }, START);
+    gate.step(
+        Step::Observe { news: News::Refusal, is_probe: false, slow: false, hold_until, rule: BreakerRule::default() },
+        START,
+    );
     assert_eq!(gate.step(ADMIT, START), Pass::Later(START.plus(Duration::from_secs(120))));
     assert!(gate.is_slow(START) && gate.shut_until(START) == hold_until);
 }
@@ -312,7 +334,7 @@ fn any_step() -> impl Strategy<Value = Step> {
                 is_probe,
                 slow,
                 hold_until: hold.map(|ms| START.plus(Duration::from_millis(ms))),
-                open_for: OPEN_FOR,
+                rule: BreakerRule::default(),
             }
         }),
     ]

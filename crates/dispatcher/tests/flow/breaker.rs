@@ -105,3 +105,48 @@ async fn ten_thousand_that_wait_for_one_that_hangs_are_there_soon_after_it_answe
     assert_eq!((stage.broker.deliveries_waiting(), stage.broker.take_dead().len()), (0, 0));
     process.stop();
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_wants_no_breaker_is_tried_as_its_schedule_says() {
+    let stage = Stage::new(2);
+    let app = stage.app().await;
+    let change = |endpoint: &mut hookyard_core::Endpoint| {
+        (endpoint.retry_schedule, endpoint.breaker_percent) = (Some(SCHEDULE.into()), Some(0));
+    };
+    let endpoint = stage.endpoint(app.id, "away.example", change).await;
+    stage.receivers.script("away.example", |_| (Answer::Silence(AttemptClass::Connect), Duration::from_millis(20)));
+    let process = stage.start();
+    let mut deliveries = Vec::new();
+    for _ in 0..300 {
+        deliveries.push(stage.publish(&endpoint));
+        stage.pass(Duration::from_millis(100)).await;
+    }
+    stage.pass(Duration::from_secs(10)).await;
+    assert_eq!(stage.gate(endpoint.id).await.breaker(stage.clock.now()), BreakerState::Closed);
+    let fates = stage.fates(&deliveries).await;
+    assert!(fates.values().all(|fate| *fate == Fate::Dead(DeadReason::AttemptsExhausted)));
+    process.stop();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_one_that_is_left_alone_is_dead_when_an_operator_says() {
+    let mut stage = Stage::new(3);
+    stage.config.unavailable_after = Duration::from_secs(900);
+    let app = stage.app().await;
+    let endpoint = stage.endpoint(app.id, "away.example", |_| {}).await;
+    stage.receivers.script("away.example", |_| (Answer::Silence(AttemptClass::Connect), Duration::from_millis(20)));
+    let process = stage.start();
+    let mut deliveries = Vec::new();
+    for _ in 0..200 {
+        deliveries.push(stage.publish(&endpoint));
+        stage.pass(Duration::from_millis(100)).await;
+    }
+    stage.pass(Duration::from_secs(800)).await;
+    assert!(stage.broker.take_dead().is_empty(), "none has waited for so long");
+    stage.pass(Duration::from_secs(6 * 3600)).await;
+    let fates = stage.fates(&deliveries).await;
+    let unavailable = fates.values().filter(|fate| **fate == Fate::Dead(DeadReason::EndpointUnavailable)).count();
+    assert_eq!(stage.broker.deliveries_waiting(), 0);
+    assert!(unavailable > 150, "{unavailable} of {}", fates.len());
+    process.stop();
+}

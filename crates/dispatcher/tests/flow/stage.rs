@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hookyard_core::admission::{Mark, OPEN_FOR, Passed, Reading, Step};
+use hookyard_core::admission::{BreakerRule, Mark, Passed, Reading, Step};
 use hookyard_core::journal::{AttemptFilter, AttemptRecord, AttemptsOf, Entry, PageRequest};
+use hookyard_core::outcome::UNAVAILABLE_AFTER;
 use hookyard_core::port::{Directory as _, Expect, Gates, Journal, Log as _, Request, Sender, Written};
 use hookyard_core::step::NoTripwire;
 use hookyard_core::{
@@ -66,7 +67,8 @@ impl Stage {
             signature_headers: SignatureHeaders::Standard,
             user_agent: "Hookyard/test".to_owned(),
             endpoint_memory: Duration::from_secs(600),
-            open_for: OPEN_FOR,
+            breaker: BreakerRule::default(),
+            unavailable_after: UNAVAILABLE_AFTER,
             disable_after: None,
         };
         Self {

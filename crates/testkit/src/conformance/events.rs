@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use futures_util::poll;
-use hookyard_core::admission::{News, OPEN_FOR, Step};
+use hookyard_core::admission::{BreakerRule, News, Step};
 use hookyard_core::journal::{Cursor, PageRequest};
 use hookyard_core::{
     AttemptId, EndpointId, Event, EventId, FanOut, Gate, Lane, MessageId, Refusal, RefusalReason, RejectionId, limits,
@@ -366,7 +366,7 @@ async fn what_goes_to_endpoints_in_trouble_takes_the_slow_lane_and_what_is_shut_
     let now = backend.clock().now();
     let until = now.plus(Duration::from_secs(1));
     let gate = |slow, hold_until| {
-        let step = Step::Observe { news: News::Success, is_probe: false, slow, hold_until, open_for: OPEN_FOR };
+        let step = Step::Observe { news: News::Success, is_probe: false, slow, hold_until, rule: BreakerRule::default() };
         Gate::default().steps(&[step], now).after
     };
     let gates = Arc::new([(slow.into(), gate(true, None)), (shut.into(), gate(false, Some(until)))].into());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hookyard_core::admission::{Follower, Gate, KnownGates, LEAST_JUDGED, News, OPEN_FOR, Pass, Step};
+use hookyard_core::admission::{BreakerRule, Follower, Gate, KnownGates, LEAST_JUDGED, News, OPEN_FOR, Pass, Step};
 use hookyard_core::port::Gates;
 use hookyard_core::{BreakerState, Clock, EndpointId, GateId, Timestamp};
 
@@ -40,7 +40,7 @@ fn endpoint(number: u8) -> GateId {
 }
 
 async fn observe(gates: &dyn Gates, endpoint: GateId, news: News, now: Timestamp) {
-    let step = Step::Observe { news, is_probe: false, slow: false, hold_until: None, open_for: OPEN_FOR };
+    let step = Step::Observe { news, is_probe: false, slow: false, hold_until: None, rule: BreakerRule::default() };
     gates.steps(endpoint, &[step], now).await.expect("observed");
 }
 

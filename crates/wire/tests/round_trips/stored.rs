@@ -59,13 +59,14 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     let duration = || option::of(any::<u64>().prop_map(Duration::from_millis));
     let formats = [BodyFormat::Payload, BodyFormat::Envelope, BodyFormat::Standard, BodyFormat::CloudEvents];
     let schedule = option::of(vec(any::<u64>().prop_map(Duration::from_millis), 0..4));
-    let wishes = (option::of(select(formats.to_vec())), schedule, duration(), duration(), any::<(Option<u16>, Option<u16>)>());
+    let wishes =
+        (option::of(select(formats.to_vec())), schedule, duration(), duration(), any::<(Option<u16>, Option<u16>, Option<u8>)>());
     let notes = btree_map(any::<String>(), any::<String>(), 0..3);
     let story = (notes, timestamp(), timestamp(), any::<u64>());
     (base, sealed, wishes, story).prop_map(|(base, sealed, wishes, story)| {
         let (id, app, uid, name, description, event_types, channels, disabled) = base;
         let (host, headers, api_key, secrets) = sealed;
-        let (body_format, retry_schedule, timeout, max_age, (throttle_rate, max_in_flight)) = wishes;
+        let (body_format, retry_schedule, timeout, max_age, (throttle_rate, max_in_flight, breaker_percent)) = wishes;
         let (metadata, created_at, updated_at, revision) = story;
         let url = format!("https://user:{host}@example.com/{host}");
         Endpoint {
@@ -87,6 +88,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
             max_age,
             throttle_rate,
             max_in_flight,
+            breaker_percent,
             metadata,
             created_at,
             updated_at,
