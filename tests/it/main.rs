@@ -1,5 +1,7 @@
 //! The promises, end to end, on a real broker and a real store: one file per promise.
 
+#![expect(clippy::disallowed_methods, reason = "tests start what they like: what panics fails them")]
+
 /// Each of these promises as a test on both backends, by the same code.
 macro_rules! on_both_backends {
     ($($test:ident;)*) => {

@@ -2,6 +2,8 @@
 //!
 //! `docs/benchmarks.md` says how to read what it prints.
 
+#![expect(clippy::disallowed_methods, reason = "a measurement starts what it likes: what panics fails it")]
+
 mod accept;
 mod api;
 mod backlog;

@@ -1,6 +1,8 @@
 //! What the end-to-end tests stand on: private servers, a world with everything in it, receivers, publishers, and roles as
 //! processes that can be killed.
 
+#![expect(clippy::disallowed_methods, reason = "tests start what they like: what panics fails them")]
+
 pub mod amqp;
 pub mod aside;
 pub mod balancer;

@@ -108,7 +108,7 @@ macro_rules! endpoint_bodies {
             /// Most requests at once, shared evenly by the dispatchers; each has at least one.
             #[schema(minimum = 1)]
             max_in_flight: Option<u16>,
-            /// From which share of attempts without any answer, in hundredths, it is left alone for a while: 50 to 100, or 0 for never.
+            /// From which share of attempts without any answer, in hundredths, it is left alone for a while: 75 to 100, or 0 for never.
             #[schema(minimum = 0, maximum = 100)]
             breaker_percent: Option<u8>,
             /// Deliveries older than so many seconds are dead.

@@ -289,7 +289,10 @@ impl Api {
 
 /// Whether what is known of how an endpoint did says nothing any more: it is elsewhere, its pace changed, or it is back.
 fn is_another(before: &Endpoint, after: &Endpoint) -> bool {
-    before.url != after.url || before.throttle_rate != after.throttle_rate || (before.disabled && !after.disabled)
+    before.url != after.url
+        || before.throttle_rate != after.throttle_rate
+        || before.breaker_percent != after.breaker_percent
+        || (before.disabled && !after.disabled)
 }
 
 fn uid_taken() -> Problem {

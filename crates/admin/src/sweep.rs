@@ -51,6 +51,7 @@ pub struct SweptOut {
 pub async fn sweep(api: State, caller: Caller) -> Result<Json<SweptOut>, Problem> {
     require_admin(&caller)?;
     // A step that was begun is finished, whoever hangs up: between its publishes and its acks there are two of each.
+    #[expect(clippy::disallowed_methods, reason = "awaited: its panic is told there")]
     let step = tokio::spawn(async move { api.0.sweep().await });
     let swept = step.await.unwrap_or_else(|error| Err(Fault::caused(FaultKind::Unavailable, "sweep the dead letters", error)));
     swept.map(Json).map_err(|fault| fail(&fault))

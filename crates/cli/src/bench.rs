@@ -248,6 +248,7 @@ async fn receive(current: Current) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on loopback")?;
     let address = listener.local_addr().context("no address")?;
     let app = Router::new().route("/{endpoint}", axum::routing::post(arrived)).with_state(current);
+    #[expect(clippy::disallowed_methods, reason = "ends with the program")]
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(address)
 }

@@ -47,6 +47,7 @@ pub async fn start(address: SocketAddr, secret: Option<&str>) -> anyhow::Result<
     let app = Router::new().fallback(receive).with_state(Arc::new(Checking { webhook, sender }));
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().context("no address")?;
+    #[expect(clippy::disallowed_methods, reason = "ends with the program")]
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok((address, receiver))
 }

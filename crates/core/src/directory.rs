@@ -120,7 +120,7 @@ pub struct Endpoint {
     pub throttle_rate: Option<u16>,
     /// Most requests at once.
     pub max_in_flight: Option<u16>,
-    /// The share of silence, in hundredths, from which it is left alone: 50 to 100, or 0 for never; absent means the deployment's default.
+    /// The share of silence, in hundredths, from which it is left alone: 75 to 100, or 0 for never; absent means the deployment's default.
     pub breaker_percent: Option<u8>,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,

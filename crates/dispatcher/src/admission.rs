@@ -23,9 +23,9 @@ use crate::ticket::{Departure, Probe, Ticket};
 
 /// One whose average is above this takes the slow lane.
 const SLOW: Duration = Duration::from_secs(2);
-/// Time between two of those that waited for an opening's end: 500 a second, which most endpoints take, and of which a dispatcher puts
-/// those aside again with little effort whose endpoint does not.
-const RETURNING: Duration = Duration::from_millis(2);
+/// Time between two of those that waited for an opening's end: a thousand a second, which is more than most endpoints take. What comes too
+/// soon waits in slots as far apart as the endpoint answers.
+const RETURNING: Duration = Duration::from_millis(1);
 /// How long a delivery is put aside, at least and at most, whose endpoint may be silent. After [`hookyard_core::limits::ATTEMPT_TIMEOUT`]
 /// that is known: then its breaker opens, or what waits leaves.
 const DOUBT_WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
@@ -150,6 +150,13 @@ impl Admission {
         let endpoint = entrant.endpoint();
         let (mut has, mut leaves_at) = (Reservation::of(delivery, now), now);
         let may_be_newcomer = entrant.lane == Lane::Fast && !has.endpoint;
+        if !is_shut(gate, now) {
+            // Before the gates are asked: a slot of its application would be taken for nothing.
+            let (share, passed) = (self.share_of(entrant), self.clock.monotonic());
+            if let Some(oldest) = self.states.with(endpoint, |state| state.doubt(share, passed)) {
+                return Err(self.in_doubt(oldest * DOUBT_TIMES, Reason::InDoubt));
+            }
+        }
         let mut ticket = Ticket::new(&self.gates, &self.states, endpoint);
         let asks = if is_shut(gate, now) { !entrant.is_asked_for() } else { limits.interval.is_some() };
         if asks {
@@ -196,10 +203,11 @@ impl Admission {
         has: Reservation,
         may_be_newcomer: bool,
     ) -> Result<Ticket<'a>, Deferral> {
-        let endpoint = entrant.endpoint();
+        let (endpoint, since) = (entrant.endpoint(), self.clock.monotonic());
         loop {
             let (share, passed) = (self.share_of(entrant), self.clock.monotonic());
-            let (place, is_known) = self.states.with(endpoint, |state| (state.place(share, passed), state.is_known()));
+            let waited = passed.saturating_sub(since);
+            let (place, is_known) = self.states.with(endpoint, |state| (state.place(share, passed, waited), state.is_known()));
             match place {
                 Place::Free => {
                     ticket.has_place();

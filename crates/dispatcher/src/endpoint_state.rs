@@ -22,8 +22,8 @@ const LATE_TIMES: u32 = 4;
 const STALLED: Duration = Duration::from_secs(1);
 /// The longest a delivery waits in memory for its endpoint: what must wait longer is put aside, and gives its place to others.
 pub const WAIT_MOST: Duration = Duration::from_millis(250);
-/// Least time between two slots of what waits for an endpoint: so much a second is drained when it recovers.
-pub const SPACING_LEAST: Duration = Duration::from_millis(5);
+/// Least time between two slots of what waits for an endpoint: a thousand a second, which is more than most take.
+pub const SPACING_LEAST: Duration = Duration::from_millis(1);
 /// Requests at once to an endpoint that nobody has seen answer.
 const UNKNOWN_MOST: usize = 2;
 /// Part of the latest sample in the average.
@@ -111,7 +111,9 @@ impl EndpointState {
     }
 
     /// Takes a place, if there is one, or says whether one comes soon enough.
-    pub fn place(&mut self, share: Share, now: Duration) -> Place {
+    ///
+    /// `waited` is how long it has waited for one in memory.
+    pub fn place(&mut self, share: Share, now: Duration, waited: Duration) -> Place {
         let (cap, hoped) = self.caps(share, now);
         let expected = self.expected(now);
         let is_quick = self.average.is_some() && expected <= QUICK;
@@ -129,8 +131,8 @@ impl EndpointState {
             return Place::Free;
         }
         let parts = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
-        // What is quick waits for its turn among those of its application; the others would have the last permits for long.
-        let may_wait = has_room || is_quick;
+        // What answers waits a moment for its turn among those of its application.
+        let may_wait = has_room || (waited < WAIT_MOST && self.average.is_some() && !self.is_in_doubt(now));
         if self.waiting < share.waiting && may_wait && expected.saturating_mul(parts(self.waiting + 1)) / parts(hoped) < WAIT_MOST
         {
             return Place::Soon;
@@ -138,8 +140,16 @@ impl EndpointState {
         if self.is_in_doubt(now) {
             Place::InDoubt(self.oldest(now))
         } else {
-            Place::TooLate((expected / parts(cap)).max(SPACING_LEAST))
+            // By Little's law so many leave in the time one takes, also where they are more than may go in now. Twice as many for one that
+            // is not slow: it gets quicker as it has less to do, and must not stand idle meanwhile.
+            let leave = parts(cap.max(self.in_flight.len())) * if expected < STALLED { 2 } else { 1 };
+            Place::TooLate((expected / leave).max(SPACING_LEAST))
         }
+    }
+
+    /// For how long it has not answered, if it may be silent and all of its places are taken.
+    pub fn doubt(&self, share: Share, now: Duration) -> Option<Duration> {
+        (self.taken >= self.caps(share, now).0 && self.is_in_doubt(now)).then(|| self.oldest(now))
     }
 
     /// Whether it may be silent: it was the last time, or never answered, or lets the oldest request wait far longer than others.
@@ -229,7 +239,7 @@ mod tests {
 
     /// So many places are free.
     fn free(state: &mut EndpointState, share: Share, now: Duration) -> usize {
-        (0..1_000).take_while(|_| state.place(share, now) == Place::Free).count()
+        (0..1_000).take_while(|_| state.place(share, now, Duration::ZERO) == Place::Free).count()
     }
 
     fn answered(took: Duration, times: usize, scarce: bool) -> EndpointState {
@@ -260,14 +270,17 @@ mod tests {
         let mut quick = answered(ms(20), 1, false);
         assert_eq!(free(&mut quick, SHARE, START), CAP + 1);
         (0..159).for_each(|_| drop(quick.wait()));
-        assert_eq!(quick.place(SHARE, START), Place::Soon);
-        assert!(matches!(quick.place(Share { scarce: true, ..SHARE }, START), Place::TooLate(_)), "it will not earn more now");
+        assert_eq!(quick.place(SHARE, START, Duration::ZERO), Place::Soon);
+        assert!(
+            matches!(quick.place(Share { scarce: true, ..SHARE }, START, Duration::ZERO), Place::TooLate(_)),
+            "it will not earn more now"
+        );
         drop(quick.wait());
-        assert!(matches!(quick.place(SHARE, START), Place::TooLate(_)), "the others need the room");
+        assert!(matches!(quick.place(SHARE, START, Duration::ZERO), Place::TooLate(_)), "the others need the room");
         let mut slow = answered(ms(400), 1, false);
         assert_eq!(free(&mut slow, SHARE, START), CAP);
         (0..4).for_each(|_| drop(slow.wait()));
-        assert_eq!(slow.place(SHARE, START), Place::TooLate(ms(50)));
+        assert_eq!(slow.place(SHARE, START, Duration::ZERO), Place::TooLate(ms(25)));
     }
 
     #[test]
@@ -278,9 +291,9 @@ mod tests {
             state.leaves(START);
         }
         let later = START + ms(1_500);
-        assert!(matches!(state.place(SHARE, later), Place::Soon | Place::TooLate(_)));
+        assert!(matches!(state.place(SHARE, later, Duration::ZERO), Place::Soon | Place::TooLate(_)));
         drop(state.wait());
-        assert_eq!(state.place(SHARE, later), Place::InDoubt(ms(1_500)));
+        assert_eq!(state.place(SHARE, later, Duration::ZERO), Place::InDoubt(ms(1_500)));
         (0..20).for_each(|_| state.release(Some(START)));
         assert_eq!(free(&mut state, SHARE, later), 96);
     }
@@ -289,21 +302,22 @@ mod tests {
     fn others_do_not_wait_for_one_that_is_late_as_for_one_that_is_quick() {
         let mut state = answered(ms(5), 500, false);
         for _ in 0..96 {
-            assert_eq!(state.place(SHARE, START), Place::Free);
+            assert_eq!(state.place(SHARE, START, Duration::ZERO), Place::Free);
             state.leaves(START);
         }
         (0..100).for_each(|_| drop(state.wait()));
-        assert_eq!(state.place(SHARE, START + ms(50)), Place::Soon);
-        assert!(matches!(state.place(SHARE, START + ms(300)), Place::TooLate(_)));
+        assert_eq!(state.place(SHARE, START + ms(50), Duration::ZERO), Place::Soon);
+        assert!(matches!(state.place(SHARE, START + ms(300), Duration::ZERO), Place::TooLate(_)));
     }
 
     #[test]
     fn the_last_permits_are_not_for_one_that_has_its_part() {
         for (left, of_quick) in [(Left::QuickOnes, Place::Free), (Left::Others, Place::Soon)] {
             let share = Share { left, ..SHARE };
-            assert!(matches!(answered(ms(400), 3, false).place(share, START), Place::TooLate(_)));
-            assert_eq!(EndpointState::default().place(share, START), Place::InDoubt(Duration::ZERO));
-            assert_eq!(answered(ms(5), 3, false).place(share, START), of_quick);
+            assert_eq!(answered(ms(400), 3, false).place(share, START, Duration::ZERO), Place::Soon, "a moment");
+            assert!(matches!(answered(ms(400), 3, false).place(share, START, WAIT_MOST), Place::TooLate(_)));
+            assert_eq!(EndpointState::default().place(share, START, Duration::ZERO), Place::InDoubt(Duration::ZERO));
+            assert_eq!(answered(ms(5), 3, false).place(share, START, Duration::ZERO), of_quick);
         }
     }
 

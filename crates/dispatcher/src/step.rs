@@ -81,6 +81,9 @@ impl Dispatcher {
         if let Some(until) = claim.item.not_before
             && !self.permits.wait_here(claim.item.rest(self.seams.clock.now())).await
         {
+            // What is left of it, also if the clock was set back meanwhile.
+            let now = self.seams.clock.now();
+            let until = until.min(now.plus(claim.item.rest(now)));
             let aside = Aside { until, lane, why: Some(Parked::NotDue), keep: claim.item.reserved };
             return Ok((Ending::Later(aside), None));
         }

@@ -139,3 +139,62 @@ impl Drop for Probe<'_> {
         self.gates.give_back(self.endpoint.into(), step);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hookyard_core::Clock as _;
+    use hookyard_core::admission::{LEAST_JUDGED, Pass};
+    use hookyard_core::port::Gates;
+    use hookyard_telemetry::Metrics;
+    use hookyard_testkit::memory::MemoryGates;
+    use hookyard_testkit::{Builders, StepClock};
+    use tokio::sync::watch;
+
+    use super::*;
+
+    fn gates(clock: &StepClock) -> SharedGates {
+        let store: Arc<dyn Gates> = Arc::<MemoryGates>::default();
+        SharedGates::new(store, Arc::new(clock.clone()), Metrics::unregistered(), watch::Sender::new(1).subscribe())
+    }
+
+    #[tokio::test]
+    async fn what_was_let_leave_and_does_not_is_given_back() {
+        let (clock, states) = (StepClock::default(), EndpointStates::default());
+        let (gates, interval) = (gates(&clock), Duration::from_millis(900));
+        let endpoint = Builders::new(Arc::new(clock.clone()), 1).endpoint_id();
+        let admit = Step::Admit { limit: Some(interval), spacing: interval, has_slot: true };
+        for _ in 0..10 {
+            assert_eq!(gates.step(endpoint.into(), admit).await.0, Pass::Go);
+            let mut ticket = Ticket::new(&gates, &states, endpoint);
+            ticket.owes(Departure { gate: endpoint.into(), interval });
+        }
+        let mut ticket = Ticket::new(&gates, &states, endpoint);
+        assert_eq!(gates.step(endpoint.into(), admit).await.0, Pass::Go);
+        ticket.owes(Departure { gate: endpoint.into(), interval });
+        ticket.leaves(clock.monotonic());
+        drop(ticket);
+        let next = gates.step(endpoint.into(), admit).await.0;
+        assert!(matches!(next, Pass::GoAt(_) | Pass::Later(_)), "what left is not given back: {next:?}");
+    }
+
+    #[tokio::test]
+    async fn a_probe_without_news_makes_way_for_another() {
+        let clock = StepClock::default();
+        let (gates, rule) = (gates(&clock), BreakerRule::default());
+        let endpoint = Builders::new(Arc::new(clock.clone()), 1).endpoint_id();
+        for _ in 0..LEAST_JUDGED {
+            let silent = Step::Observe { news: News::Silence, is_probe: false, slow: false, hold_until: None, rule };
+            gates.step(endpoint.into(), silent).await;
+            clock.step(Duration::from_secs(1));
+        }
+        clock.step(rule.open_for[0]);
+        let admit = Step::Admit { limit: None, spacing: Duration::from_millis(1), has_slot: false };
+        for _ in 0..3 {
+            assert_eq!(gates.step(endpoint.into(), admit).await.0, Pass::Probe);
+            assert!(matches!(gates.step(endpoint.into(), admit).await.0, Pass::Later(_)), "one is out");
+            drop(Probe::new(&gates, endpoint, rule));
+        }
+    }
+}

@@ -6,12 +6,14 @@ use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, WeakShared};
 use lru::LruCache;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// Names of which it is remembered how their last look-up went: more than a large installation has.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(50_000).expect("not zero");
@@ -19,6 +21,9 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(50_000).expect("not zero");
 /// application's endpoints may ask for at once, which is a quarter of a dispatcher's 384 fast places. All together are less than half of
 /// the 512 threads that the runtime has for such work, so that the rest of it never waits for them.
 const PLACES: [(Standing, usize); 3] = [(Standing::Resolves, 64), (Standing::New, 128), (Standing::Fails, 32)];
+
+/// A look-up that takes so long and fails holds its place for long.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Where addresses of a host name come from.
 #[async_trait]
@@ -55,7 +60,7 @@ pub struct BoundedLookUp {
     standings: Arc<Mutex<LruCache<String, Standing>>>,
     places: HashMap<Standing, Arc<Semaphore>>,
     /// Those that somebody waits for.
-    awaited: Mutex<LruCache<String, WeakShared<Answer>>>,
+    awaited: Arc<Mutex<LruCache<String, WeakShared<Answer>>>>,
 }
 
 impl BoundedLookUp {
@@ -63,7 +68,7 @@ impl BoundedLookUp {
     pub fn new(look_up: Arc<dyn LookUp>) -> Self {
         let places = PLACES.map(|(standing, places)| (standing, Arc::new(Semaphore::new(places)))).into();
         let standings = Arc::new(Mutex::new(LruCache::new(REMEMBERED)));
-        Self { look_up, standings, places, awaited: Mutex::new(LruCache::new(REMEMBERED)) }
+        Self { look_up, standings, places, awaited: Arc::new(Mutex::new(LruCache::new(REMEMBERED))) }
     }
 
     /// Every address of `host`, if it resolves. A look-up that has a place goes on when nobody waits for it any more.
@@ -85,16 +90,27 @@ impl BoundedLookUp {
     fn begin(&self, host: String) -> Answer {
         let standing = lock(&self.standings).get(&host).copied().unwrap_or(Standing::New);
         let (place, look_up) = (Arc::clone(&self.places[&standing]).acquire_owned(), Arc::clone(&self.look_up));
-        let standings = Arc::clone(&self.standings);
+        let (standings, awaited) = (Arc::clone(&self.standings), Arc::clone(&self.awaited));
         let found = async move {
             // The semaphores are never closed.
             let place = place.await.ok()?;
+            // Who asks from now on joins it, until it is over: also when those who asked first wait no longer.
+            let joined = lock(&awaited).get(&host).and_then(WeakShared::upgrade);
             // Dropped, it would leave its thread behind and its place to the next.
+            #[expect(clippy::disallowed_methods, reason = "awaited; it goes on when those who wait are gone")]
             let found = tokio::spawn(async move {
+                let begun = Instant::now();
                 let found = look_up.look_up(&host).await.ok();
-                let standing = if found.is_some() { Standing::Resolves } else { Standing::Fails };
-                lock(&standings).put(host, standing);
-                drop(place);
+                let standing = match &found {
+                    Some(_) => Some(Standing::Resolves),
+                    None if begun.elapsed() >= SLOW => Some(Standing::Fails),
+                    // That there is no such name costs nothing to hear.
+                    None => None,
+                };
+                if let Some(standing) = standing {
+                    lock(&standings).put(host, standing);
+                }
+                drop((place, joined));
                 found
             });
             found.await.ok().flatten()
@@ -111,7 +127,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::net::Ipv4Addr;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use super::*;
 
@@ -146,11 +161,10 @@ mod tests {
             let asked = names.iter().map(|name| tokio::time::timeout(PATIENCE, bounded.look_up(name)));
             futures_util::future::join_all(asked).await
         };
-        // As many as one application's new endpoints ask for at once, and again when all of them are known to fail.
-        for new in ["new.example", "newer.example", "newest.example"] {
-            let (_, found) = tokio::join!(many(96), tokio::time::timeout(PATIENCE, bounded.look_up(new)));
+        // As many as one application's new endpoints ask for at once, again and again: each attempt gives up long before a look-up does.
+        for new in (0..30).map(|number| format!("new-{number}.example")) {
+            let (_, found) = tokio::join!(many(96), tokio::time::timeout(PATIENCE, bounded.look_up(&new)));
             assert!(matches!(found, Ok(Some(_))), "{new}");
-            tokio::time::sleep(Duration::from_secs(30 * 4)).await;
         }
         for _ in 0..3 {
             let (_, well) = tokio::join!(many(2_000), tokio::time::timeout(PATIENCE, bounded.look_up("well.example")));

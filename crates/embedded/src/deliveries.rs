@@ -47,6 +47,7 @@ impl Deliveries for Store {
             }
             if let Some(ahead) = self.0.queue_clock.unsaved() {
                 self.0.write(OPERATION, move |connection| save(connection, ahead)).await?;
+                self.0.queue_clock.saved(ahead);
             }
             let now = self.0.queue_clock.now();
             let found = self.0.read(OPERATION, move |inner, connection| lease(inner, connection, lane, max, now)).await?;
@@ -121,6 +122,7 @@ impl Store {
     fn set_aside(&self, receipt: Receipt, detail: String) {
         tracing::error!(detail, "a delivery cannot be read; it is quarantined");
         let now = self.0.seams.clock.now().as_millis();
+        #[expect(clippy::disallowed_methods, reason = "one step; what it holds comes again if it panics")]
         tokio::spawn(async move {
             let quarantine = move |connection: &Connection, id| {
                 let copy = "INSERT INTO rejected (at, reason, detail, body, message, endpoint, progress)

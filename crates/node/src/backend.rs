@@ -148,19 +148,25 @@ impl Backend {
     /// # Errors
     /// When what writes it died.
     pub async fn write_journal(self, stop: CancellationToken) -> Result<(), Fault> {
-        let writing = async {
-            match &self {
-                Self::Cluster(cluster) => {
-                    let writer = cluster.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    writer.unwrap_or_else(|| std::future::pending().boxed()).await;
-                    Err(Fault::new(FaultKind::Refused, "write the journal"))
-                }
-                Self::Embedded(embedded) => Err(embedded.store.writer_died().await),
+        let mut writing = match &self {
+            Self::Cluster(cluster) => {
+                let writer = cluster.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let writer = writer.unwrap_or_else(|| std::future::pending().boxed());
+                writer.map(|()| Fault::new(FaultKind::Refused, "write the journal")).boxed()
+            }
+            Self::Embedded(embedded) => {
+                let store = embedded.store.clone();
+                async move { store.writer_died().await }.boxed()
             }
         };
         tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            died = writing => died,
+            () = stop.cancelled() => {
+                // What is still handed to it by attempts that took longer than the stop waits is written as long as the process is there.
+                #[expect(clippy::disallowed_methods, reason = "ends with the process")]
+                tokio::spawn(writing);
+                Ok(())
+            }
+            died = &mut writing => Err(died),
         }
     }
 

@@ -154,7 +154,7 @@ pub struct DeliveryConfig {
     #[serde(deserialize_with = "units::durations", serialize_with = "units::write_durations")]
     #[schema(value_type = String)]
     pub breaker: Vec<Duration>,
-    /// From which share of attempts without any answer, in hundredths, that is: 50 to 100, or 0 for never. Endpoints may say otherwise
+    /// From which share of attempts without any answer, in hundredths, that is: 75 to 100, or 0 for never. Endpoints may say otherwise
     /// (`breakerPercent`).
     pub breaker_percent: u8,
     /// How long a delivery waits for an endpoint that is left alone, from the moment its attempt first became due; then it is dead as

@@ -193,6 +193,7 @@ async fn observe(State(front): State<Arc<Front>>, request: Request, next: Next) 
 fn drained(request: Request, most: Duration) -> Request {
     let (head, body) = request.into_parts();
     let (sender, mut receiver) = mpsc::channel::<Result<Bytes, axum::Error>>(1);
+    #[expect(clippy::disallowed_methods, reason = "one connection of a listener")]
     tokio::spawn(async move {
         if tokio::time::timeout(most, pass_on(body, &sender)).await.is_err() {
             // What is cut short must not look whole.

@@ -72,6 +72,7 @@ pub async fn answer_once(State(once): State<Arc<Once>>, request: Request, next: 
                     let response = next.run(request).await;
                     done(&*once.answers, key, print, kept(&given), response).await
                 };
+                #[expect(clippy::disallowed_methods, reason = "awaited: its panic is answered there")]
                 return Ok(tokio::spawn(working.in_current_span()).await.unwrap_or_else(|error| {
                     tracing::error!(%error, "a request was cut short");
                     internal()

@@ -33,6 +33,7 @@ impl Acker {
     pub fn start(channel: Channel, window: usize, dead: CancellationToken) -> Self {
         // Unbounded, and still bounded: no more tags can be finished than the prefetch window has outstanding.
         let (sender, receiver) = mpsc::unbounded_channel();
+        #[expect(clippy::disallowed_methods, reason = "ends its session however it ends")]
         tokio::spawn(run(channel, window, receiver, dead));
         Self(sender)
     }

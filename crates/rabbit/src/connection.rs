@@ -55,6 +55,7 @@ pub async fn close(connection: Connection) {
 /// Follows what happens to a connection until `dead`, which its end cancels.
 pub fn watch(connection: &Connection, blocked: Blocked, dead: CancellationToken) {
     let mut events = Box::pin(connection.events_listener());
+    #[expect(clippy::disallowed_methods, reason = "ends its session however it ends")]
     tokio::spawn(async move {
         // However this ends, the session ends with it, and another begins.
         let _ends_session = dead.clone().drop_guard();

@@ -46,6 +46,7 @@ impl Intent {
             let name: Arc<str> = Arc::from(queue.as_str());
             let options = BasicConsumeOptions::default();
             let consumer = self.channel.basic_consume(short(&queue), short(""), options, FieldTable::default()).await?;
+            #[expect(clippy::disallowed_methods, reason = "ends its session however it ends")]
             tokio::spawn(feed(consumer, name, Arc::clone(session), acker.clone(), self.sender.clone()));
         }
         Ok(())

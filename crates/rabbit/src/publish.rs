@@ -61,6 +61,7 @@ impl Publisher {
     pub fn start(channel: Channel, metrics: Metrics, blocked: Blocked, dead: CancellationToken) -> Self {
         let (jobs, receiver) = mpsc::channel(WINDOW_MESSAGES);
         let task = Task { channel, metrics, blocked, dead: dead.clone(), window: BTreeMap::new(), bytes: 0, next: 0 };
+        #[expect(clippy::disallowed_methods, reason = "ends its session however it ends")]
         tokio::spawn(task.run(receiver));
         Self { jobs, dead }
     }

@@ -105,6 +105,7 @@ impl Rabbit {
         });
         for purpose in purposes {
             let rabbit = Arc::clone(&rabbit);
+            #[expect(clippy::disallowed_methods, reason = "begins anew if it panics")]
             tokio::spawn(async move {
                 while AssertUnwindSafe(supervise(Arc::clone(&rabbit), purpose)).catch_unwind().await.is_err() {
                     tracing::error!(purpose = purpose.as_str(), "what keeps a connection to the broker panicked; it begins anew");
@@ -261,6 +262,8 @@ async fn supervise(rabbit: Arc<Rabbit>, purpose: Purpose) {
         let begun = tokio::time::timeout(BEGIN_TIMEOUT, session::begin(&rabbit, life.purpose)).await;
         match begun.unwrap_or_else(|elapsed| Err(Fault::unavailable("begin a session", elapsed))) {
             Ok(session) => {
+                // Also if this panics: its consumers would keep what they were given.
+                let _ends_session = session.dead.clone().drop_guard();
                 let begun = Instant::now();
                 if sessions > 0 {
                     rabbit.metrics.amqp_reconnects_total.inc();

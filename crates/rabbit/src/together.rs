@@ -75,6 +75,7 @@ impl Session {
         let (is_first, full) = self.together.join(&way, delivery, alone, sender);
         if let Some(full) = full {
             let session = Arc::clone(self);
+            #[expect(clippy::disallowed_methods, reason = "one message; its deliveries come again if it panics")]
             tokio::spawn(async move {
                 if from == From::Event {
                     return full.publish(&session, now).await;
@@ -85,6 +86,7 @@ impl Session {
             });
         } else if is_first {
             let session = Arc::clone(self);
+            #[expect(clippy::disallowed_methods, reason = "one message; its deliveries come again if it panics")]
             tokio::spawn(async move {
                 tokio::time::sleep(LINGER).await;
                 if let Some(group) = session.together.take(&way) {

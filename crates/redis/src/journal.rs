@@ -57,6 +57,7 @@ impl RedisJournal {
     /// The same, with its writer running. What happens to that, nobody is told.
     pub fn start(store: RedisStore) -> Self {
         let (journal, writer) = Self::new(store);
+        #[expect(clippy::disallowed_methods, reason = "for tests and measurements: a process runs the writer as a root task")]
         tokio::spawn(writer);
         journal
     }

@@ -15,6 +15,7 @@ use hookyard_telemetry::{Metrics, Traces};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::batch::{self, Patience, RoutedEvent, persistently};
 use crate::identify::{Identity, identify};
@@ -138,9 +139,11 @@ impl Router {
                 Ok(claims) => {
                     let mut events = std::mem::take(&mut held);
                     events.extend(self.receive(claims));
+                    // Whatever is logged within says of which batch.
+                    let span = tracing::info_span!("batch", events = events.len());
                     held = tokio::select! {
                         () = stop.cancelled() => break,
-                        waiting = self.batch(events, permit) => waiting,
+                        waiting = self.batch(events, permit).instrument(span) => waiting,
                     };
                     self.snapshots.shrink();
                 }
@@ -380,11 +383,12 @@ impl Router {
         let (seams, in_flight) = (self.seams.clone(), Arc::clone(&self.in_flight));
         let messages = events.iter().map(|event| &event.fan_out.message);
         let ids: Vec<_> = messages.filter_map(|message| Some((message.app, message.event.id.clone()?))).collect();
-        self.tasks.spawn(async move {
+        let completed = async move {
             batch::complete(&seams, events).await;
             in_flight.release(&ids);
             drop(permit);
-        });
+        };
+        self.tasks.spawn(completed.in_current_span());
     }
 
     /// Gives events back that cannot be routed now, a moment later; they are not being routed here until then.

@@ -86,7 +86,7 @@ function flaws(draft, isNew) {
     if (value !== null && !(value > 0)) found[name] = "A number above zero.";
   }
   const percent = number(draft.breakerPercent);
-  if (percent !== null && percent !== 0 && !(percent >= 50 && percent <= 100)) found.breakerPercent = "50 to 100, or 0 for never.";
+  if (percent !== null && percent !== 0 && !(percent >= 75 && percent <= 100)) found.breakerPercent = "75 to 100, or 0 for never.";
   if (draft.retries.split(",").some((one) => one.trim() && !(Number(one) > 0))) found.retries = "Seconds, with commas between them.";
   if (draft.keyHeader.trim() && !draft.keyValue && !draft.hasKey) found.keyValue = "A header needs a value.";
   if (draft.keyValue && !draft.keyHeader.trim()) found.keyHeader = "A value needs a header.";

@@ -67,6 +67,7 @@ async fn trial(config: Config) -> anyhow::Result<()> {
     let endpoint = json!({"url": format!("http://{address}/"), "name": "built-in receiver", "secret": SECRET, "disabled": false});
     started.server.call(Method::PUT, &format!("/app/{APP}/endpoint/built-in"), Some(&endpoint)).await?;
     print(&started.directions(APP));
+    #[expect(clippy::disallowed_methods, reason = "ends with the program")]
     tokio::spawn(async move {
         while let Some(received) = inbox.recv().await {
             print(&received.line());

@@ -49,6 +49,7 @@ impl Stage {
         let (secrets, hits, mended) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
         let stage = Self(Arc::new(Inner { address, secrets, hits, mended }));
         let app = Router::new().route("/{part}", axum::routing::post(receive)).with_state(stage.clone());
+        #[expect(clippy::disallowed_methods, reason = "ends with the program")]
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(stage)
     }

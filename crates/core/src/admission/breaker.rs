@@ -142,7 +142,7 @@ impl Breaker {
 
     /// The breaker after an attempt. With nothing waiting, the first answer closes it.
     pub(super) fn after(self, news: News, is_probe: bool, rule: BreakerRule, is_awaited: bool, now: Timestamp) -> Self {
-        if rule.is_off() {
+        if rule.is_off() && news != News::Nothing {
             return Self::default();
         }
         match self {

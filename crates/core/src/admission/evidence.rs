@@ -10,8 +10,9 @@ use crate::clock::Timestamp;
 pub const LEAST: u32 = 20;
 /// The share of silence, in hundredths, from which an endpoint is left alone.
 pub const SILENT_PERCENT: u8 = 95;
-/// The least share that can be asked for: answers are counted only while half of the last attempts were silent.
-pub const SILENT_LEAST: u8 = 50;
+/// The least share that can be asked for. Answers are counted only while half of the last attempts were silent: shares near a half are
+/// overstated.
+pub const SILENT_LEAST: u8 = 75;
 /// What ended longer ago does not count, where as many as [`LEAST`] ended within it.
 const WINDOW_SECONDS: u32 = 10;
 /// What ended longer ago never counts: nobody is protected from so few.

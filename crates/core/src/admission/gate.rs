@@ -21,8 +21,8 @@ const DETOUR_LEAST: Duration = Duration::from_secs(5);
 const DETOUR_MOST: Duration = Duration::from_secs(15);
 /// What comes while probes are out comes back spread over this time.
 const PROBED_SPREAD: Duration = Duration::from_secs(2);
-/// A step so long before the last one was done after the clock was set back; by less the clocks of two processes may differ.
-const SET_BACK: Duration = Duration::from_secs(60);
+/// A step so long before the last one was done after the clock was set back; by less the clocks of two machines may differ.
+const SET_BACK: Duration = Duration::from_secs(300);
 
 /// Whose gate: an endpoint's, or that of all endpoints of an application, which knows a rate and no breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +63,7 @@ pub struct Gate {
     pub(super) slow_until: Timestamp,
     /// Its failures, if it took nothing since.
     pub(super) streak: Option<Streak>,
-    /// When the last step was done.
+    /// When the last step was done that changed anything.
     pub(super) as_of: Timestamp,
 }
 
@@ -171,25 +171,29 @@ pub struct Passed {
 impl Gate {
     /// Does steps at `now`, one after another.
     pub fn steps(self, steps: &[Step], now: Timestamp) -> Passed {
-        let mut after = self.at(now);
-        after.as_of = after.as_of.max(now);
+        let before = self.at(now);
+        let mut after = before;
         let passes = steps.iter().map(|step| after.step(*step, now)).collect();
+        if after != before {
+            after.as_of = after.as_of.max(now);
+        }
         Passed { passes, after }
     }
 
-    /// The gate at `now`. If the clock was set back since the last step, everything it holds is as far away as it was.
+    /// The gate at `now`. If the clock was set back since the last step that changed it, what lies in the future is as far away as it
+    /// was then.
     fn at(self, now: Timestamp) -> Self {
         let back = self.as_of.since(now);
         if back < SET_BACK {
             return self;
         }
-        let moved = |at: Timestamp| if at == Timestamp::default() { at } else { at.minus(back) };
+        let moved = |at: Timestamp| if at > now { at.minus(back) } else { at };
         Self {
             breaker: self.breaker.set_back(back),
             rate: self.rate.set_back(back),
             hold_until: moved(self.hold_until),
             slow_until: moved(self.slow_until),
-            streak: self.streak.map(|streak| Streak { since: moved(streak.since), last: moved(streak.last), ..streak }),
+            streak: self.streak.map(|streak| Streak { since: streak.since.min(now), last: streak.last.min(now), ..streak }),
             as_of: now,
         }
     }
@@ -344,7 +348,7 @@ impl Gate {
     #[must_use]
     pub fn lasting(&self) -> Self {
         let breaker = if let Breaker::Closed(_) = self.breaker { Breaker::default() } else { self.breaker };
-        Self { breaker, rate: Rate::default(), ..*self }
+        Self { breaker, rate: Rate::default(), as_of: Timestamp::default(), ..*self }
     }
 
     /// Whether nothing is left to remember.

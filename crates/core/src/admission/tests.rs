@@ -101,7 +101,7 @@ fn an_operator_or_a_customer_says_when_it_opens_if_it_does() {
         gate.breaker(START.plus(Duration::from_secs(30))) != BreakerState::Closed
     };
     assert!(after(95, 10) && !after(95, 8));
-    assert!(after(70, 8) && !after(70, 5));
+    assert!(after(75, 8) && !after(75, 5) && !after(75, 1));
     assert!(!after(0, 10), "never");
 }
 

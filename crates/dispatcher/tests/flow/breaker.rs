@@ -1,6 +1,7 @@
 //! A receiver that answers is tried as the schedule says; one that is silent is left alone, and has its backlog soon after it answers.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use hookyard_core::{AttemptClass, BreakerState, Clock as _, DeadReason};
@@ -82,8 +83,12 @@ async fn ten_thousand_that_wait_for_one_that_hangs_are_there_soon_after_it_answe
     let endpoint = stage.endpoint(app.id, "hangs.example", |_| {}).await;
     let well = stage.endpoint(app.id, "well.example", |_| {}).await;
     let back_at = Duration::from_secs(400);
+    // It answers one after the other, every two milliseconds.
+    let free_at = Mutex::new(back_at);
     stage.receivers.script("hangs.example", move |asked| {
-        (if asked.at < back_at { Answer::Hang } else { Answer::Status(200) }, Duration::from_millis(20))
+        let mut free_at = free_at.lock().expect("no holder panics");
+        *free_at = asked.at.max(*free_at) + Duration::from_millis(2);
+        (if asked.at < back_at { Answer::Hang } else { Answer::Status(200) }, free_at.saturating_sub(asked.at))
     });
     let process = stage.start();
     for number in 0..WAITING {
@@ -101,6 +106,13 @@ async fn ten_thousand_that_wait_for_one_that_hangs_are_there_soon_after_it_answe
     let (first, last) = (&taken.first().expect("it was probed").0.at, taken.last().expect("it was probed").0.at);
     assert_eq!(ids.len(), WAITING, "each of them");
     let took = last.saturating_sub(*first);
+    assert_eq!(ids.len(), WAITING, "each of them");
+    let took = last.saturating_sub(*first);
+    let mut per: std::collections::BTreeMap<u64, usize> = Default::default();
+    for (one, _) in &taken {
+        *per.entry(one.at.saturating_sub(*first).as_secs()).or_default() += 1;
+    }
+    println!("{per:?}");
     assert!(took <= Duration::from_secs(25), "the last {took:?} after the first");
     assert_eq!((stage.broker.deliveries_waiting(), stage.broker.take_dead().len()), (0, 0));
     process.stop();
