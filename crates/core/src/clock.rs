@@ -93,7 +93,7 @@ impl fmt::Display for Timestamp {
 /// Where time comes from, whole: which moment it is, how long something takes, and waiting.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// The present moment. Whoever corrects the machine's clock moves it, back too: ages and waits are not measured by it.
+    /// The present moment. A correction of the machine's clock moves it, back too: ages and waits are not measured by it.
     fn now(&self) -> Timestamp;
 
     /// How long this process has been there, or longer by the same at all times. Never goes back, and no correction moves it.

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::concurrency::{Left, Permits};
 use crate::dispatcher::{DispatcherConfig, Seams};
-use crate::endpoint_state::{EndpointState, EndpointStates, Place, Share};
+use crate::endpoint_state::{EndpointState, EndpointStates, Place, STALLED, Share};
 use crate::newcomers::Newcomers;
 use crate::shared_gates::SharedGates;
 use crate::ticket::{Departure, Probe, Ticket};
@@ -90,7 +90,7 @@ impl Entrant<'_> {
         self.delivery.endpoint
     }
 
-    /// Whether somebody asked for this attempt, and wants to know, whatever the breaker says.
+    /// Whether a customer or an operator asked for this attempt: it is made whatever the breaker says.
     fn is_asked_for(&self) -> bool {
         self.delivery.trigger == Trigger::Resend
     }
@@ -150,11 +150,11 @@ impl Admission {
         let endpoint = entrant.endpoint();
         let (mut has, mut leaves_at) = (Reservation::of(delivery, now), now);
         let may_be_newcomer = entrant.lane == Lane::Fast && !has.endpoint;
-        if !is_shut(gate, now) {
+        if !is_shut(gate, now) && limits.interval.is_none() {
             // Before the gates are asked: a slot of its application would be taken for nothing.
             let (share, passed) = (self.share_of(entrant), self.clock.monotonic());
             if let Some(oldest) = self.states.with(endpoint, |state| state.doubt(share, passed)) {
-                return Err(self.in_doubt(oldest * DOUBT_TIMES, Reason::InDoubt));
+                return Err(self.in_doubt(oldest));
             }
         }
         let mut ticket = Ticket::new(&self.gates, &self.states, endpoint);
@@ -227,7 +227,7 @@ impl Admission {
                     let Pass::Later(until) = pass else { continue };
                     return Err(Deferral::without_room(until, has, self.clock.now()));
                 }
-                Place::InDoubt(oldest) => return Err(self.in_doubt(oldest * DOUBT_TIMES, Reason::InDoubt)),
+                Place::InDoubt(oldest) => return Err(self.in_doubt(oldest)),
             }
         }
     }
@@ -239,11 +239,17 @@ impl Admission {
             ticket.is_of_newcomer(place);
             return Ok(ticket);
         }
-        Err(self.in_doubt(self.clock.now().since(entrant.delivery.due) / 2, Reason::Busy))
+        Err(self.without_slot(self.clock.now().since(entrant.delivery.due) / 2, Reason::Busy))
+    }
+
+    /// How a delivery waits whose endpoint has not answered for so long. In the slow lane only if that is long: a new endpoint that is quick
+    /// does not belong there.
+    fn in_doubt(&self, oldest: Duration) -> Deferral {
+        self.without_slot(oldest * DOUBT_TIMES, if oldest >= STALLED { Reason::InDoubt } else { Reason::Busy })
     }
 
     /// How a delivery waits, so long if that is neither too short nor too long, until it is known whether its endpoint answers.
-    fn in_doubt(&self, wait: Duration, reason: Reason) -> Deferral {
+    fn without_slot(&self, wait: Duration, reason: Reason) -> Deferral {
         let [least, most] = DOUBT_WAITS;
         Deferral::without_slot(self.clock.now().plus(wait.clamp(least, most)), reason)
     }
@@ -252,7 +258,7 @@ impl Admission {
         let limits = entrant.limits;
         let left = match entrant.lane {
             Lane::Fast => self.permits.left(entrant.app(), limits.host),
-            Lane::Slow => Left::Anybodys,
+            Lane::Slow => Left::AnyEndpoints,
         };
         Share { left, ..self.share(limits.in_flight) }
     }
@@ -266,7 +272,7 @@ impl Admission {
             in_flight,
             waiting: self.permits.waiting_for_one(),
             scarce: self.permits.are_scarce(),
-            left: Left::Anybodys,
+            left: Left::AnyEndpoints,
         }
     }
 

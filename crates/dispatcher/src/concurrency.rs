@@ -17,7 +17,7 @@ const ONE_PART: usize = 4;
 const WAIT_MOST: Duration = Duration::from_secs(1);
 /// Part of all that may wait beside them for moments of their own, as a divisor.
 const WAITING_PART: usize = 8;
-/// When less than this part is free, as a divisor, nobody earns more of them.
+/// When less than this part is free, as a divisor, no endpoint earns more of them.
 const SCARCE_PART: usize = 5;
 /// The part of the fast permits, as a divisor, that one application, and one host, may have while others want them.
 const TENANT_PART: usize = 4;
@@ -28,7 +28,7 @@ const OTHERS_PART: usize = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// Any of its endpoints may have one.
-    Anybodys,
+    AnyEndpoints,
     /// It has its part: its quick endpoints may have one.
     QuickOnes,
     /// It has its part: none of its endpoints may have one.
@@ -110,7 +110,7 @@ impl Permits {
         let part = (self.fast_total / TENANT_PART).max(1);
         let left = self.fast_total.saturating_sub(self.counted.load(Ordering::Relaxed));
         if left > self.fast_total / SCARCE_PART || (self.by_app.of(&app) < part && self.by_host.of(&host) < part) {
-            return Left::Anybodys;
+            return Left::AnyEndpoints;
         }
         if left > self.fast_total / OTHERS_PART { Left::QuickOnes } else { Left::Others }
     }
@@ -178,15 +178,15 @@ mod tests {
         for host in 0..12 {
             taken.push((permits.count(app(1), host), permits.take(Lane::Fast).await));
         }
-        assert_eq!(permits.left(app(1), 100), Left::Anybodys, "there are enough for all");
+        assert_eq!(permits.left(app(1), 100), Left::AnyEndpoints, "there are enough for all");
         for (count, left) in [(28, Left::QuickOnes), (4, Left::Others)] {
             for _ in 0..count {
                 taken.push((permits.count(app(2), 100), permits.take(Lane::Fast).await));
             }
             assert_eq!([permits.left(app(1), 200), permits.left(app(3), 100)], [left; 2]);
-            assert_eq!(permits.left(app(3), 200), Left::Anybodys);
+            assert_eq!(permits.left(app(3), 200), Left::AnyEndpoints);
         }
         taken.clear();
-        assert_eq!(permits.left(app(1), 200), Left::Anybodys);
+        assert_eq!(permits.left(app(1), 200), Left::AnyEndpoints);
     }
 }

@@ -19,7 +19,7 @@ const QUICK: Duration = Duration::from_millis(100);
 /// others do not wait for it as for a quick one.
 const LATE_TIMES: u32 = 4;
 /// An endpoint whose oldest request is out for this long has stopped answering, whatever it earned before.
-const STALLED: Duration = Duration::from_secs(1);
+pub const STALLED: Duration = Duration::from_secs(1);
 /// The longest a delivery waits in memory for its endpoint: what must wait longer is put aside, and gives its place to others.
 pub const WAIT_MOST: Duration = Duration::from_millis(250);
 /// Least time between two slots of what waits for an endpoint: a thousand a second, which is more than most take.
@@ -118,7 +118,7 @@ impl EndpointState {
         let expected = self.expected(now);
         let is_quick = self.average.is_some() && expected <= QUICK;
         let has_room = match share.left {
-            Left::Anybodys => true,
+            Left::AnyEndpoints => true,
             Left::QuickOnes => is_quick,
             Left::Others => false,
         };
@@ -147,9 +147,10 @@ impl EndpointState {
         }
     }
 
-    /// For how long it has not answered, if it may be silent and all of its places are taken.
+    /// For how long it has not answered, if it may be silent, has stopped answering, and all of its places are taken.
     pub fn doubt(&self, share: Share, now: Duration) -> Option<Duration> {
-        (self.taken >= self.caps(share, now).0 && self.is_in_doubt(now)).then(|| self.oldest(now))
+        let oldest = self.oldest(now);
+        (oldest >= STALLED && self.taken >= self.caps(share, now).0 && self.is_in_doubt(now)).then_some(oldest)
     }
 
     /// Whether it may be silent: it was the last time, or never answered, or lets the oldest request wait far longer than others.
@@ -218,7 +219,7 @@ impl Default for EndpointStates {
 }
 
 impl EndpointStates {
-    /// Looks at one, or changes it. One that is not remembered is like one nobody has seen answer.
+    /// Looks at one, or changes it. One that is not remembered is like one that never answered.
     pub fn with<T>(&self, endpoint: EndpointId, look: impl FnOnce(&mut EndpointState) -> T) -> T {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         look(states.get_or_insert_mut(endpoint, EndpointState::default))
@@ -231,7 +232,7 @@ mod tests {
 
     const START: Duration = Duration::from_secs(1_000);
     const CAP: usize = 8;
-    const SHARE: Share = Share { least: CAP, most: 96, in_flight: None, waiting: 160, scarce: false, left: Left::Anybodys };
+    const SHARE: Share = Share { least: CAP, most: 96, in_flight: None, waiting: 160, scarce: false, left: Left::AnyEndpoints };
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)

@@ -1,7 +1,7 @@
 //! The gates as all processes share them.
 //!
 //! Those that are not ordinary are read each second; the store is asked per delivery only for those, and for those with a limit of their
-//! own. While the store is away everybody passes whom this process does not know better, and keeps its share of a rate.
+//! own. While the store is away every delivery passes whose gate this process does not know, and keeps its share of a rate.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -34,7 +34,7 @@ pub struct SharedGates {
     /// The store did not answer: until then, by the monotonic clock, it is not asked again.
     away_until: Mutex<Duration>,
     turns: Mutex<LruCache<GateId, Arc<Turns>>>,
-    /// Gates at which something was given back that nobody told the store of.
+    /// Gates at which something was given back that the store was not told of.
     given_back: Mutex<HashSet<GateId>>,
     is_given_back: Notify,
 }
@@ -93,7 +93,7 @@ impl SharedGates {
         self.turns(id).step(step, |steps| self.pass(id, steps)).await
     }
 
-    /// Does a step of which nobody waits to know what came of it, before the next one at this gate.
+    /// Does a step before the next one at this gate, without waiting for it.
     pub fn give_back(&self, id: GateId, step: Step) {
         self.turns(id).leave(step);
         lock(&self.given_back).insert(id);
@@ -110,7 +110,7 @@ impl SharedGates {
         }
     }
 
-    /// Does steps for everybody, or, while the store is away, for this process.
+    /// Does steps for all processes, or, while the store is away, for this one.
     async fn pass(&self, id: GateId, steps: Vec<Step>) -> Passed {
         let now = self.clock.now();
         let passed = if *lock(&self.away_until) > self.clock.monotonic() {

@@ -15,14 +15,14 @@ use crate::in_flight::Held;
 use crate::ticket::Ticket;
 use crate::view::Seen;
 
-/// How long a delivery waits whose endpoint nobody can name now.
+/// How long a delivery waits while the directory cannot say which endpoint it is for.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(4);
 
 /// What a claimed delivery finds at the other end.
 enum Found {
     /// It ends without an attempt.
     Over(Outcome),
-    /// Nobody knows its endpoint now. Not an attempt.
+    /// The directory does not know its endpoint now. Not an attempt.
     NotBefore(Timestamp),
     /// An endpoint that wants it.
     Endpoint(Arc<Endpoint>, Policy, Limits),
@@ -102,7 +102,7 @@ impl Dispatcher {
         }
         let ending = match found {
             Found::Over(outcome) => Ending::Over(outcome),
-            // What nobody can name has no place beside what can be delivered.
+            // What has no known endpoint does not wait among what can be delivered.
             Found::NotBefore(until) => {
                 let keep = Reservation::default();
                 Ending::Later(Aside { until, lane: Lane::Slow, why: Some(Parked::EndpointUnknown), keep })

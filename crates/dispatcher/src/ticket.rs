@@ -76,7 +76,7 @@ impl<'a> Ticket<'a> {
         self.counted = Some(counted);
     }
 
-    /// It has a place among those whose endpoint nobody has seen answer.
+    /// It has a place among those whose endpoint never answered.
     pub fn is_of_newcomer(&mut self, place: newcomers::Place) {
         self.newcomer = Some(place);
     }

@@ -37,7 +37,7 @@ impl Turns {
         }
     }
 
-    /// Has a step done before the next one, or by [`Self::flush`]; nobody waits to know what came of it.
+    /// Has a step done before the next one, or by [`Self::flush`], without waiting for it.
     pub fn leave(&self, step: Step) {
         self.waiting().push((step, oneshot::channel().0));
     }
@@ -48,7 +48,7 @@ impl Turns {
         self.do_all(&pass).await;
     }
 
-    /// For whoever has the turn.
+    /// For the one that has the turn.
     async fn do_all<F: Future<Output = Passed>>(&self, pass: &impl Fn(Vec<Step>) -> F) {
         let asked = std::mem::take(&mut *self.waiting());
         if asked.is_empty() {
@@ -56,7 +56,7 @@ impl Turns {
         }
         let passed = pass(asked.iter().map(|(step, _)| *step).collect()).await;
         for ((_, answer), pass) in asked.into_iter().zip(passed.passes) {
-            // Whoever is gone needs none.
+            // One that is gone needs none.
             answer.send((pass, passed.after)).ok();
         }
     }

@@ -59,7 +59,7 @@ pub struct BoundedLookUp {
     look_up: Arc<dyn LookUp>,
     standings: Arc<Mutex<LruCache<String, Standing>>>,
     places: HashMap<Standing, Arc<Semaphore>>,
-    /// Those that somebody waits for.
+    /// Those that are waited for.
     awaited: Arc<Mutex<LruCache<String, WeakShared<Answer>>>>,
 }
 
@@ -71,7 +71,7 @@ impl BoundedLookUp {
         Self { look_up, standings, places, awaited: Arc::new(Mutex::new(LruCache::new(REMEMBERED))) }
     }
 
-    /// Every address of `host`, if it resolves. A look-up that has a place goes on when nobody waits for it any more.
+    /// Every address of `host`, if it resolves. A look-up that has a place goes on when it is not waited for any more.
     pub async fn look_up(&self, host: &str) -> Option<Vec<IpAddr>> {
         let answer = {
             let mut awaited = lock(&self.awaited);

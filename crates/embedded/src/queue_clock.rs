@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// A clock that somebody corrects.
+    /// A clock that is corrected.
     struct Corrected(StepClock, Mutex<i64>);
 
     #[async_trait::async_trait]

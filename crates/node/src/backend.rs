@@ -60,7 +60,7 @@ pub struct Cluster {
     pub store: RedisStore,
     pub journal: Arc<SpillingJournal>,
     pub log: RedisJournal,
-    /// What writes the journal, until somebody runs it.
+    /// What writes the journal, until a root task takes it.
     writer: Mutex<Option<BoxFuture<'static, ()>>>,
     /// Set by the guard of the dataset.
     pub established: Arc<AtomicBool>,

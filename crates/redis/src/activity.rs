@@ -136,7 +136,7 @@ impl Activity for RedisJournal {
         let hub = self.hub();
         let watcher = Watcher(hub.heard.subscribe());
         if !hub.is_running.swap(true, Ordering::SeqCst) {
-            #[expect(clippy::disallowed_methods, reason = "begun by whoever watches")]
+            #[expect(clippy::disallowed_methods, reason = "begun again by the next watcher")]
             tokio::spawn(Arc::clone(hub).run());
         }
         let mut subscribed = hub.subscribed.subscribe();

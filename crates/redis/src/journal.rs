@@ -54,7 +54,7 @@ impl RedisJournal {
         (Self { store, mailbox, hub }, writer)
     }
 
-    /// The same, with its writer running. What happens to that, nobody is told.
+    /// The same, with its writer running, unsupervised.
     pub fn start(store: RedisStore) -> Self {
         let (journal, writer) = Self::new(store);
         #[expect(clippy::disallowed_methods, reason = "for tests and measurements: a process runs the writer as a root task")]

@@ -69,8 +69,8 @@ impl Clock for StepClock {
     }
 }
 
-/// The clock of a runtime whose time is paused: it moves on to the next timer when nobody has anything left to do. Whoever corrects it
-/// moves what people see, and no timer. Clones are the same clock.
+/// The clock of a runtime whose time is paused: it moves on to the next timer when no task has anything left to do. A correction
+/// moves what it shows, and no timer. Clones are the same clock.
 #[derive(Clone, Debug)]
 pub struct PausedClock {
     begun: Instant,

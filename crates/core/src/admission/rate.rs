@@ -1,4 +1,4 @@
-//! Slots of time, and rates: the generic cell rate algorithm (ITU-T I.371) used as a scheduler. Whoever must wait takes a moment of its
+//! Slots of time, and rates: the generic cell rate algorithm (ITU-T I.371) used as a scheduler. A delivery that must wait takes a moment of its
 //! own, so that what waits never comes back all at once. The same algorithm judges what leaves, so that a rate is kept also when many
 //! come late for their slots.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::gate::Pass;
 use crate::clock::Timestamp;
 
-/// Nobody is given a slot later than this: whoever must wait longer asks again then.
+/// No slot is later than this: a delivery that must wait longer asks again then.
 pub const HORIZON: Duration = Duration::from_secs(3600);
 /// What leaves so soon is waited for where it is.
 pub const SOON: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use hookyard_testkit::{Answer, Asked, SeededEntropy};
 
 use crate::stage::{Process, Stage};
 
-/// Seeds of a run that nobody asked more of.
+/// Seeds of a run unless more are asked for.
 const SEEDS: u64 = 300;
 /// Between attempts.
 const SCHEDULE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(20)];

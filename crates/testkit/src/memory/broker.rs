@@ -210,7 +210,7 @@ impl Shared {
         }
     }
 
-    /// When something is due that is wanted at `at`: it waits so long, however anybody corrects the clock meanwhile.
+    /// When something is due that is wanted at `at`: it waits so long, however the clock is corrected meanwhile.
     fn due(&self, at: Timestamp) -> Duration {
         self.clock.monotonic() + at.since(self.clock.now())
     }
@@ -262,7 +262,7 @@ impl MemoryBroker {
         state.fast.waiting() + state.slow.waiting()
     }
 
-    /// Deliveries that have not ended: those nobody holds, and those that somebody does.
+    /// Deliveries that have not ended: waiting, or held by a claim.
     pub fn deliveries_unsettled(&self) -> usize {
         let state = self.0.lock();
         state.fast.kept() + state.slow.kept()
