@@ -23,12 +23,12 @@ const WITHIN: Duration = Duration::from_secs(3600);
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthOut {
-    /// Attempts the shares are of: the last ones that were due within an hour, at most 100.
-    attempts: u64,
-    /// The share of them that failed, from 0 to 1. A receiver that fails is tried as its schedule says.
-    failure_share: f64,
-    /// The share of them that got no answer at all, from 0 to 1. One that is silent is left alone.
-    silence_share: f64,
+    /// Attempts the percentages are of: the last ones that were due within an hour, at most 100.
+    attempts: usize,
+    /// The share of them that failed, in hundredths. A receiver that fails is tried as its schedule says.
+    failure_percent: usize,
+    /// The share of them that got no answer at all, in hundredths. One that is silent is left alone.
+    silence_percent: usize,
     /// `closed`, `open`, or `half_open` while a probe finds out.
     breaker: &'static str,
     /// Why it is not closed: `silence`. Absent while it is.
@@ -46,15 +46,15 @@ pub struct HealthOut {
 impl HealthOut {
     fn of<'a>(results: impl Iterator<Item = &'a AttemptResult>, gate: &Gate, now: Timestamp) -> Self {
         let news: Vec<News> = results.map(News::of).filter(|news| *news != News::Nothing).collect();
-        let share = |wanted: fn(&News) -> bool| {
-            let count = u32::try_from(news.iter().filter(|news| wanted(news)).count()).unwrap_or(u32::MAX);
-            f64::from(count) / f64::from(u32::try_from(news.len()).unwrap_or(u32::MAX).max(1))
+        let percent = |wanted: fn(&News) -> bool| {
+            let (count, all) = (news.iter().filter(|news| wanted(news)).count(), news.len().max(1));
+            (count * 100 + all / 2) / all
         };
         let breaker = gate.breaker(now);
         Self {
-            attempts: u64::try_from(news.len()).unwrap_or(u64::MAX),
-            failure_share: share(|news| *news != News::Success),
-            silence_share: share(|news| *news == News::Silence),
+            attempts: news.len(),
+            failure_percent: percent(|news| *news != News::Success),
+            silence_percent: percent(|news| *news == News::Silence),
             breaker: breaker.as_str(),
             reason: (breaker != BreakerState::Closed).then_some("silence"),
             since: gate.open_since(now).map(|since| since.to_string()),
@@ -111,7 +111,7 @@ mod tests {
             result(None, AttemptClass::Blocked),
         ];
         let health = HealthOut::of(results.iter(), &Gate::default(), NOW);
-        assert_eq!((health.attempts, health.failure_share, health.silence_share), (4, 0.75, 0.5));
+        assert_eq!((health.attempts, health.failure_percent, health.silence_percent), (4, 75, 50));
         assert_eq!((health.breaker, health.reason, health.since, health.next_attempt_at), ("closed", None, None, None));
     }
 

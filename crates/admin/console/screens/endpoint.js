@@ -101,8 +101,7 @@ function Health({ app, endpoint }) {
 
 /** What share of the last attempts failed, what share got no answer, and what follows. @param {{ health: any }} props */
 function Shares({ health }) {
-  const percent = (/** @type {number} */ share) => `${Math.round(share * 100)} %`;
-  return html`${health.attempts > 0 && html`<p>Of ${counted(health.attempts, "attempt")} within the last hour ${percent(health.failureShare)} failed and ${percent(health.silenceShare)} got no answer.</p>`}
+  return html`${health.attempts > 0 && html`<p>Of ${counted(health.attempts, "attempt")} within the last hour ${health.failurePercent} % failed and ${health.silencePercent} % got no answer.</p>`}
     ${health.reason && html`<p class="trouble" role="status">Left alone since <${Ago} at=${health.since} /> because it does not answer.
       ${health.nextAttemptAt ? html`Tried again at ${moment(health.nextAttemptAt)}.` : "It is being tried."}</p>`}
     ${!health.reason && health.nextAttemptAt && html`<p role="status">Its receiver asked to be left alone until ${moment(health.nextAttemptAt)}.</p>`}`;
