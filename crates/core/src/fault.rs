@@ -1,5 +1,6 @@
 //! What our own infrastructure did to us. What a receiver did is an [`crate::AttemptResult`]; the two never mix.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
@@ -79,4 +80,10 @@ impl Error for Fault {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
+}
+
+/// What a panic said, as [`std::panic::catch_unwind`] hands it over.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }

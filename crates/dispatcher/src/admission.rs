@@ -89,11 +89,11 @@ impl Entrant<'_> {
     fn endpoint(&self) -> EndpointId {
         self.delivery.endpoint
     }
+}
 
-    /// Whether a customer or an operator asked for this attempt: it is made whatever the breaker says.
-    fn is_asked_for(&self) -> bool {
-        self.delivery.trigger == Trigger::Resend
-    }
+/// Whether a customer or an operator asked for this attempt: it is made whatever the breaker says.
+fn is_asked_for(delivery: &Delivery) -> bool {
+    delivery.trigger == Trigger::Resend
 }
 
 /// Whether nothing but a probe may pass.
@@ -120,7 +120,7 @@ impl Admission {
     /// How long a delivery waits whose endpoint is left alone. Without letting it in when it is not: that is for [`Self::admit`].
     pub async fn turn_away(&self, delivery: &Delivery, limits: Limits) -> Option<Deferral> {
         let (endpoint, now) = (delivery.endpoint, self.clock.now());
-        if delivery.trigger == Trigger::Resend || !self.gates.gate(endpoint.into()).is_left_alone(now) {
+        if is_asked_for(delivery) || !self.gates.gate(endpoint.into()).is_left_alone(now) {
             return None;
         }
         let step = Step::Ask { limit: limits.interval, spacing: self.spacing(endpoint, now) };
@@ -150,15 +150,16 @@ impl Admission {
         let endpoint = entrant.endpoint();
         let (mut has, mut leaves_at) = (Reservation::of(delivery, now), now);
         let may_be_newcomer = entrant.lane == Lane::Fast && !has.endpoint;
-        if !is_shut(gate, now) && limits.interval.is_none() {
-            // Before the gates are asked: a slot of its application would be taken for nothing.
+        let is_limited = limits.interval.or(limits.app_interval).is_some();
+        if is_limited && !is_shut(gate, now) {
+            // Before the gates are asked: slots under these limits would be taken for nothing.
             let (share, passed) = (self.share_of(entrant), self.clock.monotonic());
             if let Some(oldest) = self.states.with(endpoint, |state| state.doubt(share, passed)) {
                 return Err(self.in_doubt(oldest));
             }
         }
         let mut ticket = Ticket::new(&self.gates, &self.states, endpoint);
-        let asks = if is_shut(gate, now) { !entrant.is_asked_for() } else { limits.interval.is_some() };
+        let asks = if is_shut(gate, now) { !is_asked_for(delivery) } else { limits.interval.is_some() };
         if asks {
             let step = Step::Admit { limit: limits.interval, spacing: self.spacing(endpoint, now), has_slot: has.endpoint };
             let (pass, gate) = self.gates.step(endpoint.into(), step).await;
@@ -181,11 +182,7 @@ impl Admission {
         if let Some(interval) = limits.app_interval {
             let gate: GateId = entrant.app().into();
             let step = Step::Admit { limit: Some(interval), spacing: interval, has_slot: has.app };
-            match Decision::by_app(self.gates.step(gate, step).await.0, has, now) {
-                Decision::Defer(deferral) => return Err(deferral),
-                Decision::Proceed { at } => leaves_at = leaves_at.max(at),
-                Decision::Probe => {}
-            }
+            leaves_at = leaves_at.max(Decision::by_app(self.gates.step(gate, step).await.0, has, now)?);
             has.app = true;
             ticket.owes(Departure { gate, interval });
         }

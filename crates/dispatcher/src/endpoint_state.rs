@@ -79,28 +79,29 @@ pub enum Place {
 
 impl EndpointState {
     /// What the next request may take: the average, or what the oldest one out there has taken already.
-    fn expected(&self, now: Duration) -> Duration {
-        let (oldest, average) = (self.oldest(now), self.average.unwrap_or_default());
+    fn expected(&self, oldest: Duration) -> Duration {
+        let average = self.average.unwrap_or_default();
         let is_late = self.average.is_none() || oldest >= STALLED || oldest > QUICK.max(average * LATE_TIMES);
         if is_late { average.max(oldest) } else { average }
     }
 
+    /// How long the oldest request is out.
     fn oldest(&self, now: Duration) -> Duration {
         self.in_flight.iter().min().map_or(Duration::ZERO, |since| now.saturating_sub(*since))
     }
 
     /// Requests at once, now; and as many as it may come to have soon.
-    fn caps(&self, share: Share, now: Duration) -> (usize, usize) {
+    fn caps(&self, share: Share, oldest: Duration) -> (usize, usize) {
         let bound = share.in_flight.unwrap_or(usize::MAX);
         if self.average.is_none() {
-            // Nobody has seen it answer. Once it does it may have the least at least, which is soon if it is quick.
+            // It never answered. Once it does it may have the least at least, which is soon if it is quick.
             let cap = share.least.min(UNKNOWN_MOST).min(bound);
             return (cap, share.least.min(bound));
         }
         let most = share.most.max(share.least);
-        let may_grow = self.expected(now) <= QUICK && !share.scarce;
+        let may_grow = self.expected(oldest) <= QUICK && !share.scarce;
         // The last permits are for those that have few: several that stop answering at once are not known to have, yet.
-        let is_plain = self.oldest(now) >= STALLED || share.scarce;
+        let is_plain = oldest >= STALLED || share.scarce;
         let cap = if is_plain { share.least } else { (share.least + self.earned).min(most) };
         (cap.min(bound), if may_grow { most } else { cap }.min(bound))
     }
@@ -114,8 +115,9 @@ impl EndpointState {
     ///
     /// `waited` is how long it has waited for one in memory.
     pub fn place(&mut self, share: Share, now: Duration, waited: Duration) -> Place {
-        let (cap, hoped) = self.caps(share, now);
-        let expected = self.expected(now);
+        // Once: there may be a hundred requests out.
+        let oldest = self.oldest(now);
+        let ((cap, hoped), expected, is_in_doubt) = (self.caps(share, oldest), self.expected(oldest), self.is_in_doubt(oldest));
         let is_quick = self.average.is_some() && expected <= QUICK;
         let has_room = match share.left {
             Left::AnyEndpoints => true,
@@ -132,13 +134,13 @@ impl EndpointState {
         }
         let parts = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
         // What answers waits a moment for its turn among those of its application.
-        let may_wait = has_room || (waited < WAIT_MOST && self.average.is_some() && !self.is_in_doubt(now));
+        let may_wait = has_room || (waited < WAIT_MOST && self.average.is_some() && !is_in_doubt);
         if self.waiting < share.waiting && may_wait && expected.saturating_mul(parts(self.waiting + 1)) / parts(hoped) < WAIT_MOST
         {
             return Place::Soon;
         }
-        if self.is_in_doubt(now) {
-            Place::InDoubt(self.oldest(now))
+        if is_in_doubt {
+            Place::InDoubt(oldest)
         } else {
             // By Little's law so many leave in the time one takes, also where they are more than may go in now. Twice as many for one that
             // is not slow: it gets quicker as it has less to do, and must not stand idle meanwhile.
@@ -150,12 +152,12 @@ impl EndpointState {
     /// For how long it has not answered, if it may be silent, has stopped answering, and all of its places are taken.
     pub fn doubt(&self, share: Share, now: Duration) -> Option<Duration> {
         let oldest = self.oldest(now);
-        (oldest >= STALLED && self.taken >= self.caps(share, now).0 && self.is_in_doubt(now)).then_some(oldest)
+        (oldest >= STALLED && self.taken >= self.caps(share, oldest).0 && self.is_in_doubt(oldest)).then_some(oldest)
     }
 
     /// Whether it may be silent: it was the last time, or never answered, or lets the oldest request wait far longer than others.
-    fn is_in_doubt(&self, now: Duration) -> bool {
-        let is_late = |average: Duration| self.oldest(now) >= STALLED.max(average * LATE_TIMES);
+    fn is_in_doubt(&self, oldest: Duration) -> bool {
+        let is_late = |average: Duration| oldest >= STALLED.max(average * LATE_TIMES);
         self.was_silent || self.average.is_none_or(is_late)
     }
 
@@ -178,13 +180,13 @@ impl EndpointState {
         self.released.notify_one();
     }
 
-    /// Somebody begins to wait; told when a place is free.
+    /// A delivery begins to wait; told when a place is free.
     pub fn wait(&mut self) -> Arc<Notify> {
         self.waiting += 1;
         Arc::clone(&self.released)
     }
 
-    /// Somebody waits no longer.
+    /// A delivery waits no longer.
     pub fn waited(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);
     }
@@ -205,7 +207,7 @@ impl EndpointState {
 
     /// Time between two slots of what waits while nothing may leave.
     pub fn spacing(&self, least: usize, now: Duration) -> Duration {
-        (self.expected(now) / u32::try_from(least).unwrap_or(1).max(1)).max(SPACING_LEAST)
+        (self.expected(self.oldest(now)) / u32::try_from(least).unwrap_or(1).max(1)).max(SPACING_LEAST)
     }
 }
 
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn quick_answers_earn_places_and_late_ones_cost_some_of_them() {
-        assert_eq!(free(&mut EndpointState::default(), SHARE, START), UNKNOWN_MOST, "nobody knows it");
+        assert_eq!(free(&mut EndpointState::default(), SHARE, START), UNKNOWN_MOST, "it never answered");
         assert_eq!(free(&mut answered(ms(5_000), 1, false), SHARE, START), CAP);
         assert_eq!(free(&mut answered(ms(5), 20, false), SHARE, START), CAP + 20);
         assert_eq!(free(&mut answered(ms(5), 500, false), SHARE, START), 96);
@@ -326,9 +328,9 @@ mod tests {
     fn how_long_it_hung_says_nothing_once_it_answers_again() {
         let mut state = answered(ms(20), 5, false);
         (0..20).for_each(|_| assert!(state.sample(ms(15_000), true, SHARE) > ms(20)));
-        assert!(state.expected(START) > ms(10_000));
+        assert!(state.expected(Duration::ZERO) > ms(10_000));
         state.sample(ms(20), false, SHARE);
-        assert_eq!(state.expected(START), ms(20));
+        assert_eq!(state.expected(Duration::ZERO), ms(20));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The one thread that writes: a group of whatever waits is one transaction.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use hookyard_core::fault::panic_text;
 use rusqlite::{Connection, Result, TransactionBehavior};
 use tokio::sync::watch;
 
@@ -35,7 +35,7 @@ impl Writer {
         let (dies, death) = watch::channel(None);
         let work = move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(connection, &receiver))) {
-                dies.send_replace(Some(text_of(&*panic).to_owned()));
+                dies.send_replace(Some(panic_text(&*panic).to_owned()));
             }
         };
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(work)?;
@@ -60,11 +60,6 @@ impl Death {
             _ => std::future::pending().await,
         }
     }
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }
 
 fn run(mut connection: Connection, jobs: &Receiver<Job>) {

@@ -148,25 +148,24 @@ impl Backend {
     /// # Errors
     /// When what writes it died.
     pub async fn write_journal(self, stop: CancellationToken) -> Result<(), Fault> {
-        let mut writing = match &self {
-            Self::Cluster(cluster) => {
-                let writer = cluster.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let writer = writer.unwrap_or_else(|| std::future::pending().boxed());
-                writer.map(|()| Fault::new(FaultKind::Refused, "write the journal")).boxed()
-            }
+        let cluster = match &self {
+            Self::Cluster(cluster) => cluster,
             Self::Embedded(embedded) => {
-                let store = embedded.store.clone();
-                async move { store.writer_died().await }.boxed()
+                return tokio::select! {
+                    () = stop.cancelled() => Ok(()),
+                    died = embedded.store.writer_died() => Err(died),
+                };
             }
         };
+        let Some(mut writer) = cluster.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         tokio::select! {
             () = stop.cancelled() => {
                 // What is still handed to it by attempts that took longer than the stop waits is written as long as the process is there.
                 #[expect(clippy::disallowed_methods, reason = "ends with the process")]
-                tokio::spawn(writing);
+                tokio::spawn(writer);
                 Ok(())
             }
-            died = &mut writing => Err(died),
+            () = &mut writer => Err(Fault::new(FaultKind::Refused, "write the journal")),
         }
     }
 

@@ -2,11 +2,11 @@
 //! well and does nothing, so it takes the process with it: no longer ready, a soft stop, and an exit code that makes an orchestrator
 //! start another.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use hookyard_core::fault::panic_text;
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Fault, FaultKind};
 use tokio::sync::watch;
@@ -88,7 +88,7 @@ impl Supervisor {
                 Ok(Err(fault)) => return this.fail(fault),
                 Ok(Ok(())) if stop.is_cancelled() => return,
                 Ok(Ok(())) => "ended by itself".to_owned(),
-                Err(panic) => format!("panicked: {}", text_of(&*panic)),
+                Err(panic) => format!("panicked: {}", panic_text(&*panic)),
             };
             this.fail(Fault::caused(FaultKind::Refused, "keep a root task going", Ended { name, how }));
         });
@@ -117,9 +117,4 @@ impl Supervisor {
             _ => std::future::pending().await,
         }
     }
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }

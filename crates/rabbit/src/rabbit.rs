@@ -28,6 +28,8 @@ use crate::topology::Topology;
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// A session that lived this long was a good one: the next wait begins from the shortest.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
+/// Pause before sessions begin anew after what keeps them panicked: what made it panic may still be there.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
 /// The sessions of a process begin together: what one of them has just declared, the others need not declare.
 const DECLARED_FOR: Duration = Duration::from_secs(5);
 
@@ -109,7 +111,7 @@ impl Rabbit {
             tokio::spawn(async move {
                 while AssertUnwindSafe(supervise(Arc::clone(&rabbit), purpose)).catch_unwind().await.is_err() {
                     tracing::error!(purpose = purpose.as_str(), "what keeps a connection to the broker panicked; it begins anew");
-                    tokio::time::sleep(GOOD_SESSION).await;
+                    tokio::time::sleep(AFTER_PANIC).await;
                 }
             });
         }

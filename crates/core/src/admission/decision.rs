@@ -97,15 +97,18 @@ impl Decision {
         }
     }
 
-    /// After its application's gate let it pass like this.
-    pub fn by_app(pass: Pass, has: Reservation, now: Timestamp) -> Self {
+    /// After its application's gate, which has no breaker, let it pass like this: when it leaves, or how it waits.
+    ///
+    /// # Errors
+    /// When it waits.
+    pub fn by_app(pass: Pass, has: Reservation, now: Timestamp) -> Result<Timestamp, Deferral> {
         match pass {
             Pass::Later(until) => {
                 let keep = Reservation { app: is_slot(until, now), ..has };
-                Self::Defer(Deferral { until, reason: Reason::RateLimited, keep })
+                Err(Deferral { until, reason: Reason::RateLimited, keep })
             }
-            Pass::GoAt(at) => Self::Proceed { at },
-            Pass::Go | Pass::Probe | Pass::Learned(_) => Self::Proceed { at: now },
+            Pass::GoAt(at) => Ok(at),
+            Pass::Go | Pass::Probe | Pass::Learned(_) => Ok(now),
         }
     }
 }
