@@ -107,12 +107,20 @@ async fn write_part(store: &RedisStore, entries: &[&Entry], announcer: &mut Anno
             pipeline.zadd(keys::DATA_KEPT, member, message.id.time().plus(kept).as_millis()).ignore();
         }
     }
-    if let Some(news) = announcer.announce(entries) {
-        pipeline.publish(keys::ACTIVITY, news);
-    }
-    let listeners: Vec<i64> = store.journal.query(StoreOp::Record, "write the journal", &pipeline).await?;
-    listeners.first().into_iter().for_each(|listeners| announcer.received(*listeners));
+    let () = store.journal.query(StoreOp::Record, "write the journal", &pipeline).await?;
+    announce(store, entries, announcer).await;
     Ok(())
+}
+
+/// Tells who listens what was written. It is sent apart from what is written, which a server that forgot the scripts is sent twice.
+async fn announce(store: &RedisStore, entries: &[&Entry], announcer: &mut Announcer) {
+    let Some(news) = announcer.announce(entries) else { return };
+    let mut pipeline = redis::pipe();
+    pipeline.publish(keys::ACTIVITY, news);
+    match store.journal.query::<(i64,)>(StoreOp::Record, "tell the activity", &pipeline).await {
+        Ok((listeners,)) => announcer.received(listeners),
+        Err(fault) => tracing::debug!(error = fault.chain(), "the activity is not told"),
+    }
 }
 
 /// A fault for everybody who waits on a writer that is gone.
