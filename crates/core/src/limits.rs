@@ -96,4 +96,4 @@ pub const TASKS_SHOWN: usize = 100;
 pub const TASK_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Failures to *handle* one queue message (ours, not the receiver's) before it is quarantined.
-pub const CRASH_LOOP: u32 = 20;
+pub const CRASH_LOOP: u32 = 3;

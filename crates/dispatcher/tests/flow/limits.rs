@@ -1,11 +1,13 @@
 //! What endpoints and applications allow is kept by all dispatchers together, and what was let leave and did not is given back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hookyard_core::AttemptClass;
+use hookyard_core::{AttemptClass, RefusalReason};
 use hookyard_testkit::Answer;
 
-use crate::stage::Stage;
+use crate::stage::{Fate, Stage};
 
 /// The most requests that began within a second.
 fn most_in_a_second(times: &[Duration]) -> usize {
@@ -97,5 +99,32 @@ async fn a_probe_whose_process_dies_is_followed_by_another() {
     let process = stage.start();
     stage.pass(Duration::from_secs(600)).await;
     assert_eq!(stage.broker.deliveries_waiting(), 0);
+    process.stop();
+}
+
+/// A defect of ours, whatever it is: here the sender panics.
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_panics_is_quarantined_the_third_time_and_takes_no_place_with_it() {
+    let stage = Stage::new(9);
+    let app = stage.app().await;
+    let endpoint = stage.endpoint(app.id, "one.example", |endpoint| endpoint.max_in_flight = Some(1)).await;
+    let poison = stage.publish(&endpoint);
+    let (id, panics) = (poison.message.id.to_string(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&panics);
+    stage.receivers.script("one.example", move |asked| {
+        if asked.id == id {
+            counted.fetch_add(1, Ordering::Relaxed);
+            panic!("the defect of this test");
+        }
+        (Answer::Status(200), Duration::from_millis(5))
+    });
+    let process = stage.start();
+    let others: Vec<_> = (0..50).map(|_| stage.publish(&endpoint)).collect();
+    stage.pass(Duration::from_secs(60)).await;
+    let rejected = stage.broker.take_rejected();
+    assert_eq!(rejected.iter().map(|rejected| rejected.reason).collect::<Vec<_>>(), [RefusalReason::CrashLoop]);
+    assert_eq!(panics.load(Ordering::Relaxed), 3);
+    let fates = stage.fates(&others).await;
+    assert!(fates.values().all(|fate| *fate == Fate::Delivered), "{fates:?}");
     process.stop();
 }
