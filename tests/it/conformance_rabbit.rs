@@ -15,28 +15,30 @@ use hookyard_e2e::amqp::{Amqp, Found};
 use hookyard_node::seams::{SystemClock, SystemEntropy};
 use hookyard_rabbit::{Consumes, Rabbit, RabbitConfig, Shards};
 use hookyard_telemetry::Metrics;
-use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected, deliveries, events};
+use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected};
 use hookyard_wire::queue::read_delivery;
 use lapin::BasicProperties;
 
 const SHARDS: Shards = Shards { fast: 2, slow: 1 };
 
-/// A prefix in the broker, and the adapter of this moment.
+/// A prefix in the broker with nothing in any queue, and the adapter of this moment.
 struct Broker {
     world: World,
     amqp: Amqp,
     rabbit: Mutex<Arc<Rabbit>>,
 }
 
-/// What one promise works with.
-struct Queues(Arc<Broker>);
-
 impl Broker {
-    async fn open() -> Result<Arc<Self>> {
+    async fn fresh() -> Self {
+        Self::open().await.expect("a fresh start")
+    }
+
+    async fn open() -> Result<Self> {
         let world = World::new().await?;
         let rabbit = start(&world);
+        connected(&rabbit).await?;
         let amqp = world.amqp().await?;
-        Ok(Arc::new(Self { world, amqp, rabbit: Mutex::new(rabbit) }))
+        Ok(Self { world, amqp, rabbit: Mutex::new(rabbit) })
     }
 
     fn rabbit(&self) -> Arc<Rabbit> {
@@ -44,28 +46,12 @@ impl Broker {
     }
 
     /// Ends the adapter in good order and begins another on what is in the queues.
-    async fn restart(&self) -> Result<()> {
-        self.rabbit().stop().await;
-        self.resume().await
-    }
-
     async fn resume(&self) -> Result<()> {
+        self.rabbit().stop().await;
         let rabbit = start(&self.world);
         connected(&rabbit).await?;
         *self.rabbit.lock().expect("no holder panics") = rabbit;
         Ok(())
-    }
-
-    /// Begins with nothing in any queue that a promise looks at. What an earlier one left in a delay is over within seconds.
-    async fn fresh(self: &Arc<Self>) -> Result<Queues> {
-        let before = self.rabbit();
-        connected(&before).await?;
-        before.stop().await;
-        for queue in ["ingest", "dispatch.0", "dispatch.1", "slow.0", "delay.1s", "delay.2s", "delay.4s", "dead", "rejected"] {
-            self.amqp.take_all(queue).await?;
-        }
-        self.resume().await?;
-        Ok(Queues(Arc::clone(self)))
     }
 }
 
@@ -105,17 +91,17 @@ fn buried(found: Found) -> DeadLetter {
 }
 
 #[async_trait]
-impl QueueBackend for Queues {
+impl QueueBackend for Broker {
     fn events(&self) -> Arc<dyn Events> {
-        self.0.rabbit()
+        self.rabbit()
     }
 
     fn deliveries(&self) -> Arc<dyn Deliveries> {
-        self.0.rabbit()
+        self.rabbit()
     }
 
     fn rejections(&self) -> Arc<dyn Rejections> {
-        self.0.rabbit()
+        self.rabbit()
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -127,36 +113,28 @@ impl QueueBackend for Queues {
     }
 
     async fn restart(&self) {
-        self.0.restart().await.expect("restarted");
+        self.resume().await.expect("restarted");
     }
 
     async fn publish_unreadable(&self, body: Bytes) {
-        self.0.amqp.publish("no.form", BasicProperties::default(), &body).await.expect("published");
+        self.amqp.publish("no.form", BasicProperties::default(), &body).await.expect("published");
     }
 
     async fn dead(&self) -> Vec<DeadLetter> {
-        self.0.amqp.take_all("dead").await.expect("the dead letters").into_iter().map(buried).collect()
+        self.amqp.take_all("dead").await.expect("the dead letters").into_iter().map(buried).collect()
     }
 
     async fn rejected(&self) -> Vec<Rejected> {
-        self.0.amqp.take_all("rejected").await.expect("the rejected ones").iter().map(refused).collect()
+        self.amqp.take_all("rejected").await.expect("the rejected ones").iter().map(refused).collect()
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn events_keep_their_promises_on_rabbitmq() -> Result<()> {
-    let broker = Broker::open().await?;
-    events::run_all(async || Box::new(broker.fresh().await.expect("a fresh start")) as Box<dyn QueueBackend>).await;
-    broker.rabbit().stop().await;
-    Ok(())
+mod events {
+    hookyard_testkit::each_promise_of_events!(super::Broker::fresh().await);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn deliveries_keep_their_promises_on_rabbitmq() -> Result<()> {
-    let broker = Broker::open().await?;
-    deliveries::run_all(async || Box::new(broker.fresh().await.expect("a fresh start")) as Box<dyn QueueBackend>).await;
-    broker.rabbit().stop().await;
-    Ok(())
+mod deliveries {
+    hookyard_testkit::each_promise_of_deliveries!(super::Broker::fresh().await);
 }
 
 /// An event whose type only its key tells keeps it, whoever dropped or gave back its claim.

@@ -21,26 +21,31 @@ use hookyard_testkit::conformance::gates::GatesBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
-use hookyard_testkit::conformance::{activity, answers, catalog, directory, gates, journal, revocations, tasks};
 use tempfile::TempDir;
 
 /// A store that begins empty for each promise.
 struct Store {
     adapter: RedisStore,
     url: String,
-    _server: Arc<(PrivateRedis, TempDir)>,
+    _server: (PrivateRedis, TempDir),
 }
 
 impl Store {
-    async fn fresh(server: &Arc<(PrivateRedis, TempDir)>) -> Result<Self> {
-        let url = server.0.url();
-        flush(&url).await?;
+    async fn fresh() -> Self {
+        Self::begin().await.expect("a store")
+    }
+
+    async fn begin() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().to_owned();
+        let server = tokio::task::spawn_blocking(move || PrivateRedis::start(&path)).await??;
+        let url = server.url();
         let config = RedisConfig { url: url.clone(), journal_url: None, retention: Duration::from_secs(7 * 24 * 3600) };
         let keys = SealingKeys::parse("dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=")?;
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::default()));
         let store = RedisStore::open(&config, keys, Metrics::unregistered(), clock, entropy)?;
         store.adopt(Some(store.create_meta("conformance").await?));
-        Ok(Self { adapter: store, url, _server: Arc::clone(server) })
+        Ok(Self { adapter: store, url, _server: (server, folder) })
     }
 }
 
@@ -48,13 +53,6 @@ async fn flush(url: &str) -> Result<()> {
     let mut connection = redis_at(url).await?;
     redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await?;
     Ok(())
-}
-
-async fn server() -> Result<Arc<(PrivateRedis, TempDir)>> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().to_owned();
-    let redis = tokio::task::spawn_blocking(move || PrivateRedis::start(&path)).await??;
-    Ok(Arc::new((redis, folder)))
 }
 
 #[async_trait]
@@ -78,13 +76,6 @@ impl TasksBackend for Store {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tasks_keep_their_promises_on_redis() -> Result<()> {
-    let server = server().await?;
-    tasks::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn TasksBackend>).await;
-    Ok(())
-}
-
 impl RevocationsBackend for Store {
     fn revocations(&self) -> Arc<dyn Revocations> {
         Arc::new(self.adapter.clone())
@@ -93,14 +84,6 @@ impl RevocationsBackend for Store {
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(SystemClock)
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn revocations_keep_their_promises_on_redis() -> Result<()> {
-    let server = server().await?;
-    let fresh = async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn RevocationsBackend>;
-    revocations::run_all(fresh).await;
-    Ok(())
 }
 
 #[async_trait]
@@ -114,13 +97,6 @@ impl AnswersBackend for Store {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn answers_keep_their_promises_on_redis() -> Result<()> {
-    let server = server().await?;
-    answers::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn AnswersBackend>).await;
-    Ok(())
-}
-
 impl CatalogBackend for Store {
     fn directory(&self) -> Arc<dyn Directory> {
         Arc::new(self.adapter.clone())
@@ -131,29 +107,22 @@ impl CatalogBackend for Store {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_catalog_keeps_its_promises_on_redis() -> Result<()> {
-    let server = server().await?;
-    catalog::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn CatalogBackend>).await;
-    Ok(())
-}
-
 impl GatesBackend for Store {
     fn gates(&self) -> Arc<dyn Gates> {
         Arc::new(self.adapter.clone())
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_gates_keep_their_promises_on_redis() -> Result<()> {
-    let server = server().await?;
-    gates::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn GatesBackend>).await;
-    Ok(())
-}
-
 struct Book {
     journal: RedisJournal,
     _store: Store,
+}
+
+impl Book {
+    async fn fresh() -> Self {
+        let store = Store::fresh().await;
+        Self { journal: RedisJournal::start(store.adapter.clone()), _store: store }
+    }
 }
 
 impl JournalBackend for Book {
@@ -184,31 +153,34 @@ impl ActivityBackend for Book {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_activity_keeps_its_promises_on_redis() -> Result<()> {
-    let server = server().await?;
-    let book = async || {
-        let store = Store::fresh(&server).await.expect("a store");
-        Box::new(Book { journal: RedisJournal::start(store.adapter.clone()), _store: store }) as Box<dyn ActivityBackend>
-    };
-    activity::run_all(book).await;
-    Ok(())
+mod directory {
+    hookyard_testkit::each_promise_of_directory!(super::Store::fresh().await);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_directory_keeps_its_promises_on_redis() -> Result<()> {
-    let server = server().await?;
-    directory::run_all(async || Box::new(Store::fresh(&server).await.expect("a store")) as Box<dyn DirectoryBackend>).await;
-    Ok(())
+mod catalog {
+    hookyard_testkit::each_promise_of_catalog!(super::Store::fresh().await);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_journal_keeps_its_promises_on_redis() -> Result<()> {
-    let server = server().await?;
-    let book = async || {
-        let store = Store::fresh(&server).await.expect("a store");
-        Box::new(Book { journal: RedisJournal::start(store.adapter.clone()), _store: store }) as Box<dyn JournalBackend>
-    };
-    journal::run_all(book).await;
-    Ok(())
+mod gates {
+    hookyard_testkit::each_promise_of_gates!(super::Store::fresh().await);
+}
+
+mod tasks {
+    hookyard_testkit::each_promise_of_tasks!(super::Store::fresh().await);
+}
+
+mod revocations {
+    hookyard_testkit::each_promise_of_revocations!(super::Store::fresh().await);
+}
+
+mod answers {
+    hookyard_testkit::each_promise_of_answers!(super::Store::fresh().await);
+}
+
+mod activity {
+    hookyard_testkit::each_promise_of_activity!(super::Book::fresh().await);
+}
+
+mod journal {
+    hookyard_testkit::each_promise_of_journal!(super::Book::fresh().await);
 }

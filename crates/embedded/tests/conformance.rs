@@ -23,10 +23,7 @@ use hookyard_testkit::conformance::gates::GatesBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
-use hookyard_testkit::conformance::{
-    DeadLetter, QueueBackend, Rejected, activity, answers, catalog, deliveries, directory, events, gates, journal, revocations,
-    tasks,
-};
+use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected};
 use hookyard_wire::queue::{DeliveryWriter, read_message_part, read_progress, write_progress};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -203,20 +200,10 @@ impl ActivityBackend for Embedded {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_activity_keeps_its_promises() {
-    activity::run_all(async || Box::new(Embedded::new()) as Box<dyn ActivityBackend>).await;
-}
-
 impl GatesBackend for Embedded {
     fn gates(&self) -> Arc<dyn Gates> {
         Arc::new(self.store())
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_gates_keep_their_promises() {
-    gates::run_all(async || Box::new(Embedded::new()) as Box<dyn GatesBackend>).await;
 }
 
 impl TasksBackend for Embedded {
@@ -229,11 +216,6 @@ impl TasksBackend for Embedded {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tasks_keep_their_promises() {
-    tasks::run_all(async || Box::new(Embedded::new()) as Box<dyn TasksBackend>).await;
-}
-
 impl RevocationsBackend for Embedded {
     fn revocations(&self) -> Arc<dyn Revocations> {
         Arc::new(self.store())
@@ -242,11 +224,6 @@ impl RevocationsBackend for Embedded {
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(RealClock)
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn revocations_keep_their_promises() {
-    revocations::run_all(async || Box::new(Embedded::new()) as Box<dyn RevocationsBackend>).await;
 }
 
 #[async_trait]
@@ -260,11 +237,6 @@ impl AnswersBackend for Embedded {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn answers_keep_their_promises() {
-    answers::run_all(async || Box::new(Embedded::new()) as Box<dyn AnswersBackend>).await;
-}
-
 impl CatalogBackend for Embedded {
     fn directory(&self) -> Arc<dyn Directory> {
         Arc::new(self.store())
@@ -275,29 +247,44 @@ impl CatalogBackend for Embedded {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_catalog_keeps_its_promises() {
-    catalog::run_all(async || Box::new(Embedded::new()) as Box<dyn CatalogBackend>).await;
+mod events {
+    hookyard_testkit::each_promise_of_events!(super::Embedded::new());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn events_keep_their_promises() {
-    events::run_all(async || Box::new(Embedded::new()) as Box<dyn QueueBackend>).await;
+mod deliveries {
+    hookyard_testkit::each_promise_of_deliveries!(super::Embedded::new());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn deliveries_keep_their_promises() {
-    deliveries::run_all(async || Box::new(Embedded::new()) as Box<dyn QueueBackend>).await;
+mod directory {
+    hookyard_testkit::each_promise_of_directory!(super::Embedded::new());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_directory_keeps_its_promises() {
-    directory::run_all(async || Box::new(Embedded::new()) as Box<dyn DirectoryBackend>).await;
+mod catalog {
+    hookyard_testkit::each_promise_of_catalog!(super::Embedded::new());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_journal_keeps_its_promises() {
-    journal::run_all(async || Box::new(Embedded::new()) as Box<dyn JournalBackend>).await;
+mod gates {
+    hookyard_testkit::each_promise_of_gates!(super::Embedded::new());
+}
+
+mod tasks {
+    hookyard_testkit::each_promise_of_tasks!(super::Embedded::new());
+}
+
+mod revocations {
+    hookyard_testkit::each_promise_of_revocations!(super::Embedded::new());
+}
+
+mod answers {
+    hookyard_testkit::each_promise_of_answers!(super::Embedded::new());
+}
+
+mod activity {
+    hookyard_testkit::each_promise_of_activity!(super::Embedded::new());
+}
+
+mod journal {
+    hookyard_testkit::each_promise_of_journal!(super::Embedded::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

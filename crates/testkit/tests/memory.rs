@@ -18,10 +18,7 @@ use hookyard_testkit::conformance::gates::GatesBackend;
 use hookyard_testkit::conformance::journal::JournalBackend;
 use hookyard_testkit::conformance::revocations::RevocationsBackend;
 use hookyard_testkit::conformance::tasks::TasksBackend;
-use hookyard_testkit::conformance::{
-    DeadLetter, QueueBackend, Rejected, activity, answers, catalog, deliveries, directory, events, gates, journal, revocations,
-    tasks,
-};
+use hookyard_testkit::conformance::{DeadLetter, QueueBackend, Rejected};
 use hookyard_testkit::memory::{
     MemoryAnswers, MemoryBroker, MemoryDirectory, MemoryGates, MemoryJournal, MemoryRevocations, MemoryTasks,
 };
@@ -93,9 +90,23 @@ impl DirectoryBackend for Registry {
     }
 }
 
+impl Registry {
+    fn new() -> Self {
+        Self::default()
+    }
+}
+
 struct Book {
     clock: StepClock,
     journal: Arc<MemoryJournal>,
+}
+
+impl Book {
+    fn new() -> Self {
+        let clock = StepClock::at(BEGINNING);
+        let journal = Arc::new(MemoryJournal::new(Arc::new(clock.clone()), Duration::from_secs(7 * 24 * 3600)));
+        Self { clock, journal }
+    }
 }
 
 impl JournalBackend for Book {
@@ -128,18 +139,26 @@ impl ActivityBackend for Book {
 
 struct Rail(Arc<MemoryGates>);
 
+impl Rail {
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+}
+
 impl GatesBackend for Rail {
     fn gates(&self) -> Arc<dyn Gates> {
         Arc::clone(&self.0) as _
     }
 }
 
-#[tokio::test]
-async fn the_gates_keep_their_promises() {
-    gates::run_all(async || Box::new(Rail(Arc::default())) as Box<dyn GatesBackend>).await;
-}
-
 struct Desk(StepClock, Arc<MemoryTasks>);
+
+impl Desk {
+    fn new() -> Self {
+        let clock = StepClock::default();
+        Self(clock.clone(), Arc::new(MemoryTasks::new(Arc::new(clock))))
+    }
+}
 
 impl TasksBackend for Desk {
     fn tasks(&self) -> Arc<dyn Tasks> {
@@ -151,17 +170,13 @@ impl TasksBackend for Desk {
     }
 }
 
-#[tokio::test]
-async fn tasks_keep_their_promises() {
-    let fresh = async || {
-        let clock = StepClock::default();
-        let tasks = Arc::new(MemoryTasks::new(Arc::new(clock.clone())));
-        Box::new(Desk(clock, tasks)) as Box<dyn TasksBackend>
-    };
-    tasks::run_all(fresh).await;
-}
-
 struct List(StepClock, Arc<MemoryRevocations>);
+
+impl List {
+    fn new() -> Self {
+        Self(StepClock::default(), Arc::default())
+    }
+}
 
 impl RevocationsBackend for List {
     fn revocations(&self) -> Arc<dyn Revocations> {
@@ -173,13 +188,14 @@ impl RevocationsBackend for List {
     }
 }
 
-#[tokio::test]
-async fn revocations_keep_their_promises() {
-    let fresh = async || Box::new(List(StepClock::default(), Arc::default())) as Box<dyn RevocationsBackend>;
-    revocations::run_all(fresh).await;
-}
-
 struct Memory(StepClock, Arc<MemoryAnswers>);
+
+impl Memory {
+    fn new() -> Self {
+        let clock = StepClock::default();
+        Self(clock.clone(), Arc::new(MemoryAnswers::new(Arc::new(clock))))
+    }
+}
 
 #[async_trait]
 impl AnswersBackend for Memory {
@@ -192,17 +208,13 @@ impl AnswersBackend for Memory {
     }
 }
 
-#[tokio::test]
-async fn answers_keep_their_promises() {
-    let fresh = async || {
-        let clock = StepClock::default();
-        let answers = Arc::new(MemoryAnswers::new(Arc::new(clock.clone())));
-        Box::new(Memory(clock, answers)) as Box<dyn AnswersBackend>
-    };
-    answers::run_all(fresh).await;
-}
-
 struct Shelf(Arc<MemoryDirectory>);
+
+impl Shelf {
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+}
 
 impl CatalogBackend for Shelf {
     fn directory(&self) -> Arc<dyn Directory> {
@@ -214,42 +226,42 @@ impl CatalogBackend for Shelf {
     }
 }
 
-#[tokio::test]
-async fn the_catalog_keeps_its_promises() {
-    catalog::run_all(async || Box::new(Shelf(Arc::default())) as Box<dyn CatalogBackend>).await;
+mod events {
+    hookyard_testkit::each_promise_of_events!(super::InMemory::new());
 }
 
-#[tokio::test]
-async fn events_keep_their_promises() {
-    events::run_all(async || Box::new(InMemory::new()) as Box<dyn QueueBackend>).await;
+mod deliveries {
+    hookyard_testkit::each_promise_of_deliveries!(super::InMemory::new());
 }
 
-#[tokio::test]
-async fn deliveries_keep_their_promises() {
-    deliveries::run_all(async || Box::new(InMemory::new()) as Box<dyn QueueBackend>).await;
+mod directory {
+    hookyard_testkit::each_promise_of_directory!(super::Registry::new());
 }
 
-#[tokio::test]
-async fn the_directory_keeps_its_promises() {
-    directory::run_all(async || Box::new(Registry::default()) as Box<dyn DirectoryBackend>).await;
+mod catalog {
+    hookyard_testkit::each_promise_of_catalog!(super::Shelf::new());
 }
 
-#[tokio::test]
-async fn the_activity_keeps_its_promises() {
-    let book = async || {
-        let clock = StepClock::at(BEGINNING);
-        let journal = Arc::new(MemoryJournal::new(Arc::new(clock.clone()), Duration::from_secs(7 * 24 * 3600)));
-        Box::new(Book { clock, journal }) as Box<dyn ActivityBackend>
-    };
-    activity::run_all(book).await;
+mod gates {
+    hookyard_testkit::each_promise_of_gates!(super::Rail::new());
 }
 
-#[tokio::test]
-async fn the_journal_keeps_its_promises() {
-    let book = async || {
-        let clock = StepClock::at(BEGINNING);
-        let journal = Arc::new(MemoryJournal::new(Arc::new(clock.clone()), Duration::from_secs(7 * 24 * 3600)));
-        Box::new(Book { clock, journal }) as Box<dyn JournalBackend>
-    };
-    journal::run_all(book).await;
+mod tasks {
+    hookyard_testkit::each_promise_of_tasks!(super::Desk::new());
+}
+
+mod revocations {
+    hookyard_testkit::each_promise_of_revocations!(super::List::new());
+}
+
+mod answers {
+    hookyard_testkit::each_promise_of_answers!(super::Memory::new());
+}
+
+mod activity {
+    hookyard_testkit::each_promise_of_activity!(super::Book::new());
+}
+
+mod journal {
+    hookyard_testkit::each_promise_of_journal!(super::Book::new());
 }

@@ -6,11 +6,13 @@ use hookyard_core::journal::{AttemptRecord, Entry};
 use hookyard_core::port::{Activity, Heard, Journal, Watch};
 use hookyard_core::{AppId, Clock, Outcome};
 
-use super::{Promise, keep_all, promises, within};
+use super::{suite, within};
 use crate::builders::Builders;
 
-const PROMISES: &[Promise<dyn ActivityBackend>] =
-    promises![whoever_watches_hears_every_attempt_in_order, nothing_is_heard_of_what_was_before,];
+suite! { $ each_promise_of_activity: activity on ActivityBackend,
+    whoever_watches_hears_every_attempt_in_order,
+    nothing_is_heard_of_what_was_before,
+}
 
 /// A backend of the activity.
 pub trait ActivityBackend: Send + Sync {
@@ -22,14 +24,6 @@ pub trait ActivityBackend: Send + Sync {
 
     /// Its time.
     fn clock(&self) -> Arc<dyn Clock>;
-}
-
-/// Checks every promise, each on a backend of its own from `fresh`.
-///
-/// # Panics
-/// When a promise is broken.
-pub async fn run_all<F: Future<Output = Box<dyn ActivityBackend>>>(fresh: impl Fn() -> F) {
-    keep_all(PROMISES, fresh).await;
 }
 
 fn attempts(backend: &dyn ActivityBackend, seed: u64, count: usize) -> Vec<AttemptRecord> {

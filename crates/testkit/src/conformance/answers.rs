@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use hookyard_core::port::{Answers, Begun};
 
-use super::{Promise, eventually, keep_all, promises};
+use super::{eventually, suite};
 
-const PROMISES: &[Promise<dyn AnswersBackend>] = promises![
+suite! { $ each_promise_of_answers: answers on AnswersBackend,
     the_first_request_is_at_work_until_it_is_answered,
     what_was_given_up_is_anybodys,
     whoever_does_not_answer_in_time_is_forgotten,
-];
+}
 
 const LONG: Duration = Duration::from_secs(60);
 /// The shortest lease a backend is asked for.
@@ -25,14 +25,6 @@ pub trait AnswersBackend: Send + Sync {
 
     /// Lets this much time pass.
     async fn pass(&self, time: Duration);
-}
-
-/// Checks every promise, each on a backend of its own from `fresh`.
-///
-/// # Panics
-/// When a promise is broken.
-pub async fn run_all<F: Future<Output = Box<dyn AnswersBackend>>>(fresh: impl Fn() -> F) {
-    keep_all(PROMISES, fresh).await;
 }
 
 async fn begin(backend: &dyn AnswersBackend, key: u8, lease: Duration) -> Begun {

@@ -8,16 +8,16 @@ use hookyard_core::journal::{Cursor, PageRequest};
 use hookyard_core::port::{Catalog, Directory, Discovery, Expect, Written};
 use hookyard_core::{JsonText, Timestamp};
 
-use super::{Promise, keep_all, promises};
+use super::suite;
 
-const PROMISES: &[Promise<dyn CatalogBackend>] = promises![
+suite! { $ each_promise_of_catalog: catalog on CatalogBackend,
     an_entry_is_read_back_as_it_was_written,
     of_two_who_expect_the_same_revision_one_writes,
     entries_page_by_name_in_both_directions,
     what_is_not_asked_for_is_left_out_and_pages_are_full_all_the_same,
     what_administrators_change_moves_the_counter_and_what_is_discovered_does_not,
     types_are_discovered_once_and_up_to_a_bound,
-];
+}
 
 /// A backend of the catalog.
 pub trait CatalogBackend: Send + Sync {
@@ -26,14 +26,6 @@ pub trait CatalogBackend: Send + Sync {
 
     /// The directory beside it, whose readings bring its counter along.
     fn directory(&self) -> Arc<dyn Directory>;
-}
-
-/// Checks every promise, each on a backend of its own from `fresh`.
-///
-/// # Panics
-/// When a promise is broken.
-pub async fn run_all<F: Future<Output = Box<dyn CatalogBackend>>>(fresh: impl Fn() -> F) {
-    keep_all(PROMISES, fresh).await;
 }
 
 fn entry(name: &str) -> CatalogEntry {

@@ -11,10 +11,10 @@ use hookyard_core::{
 use super::queues::{
     assert_lost, claim_deliveries, claim_delivery, claim_due, endpoints, make, no_delivery_is_left, route, settle_all,
 };
-use super::{DeadLetter, Promise, QueueBackend, eventually, keep_all, promises, within};
+use super::{DeadLetter, QueueBackend, eventually, suite, within};
 use crate::builders::remembered;
 
-const PROMISES: &[Promise<dyn QueueBackend>] = promises![
+suite! { $ each_promise_of_deliveries: deliveries on QueueBackend,
     a_claim_waits_for_a_delivery,
     deliveries_are_claimed_once_each_and_at_most_as_many_as_asked,
     a_claim_dropped_unsettled_comes_again,
@@ -28,20 +28,12 @@ const PROMISES: &[Promise<dyn QueueBackend>] = promises![
     retries_are_not_early,
     a_dead_delivery_is_kept_with_its_reason_and_its_history,
     a_further_run_is_claimable_as_it_was_enqueued,
-];
+}
 
 /// The shortest delay a backend is asked for: none need be finer.
 const A_MOMENT: Duration = Duration::from_secs(1);
 /// How much later than promised a delivery may come on a busy machine.
 const LATE_AT_MOST: Duration = Duration::from_secs(5);
-
-/// Checks every promise, each on a backend of its own from `fresh`.
-///
-/// # Panics
-/// When a promise is broken.
-pub async fn run_all<F: Future<Output = Box<dyn QueueBackend>>>(fresh: impl Fn() -> F) {
-    keep_all(PROMISES, fresh).await;
-}
 
 async fn a_claim_waits_for_a_delivery(backend: &dyn QueueBackend) {
     let deliveries = backend.deliveries();
@@ -70,7 +62,7 @@ async fn a_claim_dropped_unsettled_comes_again(backend: &dyn QueueBackend) {
     assert!(!first.redelivered);
     let delivery = first.item.clone();
     drop(first);
-    for _ in 0..2 {
+    for _ in 2..limits::CRASH_LOOP {
         let again = claim_delivery(backend).await;
         assert_eq!(again.item, delivery, "no attempt was used up");
         assert!(again.redelivered, "somebody had it before");

@@ -11,40 +11,40 @@ use async_trait::async_trait;
 use hookyard_core::port::{Directory, EndpointRef, Expect, Written};
 use hookyard_core::{AppRef, Application, Endpoint, Fault, FaultKind};
 
-use super::{Promise, keep_all, promises};
+use super::suite;
 use crate::builders::{Builders, StepClock};
 use crate::conformance::lists::newest;
 
-const PROMISES: &[Promise<dyn DirectoryBackend>] = promises![
-    records::an_application_is_read_back_as_it_was_written,
-    records::an_endpoint_is_read_back_as_it_was_written,
-    records::revision_conflicts_are_told,
-    records::of_writers_who_expect_the_same_revision_one_wins,
-    records::a_deleted_endpoint_leaves_a_tombstone_and_an_unknown_one_is_absent,
-    records::a_deleted_application_takes_everything_with_it,
-    records::what_was_deleted_is_not_written_again,
-    records::endpoints_are_found_in_the_order_asked_as_they_are_now,
-    records::applications_page_in_both_directions_without_gaps,
-    records::endpoints_page_in_both_directions_without_gaps,
-    names::a_uid_belongs_to_one,
-    names::a_uid_can_be_given_up_and_taken,
-    names::names_resolve_in_the_order_asked,
-    names::names_move_when_one_does_and_only_then,
-    versions::a_change_is_seen_by_the_next_validate,
-    versions::only_what_changed_is_read_again,
-    versions::a_write_that_was_refused_changes_nothing,
-    versions::an_application_switched_off_is_told,
-    versions::an_unknown_or_deleted_application_is_gone,
-    versions::a_version_that_went_backwards_is_told,
-    versions::whoever_follows_the_changes_ends_where_the_store_is,
-    versions::a_router_that_was_away_for_long_catches_up,
-    markers::the_first_to_claim_an_event_id_has_it,
-    markers::looking_at_a_marker_claims_nothing,
-    markers::markers_of_applications_are_apart,
-    markers::markers_never_go_back,
-    markers::of_many_who_claim_at_once_one_is_first,
+suite! { $ each_promise_of_directory: directory on DirectoryBackend,
+    an_application_is_read_back_as_it_was_written in records,
+    an_endpoint_is_read_back_as_it_was_written in records,
+    revision_conflicts_are_told in records,
+    of_writers_who_expect_the_same_revision_one_wins in records,
+    a_deleted_endpoint_leaves_a_tombstone_and_an_unknown_one_is_absent in records,
+    a_deleted_application_takes_everything_with_it in records,
+    what_was_deleted_is_not_written_again in records,
+    endpoints_are_found_in_the_order_asked_as_they_are_now in records,
+    applications_page_in_both_directions_without_gaps in records,
+    endpoints_page_in_both_directions_without_gaps in records,
+    a_uid_belongs_to_one in names,
+    a_uid_can_be_given_up_and_taken in names,
+    names_resolve_in_the_order_asked in names,
+    names_move_when_one_does_and_only_then in names,
+    a_change_is_seen_by_the_next_validate in versions,
+    only_what_changed_is_read_again in versions,
+    a_write_that_was_refused_changes_nothing in versions,
+    an_application_switched_off_is_told in versions,
+    an_unknown_or_deleted_application_is_gone in versions,
+    a_version_that_went_backwards_is_told in versions,
+    whoever_follows_the_changes_ends_where_the_store_is in versions,
+    a_router_that_was_away_for_long_catches_up in versions,
+    the_first_to_claim_an_event_id_has_it in markers,
+    looking_at_a_marker_claims_nothing in markers,
+    markers_of_applications_are_apart in markers,
+    markers_never_go_back in markers,
+    of_many_who_claim_at_once_one_is_first in markers,
     an_emptied_store_is_never_believed,
-];
+}
 
 /// A backend of the directory, with what a test needs and no service has.
 #[async_trait]
@@ -54,14 +54,6 @@ pub trait DirectoryBackend: Send + Sync {
 
     /// Loses everything that is stored, as an accident would.
     async fn empty(&self);
-}
-
-/// Checks every promise, each on a backend of its own from `fresh`.
-///
-/// # Panics
-/// When a promise is broken.
-pub async fn run_all<F: Future<Output = Box<dyn DirectoryBackend>>>(fresh: impl Fn() -> F) {
-    keep_all(PROMISES, fresh).await;
 }
 
 async fn an_emptied_store_is_never_believed(backend: &dyn DirectoryBackend) {

@@ -17,9 +17,9 @@ use super::queues::{
     admitted, assert_lost, claim_deliveries, claim_event, claim_events, endpoints, finish, make, no_delivery_is_left,
     no_event_is_left, route, settle_all,
 };
-use super::{Promise, QueueBackend, eventually, keep_all, promises, within};
+use super::{QueueBackend, eventually, suite, within};
 
-const PROMISES: &[Promise<dyn QueueBackend>] = promises![
+suite! { $ each_promise_of_events: events on QueueBackend,
     an_accepted_event_is_claimed_as_it_was,
     a_claim_waits_for_an_event,
     a_claim_nobody_waits_for_any_more_loses_nothing,
@@ -37,14 +37,6 @@ const PROMISES: &[Promise<dyn QueueBackend>] = promises![
     a_fan_out_repeated_repeats_the_same_deliveries,
     a_fan_out_to_5000_is_whole_and_lets_others_pass,
     what_goes_to_endpoints_in_trouble_takes_the_slow_lane_and_what_is_shut_waits,
-];
-
-/// Checks every promise, each on a backend of its own from `fresh`.
-///
-/// # Panics
-/// When a promise is broken.
-pub async fn run_all<F: Future<Output = Box<dyn QueueBackend>>>(fresh: impl Fn() -> F) {
-    keep_all(PROMISES, fresh).await;
 }
 
 async fn an_accepted_event_is_claimed_as_it_was(backend: &dyn QueueBackend) {
@@ -129,7 +121,7 @@ async fn a_claim_dropped_unsettled_comes_again(backend: &dyn QueueBackend) {
     let first = claim_event(backend).await;
     assert!(!first.redelivered);
     drop(first);
-    for _ in 0..2 {
+    for _ in 2..limits::CRASH_LOOP {
         let again = claim_event(backend).await;
         assert_eq!(again.item, event);
         assert!(again.redelivered, "somebody had it before");

@@ -8,14 +8,14 @@ use hookyard_core::admission::{BreakerRule, Follower, Gate, KnownGates, LEAST_JU
 use hookyard_core::port::Gates;
 use hookyard_core::{BreakerState, Clock, EndpointId, GateId, Timestamp};
 
-use super::{Promise, keep_all, promises};
+use super::suite;
 use crate::StepClock;
 
-const PROMISES: &[Promise<dyn GatesBackend>] = promises![
+suite! { $ each_promise_of_gates: gates on GatesBackend,
     a_gate_is_everybodys_and_only_what_is_not_ordinary_is_listed,
     who_follows_knows_what_who_reads_all_knows,
     of_many_who_ask_at_once_one_probes_and_each_other_has_a_slot_of_its_own,
-];
+}
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const SPACING: Duration = Duration::from_millis(100);
@@ -25,14 +25,6 @@ const ADMIT: Step = Step::Admit { limit: None, spacing: SPACING, has_slot: false
 pub trait GatesBackend: Send + Sync {
     /// The gates, as one process sees them.
     fn gates(&self) -> Arc<dyn Gates>;
-}
-
-/// Checks every promise, each on a backend of its own from `fresh`.
-///
-/// # Panics
-/// When a promise is broken.
-pub async fn run_all<F: Future<Output = Box<dyn GatesBackend>>>(fresh: impl Fn() -> F) {
-    keep_all(PROMISES, fresh).await;
 }
 
 fn endpoint(number: u8) -> GateId {

@@ -15,10 +15,10 @@ use hookyard_core::{
     Timestamp, Trigger,
 };
 
-use super::{Promise, keep_all, promises};
+use super::suite;
 use crate::builders::Builders;
 
-const PROMISES: &[Promise<dyn JournalBackend>] = promises![
+suite! { $ each_promise_of_journal: journal on JournalBackend,
     what_was_recorded_is_found,
     recording_twice_changes_nothing,
     an_attempt_nobody_made_is_not_found,
@@ -36,7 +36,7 @@ const PROMISES: &[Promise<dyn JournalBackend>] = promises![
     what_happened_is_counted_once_in_its_minute,
     what_is_expunged_is_forgotten_and_stays_so,
     data_is_forgotten_when_its_publisher_wanted_it_to,
-];
+}
 
 /// A backend of the journal.
 pub trait JournalBackend: Send + Sync {
@@ -48,14 +48,6 @@ pub trait JournalBackend: Send + Sync {
 
     /// Its time.
     fn clock(&self) -> Arc<dyn Clock>;
-}
-
-/// Checks every promise, each on a backend of its own from `fresh`.
-///
-/// # Panics
-/// When a promise is broken.
-pub async fn run_all<F: Future<Output = Box<dyn JournalBackend>>>(fresh: impl Fn() -> F) {
-    keep_all(PROMISES, fresh).await;
 }
 
 /// Both sides of the backend, and what to write.

@@ -1,7 +1,7 @@
 //! What every backend of a port must keep: one suite per port, each promise a function whose name says it.
 //!
-//! A backend under test brings its ports and a few hooks that no service has, such as a look at what is dead. Each promise gets a
-//! backend with nothing in it. `run_all` checks every promise, then says which of them were broken.
+//! A backend under test brings its ports and a few hooks that no service has, such as a look at what is dead. Of each suite a macro,
+//! `each_promise_of_events!` and so on, makes one test per promise, so that each runs alone, on a backend with nothing in it.
 
 pub mod activity;
 pub mod answers;
@@ -19,7 +19,6 @@ mod queues;
 
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 pub use self::queues::QueueBackend;
@@ -38,36 +37,43 @@ struct Promise<B: ?Sized + 'static> {
     check: for<'a> fn(&'a B) -> LocalBoxFuture<'a, ()>,
 }
 
-/// The functions of a suite, each with its name.
-macro_rules! promises {
-    ($($name:path),* $(,)?) => {
-        &[$($crate::conformance::Promise {
+/// The functions of a suite, in the module given or in the suite's own, and the macro that makes a test of each. What that macro is
+/// given is an expression that makes a backend, and may await. The first token is a `$`, which the inner macro cannot write by itself.
+macro_rules! suite {
+    ($dollar:tt $tests:ident: $suite:ident on $backend:ident, $($name:ident $(in $module:ident)?),* $(,)?) => {
+        const PROMISES: &[$crate::conformance::Promise<dyn $backend>] = &[$($crate::conformance::Promise {
             name: stringify!($name),
-            check: |backend| Box::pin($name(backend)),
-        }),*]
+            check: |backend| Box::pin($($module::)?$name(backend)),
+        }),*];
+
+        /// Checks the promise of this name.
+        ///
+        /// # Panics
+        /// When it is broken, not decided within a minute, or none of the suite's.
+        pub async fn check(promise: &str, backend: &(dyn $backend + 'static)) {
+            $crate::conformance::keep(PROMISES, promise, backend).await;
+        }
+
+        /// A test of each promise of the suite, on the backend that `$fresh` makes.
+        #[macro_export]
+        macro_rules! $tests {
+            ($dollar fresh:expr) => {
+                $(
+                    #[tokio::test(flavor = "multi_thread")]
+                    async fn $name() {
+                        $crate::conformance::$suite::check(stringify!($name), &$dollar fresh).await;
+                    }
+                )*
+            };
+        }
     };
 }
-use promises;
+use suite;
 
-/// Checks every promise, each on a fresh backend.
-///
-/// # Panics
-/// When a promise was broken. What was wrong with each has been told on standard error before.
-async fn keep_all<B: ?Sized, F: Future<Output = Box<B>>>(promises: &[Promise<B>], fresh: impl Fn() -> F) {
-    let mut broken = Vec::new();
-    for promise in promises {
-        let checked = async {
-            let backend = fresh().await;
-            (promise.check)(&*backend).await;
-        };
-        let checked = tokio::time::timeout(PROMISE_WITHIN, checked);
-        match std::panic::AssertUnwindSafe(checked).catch_unwind().await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => broken.push(format!("{} (not decided within {} s)", promise.name, PROMISE_WITHIN.as_secs())),
-            Err(_) => broken.push(promise.name.to_owned()),
-        }
-    }
-    assert!(broken.is_empty(), "{} of {} promises are broken:\n  {}", broken.len(), promises.len(), broken.join("\n  "));
+async fn keep<B: ?Sized>(promises: &[Promise<B>], name: &str, backend: &B) {
+    let promise = promises.iter().find(|promise| promise.name == name).expect("a promise of this suite");
+    let kept = tokio::time::timeout(PROMISE_WITHIN, (promise.check)(backend)).await;
+    assert!(kept.is_ok(), "{name}: not decided within {} s", PROMISE_WITHIN.as_secs());
 }
 
 /// What `step` brings, which must not take for ever.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use hookyard_core::Clock;
 use hookyard_core::port::Revocations;
 
-use super::{Promise, keep_all, promises};
+use super::suite;
 
-const PROMISES: &[Promise<dyn RevocationsBackend>] = promises![a_revoked_token_is_told_until_it_expires];
+suite! { $ each_promise_of_revocations: revocations on RevocationsBackend,
+    a_revoked_token_is_told_until_it_expires,
+}
 
 /// A backend of revocations.
 pub trait RevocationsBackend: Send + Sync {
@@ -17,14 +19,6 @@ pub trait RevocationsBackend: Send + Sync {
 
     /// Its time.
     fn clock(&self) -> Arc<dyn Clock>;
-}
-
-/// Checks every promise, each on a backend of its own from `fresh`.
-///
-/// # Panics
-/// When a promise is broken.
-pub async fn run_all<F: Future<Output = Box<dyn RevocationsBackend>>>(fresh: impl Fn() -> F) {
-    keep_all(PROMISES, fresh).await;
 }
 
 async fn a_revoked_token_is_told_until_it_expires(backend: &dyn RevocationsBackend) {

@@ -7,16 +7,16 @@ use hookyard_core::port::Tasks;
 use hookyard_core::task::{Task, TaskState, Work};
 use hookyard_core::{AppId, Clock, DeadLetterId, DeadReason, EndpointId, TaskId, Timestamp};
 
-use super::{Promise, keep_all, promises};
+use super::suite;
 
-const PROMISES: &[Promise<dyn TasksBackend>] = promises![
+suite! { $ each_promise_of_tasks: tasks on TasksBackend,
     a_task_is_read_back_as_it_was_written,
     a_task_is_leased_to_one_until_its_lease_ends,
     what_got_on_goes_on_from_there,
     a_finished_task_is_leased_to_nobody_and_still_read,
     unfinished_ones_are_listed_leased_or_not,
     all_are_listed_the_newest_first,
-];
+}
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -27,14 +27,6 @@ pub trait TasksBackend: Send + Sync {
 
     /// Its time.
     fn clock(&self) -> Arc<dyn Clock>;
-}
-
-/// Checks every promise, each on a backend of its own from `fresh`.
-///
-/// # Panics
-/// When a promise is broken.
-pub async fn run_all<F: Future<Output = Box<dyn TasksBackend>>>(fresh: impl Fn() -> F) {
-    keep_all(PROMISES, fresh).await;
 }
 
 fn replay(reached: Option<DeadLetterId>) -> Work {
