@@ -175,6 +175,7 @@ impl Dispatcher {
                 if let Err(fault) = this.deliver(claim, lane).await {
                     tracing::warn!(error = fault.chain(), "a delivery was given back");
                 }
+                this.admission.gates().flush().await;
             };
             tasks.spawn(delivered.instrument(span));
         }

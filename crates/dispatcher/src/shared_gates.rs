@@ -14,7 +14,7 @@ use hookyard_core::{BreakerState, Clock, Gate, GateId, Timestamp};
 use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::NotClosed;
 use lru::LruCache;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::turns::Turns;
@@ -36,7 +36,6 @@ pub struct SharedGates {
     turns: Mutex<LruCache<GateId, Arc<Turns>>>,
     /// Gates at which something was given back that the store was not told of.
     given_back: Mutex<HashSet<GateId>>,
-    is_given_back: Notify,
 }
 
 impl SharedGates {
@@ -50,16 +49,14 @@ impl SharedGates {
             away_until: Mutex::default(),
             turns: Mutex::new(LruCache::new(REMEMBERED)),
             given_back: Mutex::default(),
-            is_given_back: Notify::new(),
         }
     }
 
-    /// Reads the gates each second, and tells the store of what is given back, until `stop`.
+    /// Reads the gates each second, until `stop`.
     pub async fn follow(&self, stop: &CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.read_again_and_again() => {}
-            () = self.tell_of_what_is_given_back() => {}
         }
     }
 
@@ -93,20 +90,17 @@ impl SharedGates {
         self.turns(id).step(step, |steps| self.pass(id, steps)).await
     }
 
-    /// Does a step before the next one at this gate, without waiting for it.
+    /// Does a step before the next one at this gate, or with [`Self::flush`], without waiting for it.
     pub fn give_back(&self, id: GateId, step: Step) {
         self.turns(id).leave(step);
         lock(&self.given_back).insert(id);
-        self.is_given_back.notify_one();
     }
 
-    async fn tell_of_what_is_given_back(&self) {
-        loop {
-            self.is_given_back.notified().await;
-            let gates = std::mem::take(&mut *lock(&self.given_back));
-            for id in gates {
-                self.turns(id).flush(|steps| self.pass(id, steps)).await;
-            }
+    /// Tells the store of what was given back. Each delivery does so at its end, those too that end after the process was told to stop.
+    pub async fn flush(&self) {
+        let gates = std::mem::take(&mut *lock(&self.given_back));
+        for id in gates {
+            self.turns(id).flush(|steps| self.pass(id, steps)).await;
         }
     }
 

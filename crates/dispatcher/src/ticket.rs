@@ -155,8 +155,11 @@ mod tests {
     use super::*;
 
     fn gates(clock: &StepClock) -> SharedGates {
-        let store: Arc<dyn Gates> = Arc::<MemoryGates>::default();
-        SharedGates::new(store, Arc::new(clock.clone()), Metrics::unregistered(), watch::Sender::new(1).subscribe())
+        of_store(&(Arc::<MemoryGates>::default() as _), clock)
+    }
+
+    fn of_store(store: &Arc<dyn Gates>, clock: &StepClock) -> SharedGates {
+        SharedGates::new(Arc::clone(store), Arc::new(clock.clone()), Metrics::unregistered(), watch::Sender::new(1).subscribe())
     }
 
     #[tokio::test]
@@ -179,22 +182,33 @@ mod tests {
         assert!(matches!(next, Pass::GoAt(_) | Pass::Later(_)), "what left is not given back: {next:?}");
     }
 
-    #[tokio::test]
-    async fn a_probe_without_news_makes_way_for_another() {
-        let clock = StepClock::default();
-        let (gates, rule) = (gates(&clock), BreakerRule::default());
-        let endpoint = Builders::new(Arc::new(clock.clone()), 1).endpoint_id();
+    /// Opens the breaker of an endpoint, and lets its pause pass.
+    async fn open(gates: &SharedGates, clock: &StepClock, endpoint: EndpointId, rule: BreakerRule) {
         for _ in 0..LEAST_JUDGED {
             let silent = Step::Observe { news: News::Silence, is_probe: false, slow: false, hold_until: None, rule };
             gates.step(endpoint.into(), silent).await;
             clock.step(Duration::from_secs(1));
         }
         clock.step(rule.open_for[0]);
+    }
+
+    #[tokio::test]
+    async fn a_probe_without_news_makes_way_for_another() {
+        let (clock, rule) = (StepClock::default(), BreakerRule::default());
+        let store: Arc<dyn Gates> = Arc::<MemoryGates>::default();
+        let (gates, of_another) = (of_store(&store, &clock), of_store(&store, &clock));
+        let endpoint = Builders::new(Arc::new(clock.clone()), 1).endpoint_id();
+        open(&gates, &clock, endpoint, rule).await;
         let admit = Step::Admit { limit: None, spacing: Duration::from_millis(1), has_slot: false };
         for _ in 0..3 {
             assert_eq!(gates.step(endpoint.into(), admit).await.0, Pass::Probe);
             assert!(matches!(gates.step(endpoint.into(), admit).await.0, Pass::Later(_)), "one is out");
             drop(Probe::new(&gates, endpoint, rule));
         }
+        assert_eq!(gates.step(endpoint.into(), admit).await.0, Pass::Probe);
+        drop(Probe::new(&gates, endpoint, rule));
+        assert!(matches!(of_another.step(endpoint.into(), admit).await.0, Pass::Later(_)), "another process was not told");
+        gates.flush().await;
+        assert_eq!(of_another.step(endpoint.into(), admit).await.0, Pass::Probe);
     }
 }
