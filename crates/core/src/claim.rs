@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::fmt;
 
+use crate::limits;
+
 /// One item taken from a queue. It must be given to a port that consumes it; dropped unsettled, it becomes claimable again.
 ///
 /// The receipt is the adapter's own: services carry it and never look inside.
@@ -13,6 +15,12 @@ pub struct Claim<T> {
     /// Whether somebody may have claimed it before.
     pub redelivered: bool,
     receipt: Box<dyn Any + Send + Sync>,
+}
+
+/// The adapter's side: as how many failures a claim counts that is dropped now, unsettled. Whoever drops it panics, or was refused
+/// something by a store.
+pub fn failures_of_drop() -> u32 {
+    if std::thread::panicking() { limits::PANIC_COUNTS } else { 1 }
 }
 
 impl<T> Claim<T> {

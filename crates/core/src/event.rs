@@ -261,6 +261,11 @@ impl Refusal {
     pub fn new(reason: RefusalReason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
+
+    /// Of a message that was handled in vain [too often](crate::limits::CRASH_LOOP).
+    pub fn crash_loop() -> Self {
+        Self::new(RefusalReason::CrashLoop, "handling it failed too often, through a defect or a store that refuses")
+    }
 }
 
 /// Admits a submission, or says why not.

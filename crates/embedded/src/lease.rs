@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hookyard_core::{Claim, Fault, FaultKind, Lane, RefusalReason, limits};
+use hookyard_core::claim::failures_of_drop;
+use hookyard_core::{Claim, Fault, FaultKind, Lane, Refusal, limits};
 use rusqlite::Connection;
 
 use crate::fault::closed;
@@ -127,10 +128,10 @@ impl Drop for Receipt {
             return;
         }
         let (queue, id, inner) = (self.queue, self.id, Arc::clone(&self.inner));
-        let now = self.inner.seams.clock.now().as_millis();
+        let (more, now) = (failures_of_drop(), self.inner.seams.clock.now().as_millis());
         let returned = self.inner.submit(
             "give a claim back",
-            move |connection| give_back(connection, queue, id, now),
+            move |connection| give_back(connection, queue, id, more, now),
             move |result| {
                 if let Err(fault) = result {
                     tracing::error!(error = fault.chain(), "a claim was given back without being counted");
@@ -174,23 +175,23 @@ pub fn receipt_of<T>(inner: &Arc<Inner>, claim: Claim<T>, operation: &'static st
     if Arc::ptr_eq(&receipt.inner, inner) && !inner.is_closed() { Ok((item, receipt)) } else { Err(closed(operation)) }
 }
 
-/// One more failure of handling a row; after too many it is set aside.
-fn give_back(connection: &Connection, queue: Queue, id: i64, now: i64) -> rusqlite::Result<()> {
+/// So many more failures of handling a row; after too many it is set aside.
+fn give_back(connection: &Connection, queue: Queue, id: i64, more: u32, now: i64) -> rusqlite::Result<()> {
     let (count, move_away) = match queue {
         Queue::Events => (
-            "UPDATE events SET failures = failures + 1, seen = 1 WHERE id = ?1 RETURNING failures",
+            "UPDATE events SET failures = failures + ?2, seen = 1 WHERE id = ?1 RETURNING failures",
             "INSERT INTO rejected (at, reason, detail, body) SELECT ?2, ?3, ?4, body FROM events WHERE id = ?1",
         ),
         Queue::Deliveries(_) => (
-            "UPDATE deliveries SET failures = failures + 1 WHERE id = ?1 RETURNING failures",
+            "UPDATE deliveries SET failures = failures + ?2 WHERE id = ?1 RETURNING failures",
             "INSERT INTO rejected (at, reason, detail, body, message, endpoint, progress)
              SELECT ?2, ?3, ?4, CAST(m.body || d.progress AS BLOB), d.message, d.endpoint, d.progress FROM deliveries d JOIN messages m ON m.id = d.message WHERE d.id = ?1",
         ),
     };
-    let failures: u32 = connection.prepare_cached(count)?.query_row([id], |row| row.get(0))?;
+    let failures: u32 = connection.prepare_cached(count)?.query_row((id, more), |row| row.get(0))?;
     if failures >= limits::CRASH_LOOP {
-        let detail = format!("handling it failed {failures} times");
-        connection.prepare_cached(move_away)?.execute((id, now, RefusalReason::CrashLoop.as_str(), detail))?;
+        let refusal = Refusal::crash_loop();
+        connection.prepare_cached(move_away)?.execute((id, now, refusal.reason.as_str(), refusal.detail))?;
         delete(connection, queue, id)?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hookyard_core::claim::failures_of_drop;
 use hookyard_core::event::{Admission, admit};
 use hookyard_core::{Fault, Intake, Refusal, RefusalReason, Timestamp, limits};
 use hookyard_telemetry::label::Exchange;
@@ -94,12 +95,11 @@ pub fn given_back(session: &Session, taken: &Taken, failures: u32) -> Outgoing {
     }
 }
 
-/// A claim that failed in our hands: back into its queue with one more failure counted, or, after too many, among the rejected.
-fn after_failure(session: &Session, taken: &Taken) -> Outgoing {
-    let failures = message::failures(&taken.properties).unwrap_or(0).saturating_add(1);
+/// A claim that failed in our hands: back into its queue with its failures counted, or, after too many, among the rejected.
+fn after_failure(session: &Session, taken: &Taken, more: u32) -> Outgoing {
+    let failures = message::failures(&taken.properties).unwrap_or(0).saturating_add(more);
     if failures >= limits::CRASH_LOOP {
-        let detail = format!("handling it failed {failures} times");
-        return rejected(session, taken, &Refusal::new(RefusalReason::CrashLoop, detail));
+        return rejected(session, taken, &Refusal::crash_loop());
     }
     given_back(session, taken, failures)
 }
@@ -107,7 +107,7 @@ fn after_failure(session: &Session, taken: &Taken) -> Outgoing {
 impl Session {
     /// Gives a dropped claim back, counted, so that what fails for ever ends in quarantine and not in a loop.
     pub(crate) fn return_failed(&self, taken: &Taken, hold: Hold) {
-        let again = after_failure(self, taken);
+        let again = after_failure(self, taken, failures_of_drop());
         let returns = self.returns.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return hold.keep() };
         runtime.spawn(async move {

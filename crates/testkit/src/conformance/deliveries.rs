@@ -9,7 +9,7 @@ use hookyard_core::{
 };
 
 use super::queues::{
-    assert_lost, claim_deliveries, claim_delivery, claim_due, endpoints, make, no_delivery_is_left, route, settle_all,
+    assert_lost, claim_deliveries, claim_delivery, claim_due, endpoints, make, no_delivery_is_left, panic_with, route, settle_all,
 };
 use super::{DeadLetter, QueueBackend, eventually, suite, within};
 use crate::builders::remembered;
@@ -19,6 +19,7 @@ suite! { $ each_promise_of_deliveries: deliveries on QueueBackend,
     deliveries_are_claimed_once_each_and_at_most_as_many_as_asked,
     a_claim_dropped_unsettled_comes_again,
     what_is_dropped_again_and_again_is_set_aside,
+    what_panics_three_times_is_set_aside,
     what_was_settled_is_gone_after_a_restart_and_what_was_not_comes_again,
     a_claim_of_the_past_settles_nothing,
     settling_a_retry_makes_the_next_attempt_claimable_when_due,
@@ -62,7 +63,7 @@ async fn a_claim_dropped_unsettled_comes_again(backend: &dyn QueueBackend) {
     assert!(!first.redelivered);
     let delivery = first.item.clone();
     drop(first);
-    for _ in 2..limits::CRASH_LOOP {
+    for _ in 0..2 {
         let again = claim_delivery(backend).await;
         assert_eq!(again.item, delivery, "no attempt was used up");
         assert!(again.redelivered, "somebody had it before");
@@ -81,6 +82,16 @@ async fn what_is_dropped_again_and_again_is_set_aside(backend: &dyn QueueBackend
     let rejected = eventually("it is set aside", async || Some(backend.rejected().await).filter(|found| !found.is_empty())).await;
     assert_eq!(rejected.len(), 1);
     assert_eq!(rejected[0].reason, RefusalReason::CrashLoop);
+    no_delivery_is_left(backend).await;
+}
+
+async fn what_panics_three_times_is_set_aside(backend: &dyn QueueBackend) {
+    route(backend, &make(backend), 1).await;
+    for _ in 0..3 {
+        panic_with(claim_delivery(backend).await);
+    }
+    let rejected = eventually("it is set aside", async || backend.rejected().await.pop()).await;
+    assert_eq!(rejected.reason, RefusalReason::CrashLoop);
     no_delivery_is_left(backend).await;
 }
 

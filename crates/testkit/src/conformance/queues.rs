@@ -1,6 +1,7 @@
 //! What the suites of [`hookyard_core::port::Events`] and [`hookyard_core::port::Deliveries`] share: the backend and its hooks, and
 //! the flow's ordinary steps.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,15 @@ pub(super) async fn claim_events(backend: &dyn QueueBackend, count: usize) -> Ve
 
 pub(super) async fn claim_event(backend: &dyn QueueBackend) -> Claim<Event> {
     claim_events(backend, 1).await.remove(0)
+}
+
+/// Holds a claim when it panics.
+pub(super) fn panic_with<T>(claim: Claim<T>) {
+    let panics = AssertUnwindSafe(move || {
+        let _held = claim;
+        panic!("the defect of this test");
+    });
+    assert!(catch_unwind(panics).is_err());
 }
 
 /// Claims deliveries until there are `count` of them, due or not.

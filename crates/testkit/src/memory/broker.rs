@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use hookyard_core::claim::failures_of_drop;
 use hookyard_core::journal::{Cursor, Page, PageRequest};
 use hookyard_core::port::{Deliveries, Events, FannedOut, Rejections};
 use hookyard_core::{
@@ -99,13 +100,18 @@ impl Drop for Receipt {
         match self.place {
             Place::Events => {
                 if let Some(submitted) = give_back(&mut state.events, self.claim) {
-                    state.set_aside(&crash_loop(), submitted.body.clone(), Was::Event(submitted), self.shared.clock.now());
+                    state.set_aside(
+                        &Refusal::crash_loop(),
+                        submitted.body.clone(),
+                        Was::Event(submitted),
+                        self.shared.clock.now(),
+                    );
                 }
             }
             Place::Lane(lane) => {
                 if let Some(delivery) = give_back(state.lane(lane), self.claim) {
                     let data = delivery.message.event.data.clone();
-                    state.set_aside(&crash_loop(), data, Was::Delivery(lane, delivery), self.shared.clock.now());
+                    state.set_aside(&Refusal::crash_loop(), data, Was::Delivery(lane, delivery), self.shared.clock.now());
                 }
             }
         }
@@ -117,16 +123,12 @@ impl Drop for Receipt {
 /// Gives an item back, counted: what fails for ever is set aside and does not come again.
 fn give_back<T: Clone>(shelf: &mut Shelf<T>, claim: u64) -> Option<T> {
     let kept = shelf.let_go(claim)?;
-    let failures = kept.failures + 1;
+    let failures = kept.failures + failures_of_drop();
     if failures >= limits::CRASH_LOOP {
         return Some(kept.item);
     }
     shelf.put_back(Kept { failures, ..kept });
     None
-}
-
-fn crash_loop() -> Refusal {
-    Refusal::new(RefusalReason::CrashLoop, "handling it failed too often")
 }
 
 impl State {
