@@ -60,11 +60,16 @@ pub fn next_hop(rest: Duration, asked: Duration) -> Option<Tier> {
 
 /// So much longer than asked a loose delay may be: an endpoint that answers again has what waited for it within seconds.
 const LOOSE_BY: Duration = Duration::from_secs(4);
+/// As a part of what remains, as a divisor: what comes much later than its slot finds an endpoint that was idle and then has too much.
+const LOOSE_PART: u32 = 4;
+/// But within the shortest tier every delay is as long as that.
+const LOOSE_LEAST: Duration = Duration::from_secs(1);
 
 /// The next hop of a delay that may end some seconds later than asked, for what waits for an endpoint in trouble: one that covers it
 /// whole, or the longest that does not pass the wanted moment.
 pub fn loose_hop(rest: Duration) -> Option<Tier> {
-    let covering = Tier::all().find(|tier| tier.duration() >= rest).filter(|tier| tier.duration() <= rest + LOOSE_BY);
+    let late = (rest / LOOSE_PART).clamp(LOOSE_LEAST, LOOSE_BY);
+    let covering = Tier::all().find(|tier| tier.duration() >= rest).filter(|tier| tier.duration() <= rest + late);
     if rest.is_zero() { None } else { covering.or_else(|| Tier::all().filter(|tier| tier.duration() <= rest).last()) }
 }
 
@@ -96,7 +101,8 @@ mod tests {
     #[test]
     fn a_loose_delay_ends_some_seconds_late_at_most() {
         let hop = |millis| loose_hop(Duration::from_millis(millis)).map(Tier::seconds);
-        let expected = [(125_000, 128), (100_000, 64), (30_000, 32), (17_000, 16), (5_300, 8), (700, 1), (100, 1)];
+        let expected =
+            [(125_000, 128), (100_000, 64), (30_000, 32), (17_000, 16), (6_500, 8), (5_300, 4), (2_100, 2), (700, 1), (100, 1)];
         for (millis, tier) in expected {
             assert_eq!(hop(millis), Some(tier), "{millis}");
         }
@@ -121,8 +127,8 @@ mod tests {
                 hops += 1;
             }
             prop_assert!(waited >= asked && waited <= asked + LOOSE_BY, "{waited:?}");
-            // One for each tier from the longest down to that of four seconds, at most.
-            prop_assert!(hops <= 13, "{hops}");
+            // One for each tier from the longest down to the shortest, at most.
+            prop_assert!(hops <= 15, "{hops}");
         }
 
         #[test]

@@ -284,7 +284,13 @@ impl Admission {
         let (news, endpoint, own) = (News::of(result), endpoint.id, endpoint.breaker_percent);
         let slow = news != News::Nothing && {
             let (share, is_silent) = (self.share(None), news == News::Silence);
-            let average = self.states.with(endpoint, |state| state.sample(result.duration, is_silent, share));
+            let now = self.clock.monotonic();
+            let average = self.states.with(endpoint, |state| {
+                if !is_silent {
+                    state.answered(now);
+                }
+                state.sample(result.duration, is_silent, share)
+            });
             result.class == AttemptClass::Timeout || average > SLOW
         };
         let tells = slow || hold_until.is_some() || self.gates.gate(endpoint.into()).awaits(news, self.clock.now());

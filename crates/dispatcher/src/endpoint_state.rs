@@ -9,6 +9,7 @@ use lru::LruCache;
 use tokio::sync::Notify;
 
 use crate::concurrency::Left;
+use crate::pace::Pace;
 
 /// Endpoints whose latency is remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(50_000).expect("not zero");
@@ -61,6 +62,7 @@ pub struct EndpointState {
     was_silent: bool,
     /// Requests at once that quick answers earned it, beside the least.
     earned: usize,
+    pace: Pace,
     released: Arc<Notify>,
 }
 
@@ -132,6 +134,7 @@ impl EndpointState {
             }
             return Place::Free;
         }
+        self.pace.fills();
         let parts = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
         // What answers waits a moment for its turn among those of its application.
         let may_wait = has_room || (waited < WAIT_MOST && self.average.is_some() && !is_in_doubt);
@@ -142,10 +145,12 @@ impl EndpointState {
         if is_in_doubt {
             Place::InDoubt(oldest)
         } else {
-            // By Little's law so many leave in the time one takes, also where they are more than may go in now. Twice as many for one that
-            // is not slow: it gets quicker as it has less to do, and must not stand idle meanwhile.
-            let leave = parts(cap.max(self.in_flight.len())) * if expected < STALLED { 2 } else { 1 };
-            Place::TooLate((expected / leave).max(SPACING_LEAST))
+            // By Little's law so many leave in the time one takes, also where they are more than may go in now.
+            let apart = expected / parts(cap.max(self.in_flight.len()));
+            // Twice as many for one that is not slow: it gets quicker as it has less to do, and must not stand idle meanwhile.
+            let is_slow = expected >= STALLED;
+            let apart = if is_slow { apart } else { self.pace.between().map_or(apart, |between| between.min(apart)) / 2 };
+            Place::TooLate(apart.max(SPACING_LEAST))
         }
     }
 
@@ -189,6 +194,14 @@ impl EndpointState {
     /// A delivery waits no longer.
     pub fn waited(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    /// An answer came. What an endpoint took before it hung is not what it takes after that.
+    pub fn answered(&mut self, now: Duration) {
+        if self.was_silent {
+            self.pace = Pace::default();
+        }
+        self.pace.answered(now, self.waiting > 0);
     }
 
     /// An attempt took so long, to an answer or not; the average with it. How long one hung says nothing once it answers again.

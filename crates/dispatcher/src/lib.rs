@@ -10,6 +10,7 @@ mod endpoint_state;
 mod in_flight;
 mod newcomers;
 mod notices;
+mod pace;
 mod shared_gates;
 mod step;
 mod ticket;
