@@ -22,6 +22,7 @@ macro_rules! on_both_backends {
 
 mod a_bad_neighbour_does_not_matter;
 mod a_change_takes_effect_at_once;
+mod a_directory_that_went_back_in_time;
 mod a_process_that_lost_a_root_task_ends;
 mod a_repeated_request_is_done_once;
 mod a_trace_goes_from_publish_to_attempt;

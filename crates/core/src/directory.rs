@@ -216,7 +216,8 @@ impl Policy {
     }
 }
 
-/// A version of everything one application owns: equal only as a whole, regress judged on the counter.
+/// A version of everything one application owns: a place in one history. It is equal only as a whole, and what came after it can be told
+/// only by a store that knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
     /// Grows with every change.

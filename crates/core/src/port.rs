@@ -149,7 +149,7 @@ pub enum Freshness {
         /// Endpoints deleted.
         removed: Vec<EndpointId>,
     },
-    /// Too much changed, or nothing was remembered: everything anew.
+    /// Too much changed, nothing was remembered, or what was remembered is of no history of the store: everything anew.
     Replaced {
         /// The version of this snapshot.
         version: Version,
@@ -160,7 +160,7 @@ pub enum Freshness {
     },
     /// There is no such application: it was deleted, or never was.
     Gone,
-    /// Its version went backwards, or a record of it cannot be read: what the store says of this application is not to be trusted.
+    /// A record of it cannot be read: what the store says of this application is not to be trusted.
     Untrusted,
 }
 

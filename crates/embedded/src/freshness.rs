@@ -52,8 +52,7 @@ pub fn judge(remembered: &Remembered, found: Option<Found>) -> Freshness {
     match &remembered.version {
         Some(known) if *known == version(found.version) => return Freshness::Current,
         Some(known) if known.counter >= found.version => {
-            tracing::error!(app = %remembered.app, "the version of an application went backwards; its events wait");
-            return Freshness::Untrusted;
+            tracing::error!(app = %remembered.app, "the directory went back in time; the application is read anew");
         }
         _ => {}
     }

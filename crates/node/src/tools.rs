@@ -1,6 +1,7 @@
 //! What an operator does without a running process: topology and dataset.
 
 use hookyard_core::seal::SealingKeys;
+use hookyard_core::{AppId, Timestamp};
 use hookyard_rabbit::topology::Argument;
 use hookyard_rabbit::{Anchor, QueueStanding, Rabbit, Shards, Topology};
 use hookyard_telemetry::Metrics;
@@ -27,6 +28,17 @@ pub struct DatasetReport {
     pub good: bool,
     /// What it means and what to do.
     pub explanation: &'static str,
+    /// Applications of which the store was found to know less than before, the latest first.
+    pub regressions: Vec<Regression>,
+}
+
+/// The store knew less of an application than it did before.
+#[derive(Clone, Debug, Serialize)]
+pub struct Regression {
+    /// The application.
+    pub application: AppId,
+    /// When a router noticed, and read it anew.
+    pub at: Timestamp,
 }
 
 /// Declares exchanges, queues and bindings.
@@ -78,6 +90,11 @@ fn shards(config: &Config) -> Shards {
     Shards { fast: config.amqp.shards, slow: config.amqp.slow_shards }
 }
 
+/// Of a store that belongs to the broker, and was restored from a copy or failed over to a replica that was behind.
+const WENT_BACK: &str = "store and broker belong together. For the applications listed the store went back in time: what was changed after \
+     its copy is lost, and events are routed by what it holds since. Create again what is missing; then `hookyard endpoint replay-missing \
+     --app … --since …`, with the moment of the copy, makes the deliveries that were missed";
+
 /// Looks at the dataset and its anchor.
 pub async fn show_dataset(settings: &Settings) -> anyhow::Result<DatasetReport> {
     let cluster = settings.cluster()?;
@@ -105,7 +122,12 @@ pub async fn show_dataset(settings: &Settings) -> anyhow::Result<DatasetReport> 
         Anchor::Other => "other",
     };
     let epoch = meta.as_ref().map(|meta| meta.epoch);
-    Ok(DatasetReport { dataset: meta.map(|meta| meta.dataset), epoch, anchor, good, explanation })
+    let regressions: Vec<_> = match meta {
+        Some(_) => store.regressions().await?.into_iter().map(|(application, at)| Regression { application, at }).collect(),
+        None => Vec::new(),
+    };
+    let explanation = if good && !regressions.is_empty() { WENT_BACK } else { explanation };
+    Ok(DatasetReport { dataset: meta.map(|meta| meta.dataset), epoch, anchor, good, explanation, regressions })
 }
 
 /// Accepts what the store holds now; running roles follow within seconds.

@@ -8,6 +8,7 @@ use redis::ScriptInvocation;
 
 use crate::client::RedisStore;
 use crate::directory::{next, read_app};
+use crate::endpoints::CHANGES_KEPT;
 use crate::keys;
 use crate::lists;
 use crate::meta::Sentinel;
@@ -49,9 +50,9 @@ impl RedisStore {
         let record = Application { revision: expected + 1, ..app.clone() };
         let record = serde_json::to_string(&record).map_err(|error| Fault::caused(FaultKind::Refused, OPERATION, error))?;
         let mut call = self.directory.scripts.put_app.prepare_invoke();
-        call.key(keys::directory(app.id)).key(keys::APPS).key(keys::UIDS).key(keys::META);
+        call.key(keys::directory(app.id)).key(keys::APPS).key(keys::UIDS).key(keys::META).key(keys::history(app.id));
         call.arg(self.dataset_id(OPERATION)?).arg(app.id.to_string()).arg(record).arg(expected);
-        call.arg(app.uid.as_ref().map_or("", |uid| uid.as_str())).arg(self.nonce());
+        call.arg(app.uid.as_ref().map_or("", |uid| uid.as_str())).arg(self.nonce()).arg(CHANGES_KEPT).arg(self.leap());
         written(OPERATION, &self.change(OPERATION, &call).await?)
     }
 
@@ -59,9 +60,9 @@ impl RedisStore {
         const OPERATION: &str = "delete an application";
         let mut call = self.directory.scripts.delete_app.prepare_invoke();
         call.key(keys::directory(app)).key(keys::APPS).key(keys::UIDS).key(keys::META);
-        call.key(keys::endpoints(app)).key(keys::changes(app)).key(keys::tombstones(app));
+        call.key(keys::endpoints(app)).key(keys::changes(app)).key(keys::tombstones(app)).key(keys::history(app));
         call.arg(self.dataset_id(OPERATION)?).arg(app.to_string()).arg(now.as_millis()).arg(self.nonce());
-        call.arg(limits::TOMBSTONE_TTL.as_secs());
+        call.arg(limits::TOMBSTONE_TTL.as_secs()).arg(self.leap());
         removed(OPERATION, &self.change(OPERATION, &call).await?)
     }
 

@@ -58,7 +58,7 @@ impl Catalog for RedisStore {
         let mut call = self.directory.scripts.put_event_type.prepare_invoke();
         call.key(keys::CATALOG).key(keys::CATALOG_NAMES).key(keys::META).key(keys::CATALOG_DISCOVERED);
         call.arg(self.dataset_id(OPERATION)?).arg(entry.name.as_str()).arg(record).arg(expected);
-        call.arg(u8::from(entry.discovered));
+        call.arg(u8::from(entry.discovered)).arg(self.leap());
         written(OPERATION, &self.change(OPERATION, &call).await?)
     }
 
@@ -66,7 +66,7 @@ impl Catalog for RedisStore {
         const OPERATION: &str = "remove an event type";
         let mut call = self.directory.scripts.delete_event_type.prepare_invoke();
         call.key(keys::CATALOG).key(keys::CATALOG_NAMES).key(keys::META).key(keys::CATALOG_DISCOVERED);
-        call.arg(self.dataset_id(OPERATION)?).arg(name.as_str());
+        call.arg(self.dataset_id(OPERATION)?).arg(name.as_str()).arg(self.leap());
         removed(OPERATION, &self.change(OPERATION, &call).await?)
     }
 

@@ -79,6 +79,13 @@ impl RedisStore {
         self.entropy.fill(&mut bytes);
         bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
+
+    /// By how much a counter moves on: it is not where it was once before, also not after the store went back in time.
+    pub(crate) fn leap(&self) -> u32 {
+        let mut bytes = [0; 4];
+        self.entropy.fill(&mut bytes);
+        u32::from_le_bytes(bytes).max(1)
+    }
 }
 
 impl Server {

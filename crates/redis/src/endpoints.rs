@@ -15,7 +15,7 @@ use crate::meta::Sentinel;
 use crate::subscriptions::endpoint_in;
 
 /// Changes remembered per application: a router that was away for fewer reads only those.
-const CHANGES_KEPT: usize = 2_000;
+pub(crate) const CHANGES_KEPT: usize = 2_000;
 
 impl RedisStore {
     pub(crate) async fn find_endpoint(&self, app: AppId, endpoint: &EndpointRef) -> Result<Option<Endpoint>, Fault> {
@@ -69,7 +69,7 @@ impl RedisStore {
         let record = write_endpoint(&record, &self.keys, &*self.entropy).map_err(refused)?;
         let app = endpoint.app;
         let mut call = self.directory.scripts.put_endpoint.prepare_invoke();
-        call.key(keys::directory(app)).key(keys::endpoints(app)).key(keys::changes(app)).key(keys::META);
+        call.key(keys::directory(app)).key(keys::endpoints(app)).key(keys::changes(app)).key(keys::META).key(keys::history(app));
         call.arg(self.dataset_id(OPERATION)?).arg(endpoint.id.to_string()).arg(record).arg(expected);
         call.arg(endpoint.uid.as_ref().map_or("", |uid| uid.as_str())).arg(self.nonce()).arg(CHANGES_KEPT);
         written(OPERATION, &self.change(OPERATION, &call).await?)
@@ -80,7 +80,7 @@ impl RedisStore {
         let tombstone = write_tombstone(endpoint, now).map_err(|error| Fault::caused(FaultKind::Refused, OPERATION, error))?;
         let mut call = self.directory.scripts.delete_endpoint.prepare_invoke();
         call.key(keys::directory(app)).key(keys::endpoints(app)).key(keys::changes(app)).key(keys::META);
-        call.key(keys::tombstones(app));
+        call.key(keys::tombstones(app)).key(keys::history(app));
         call.arg(self.dataset_id(OPERATION)?).arg(endpoint.to_string()).arg(tombstone).arg(self.nonce()).arg(CHANGES_KEPT);
         let ttl_ms = u64::try_from(limits::TOMBSTONE_TTL.as_millis()).unwrap_or(u64::MAX);
         call.arg(now.as_millis()).arg(ttl_ms);

@@ -15,6 +15,9 @@ pub const APPS: &str = "hookyard:apps";
 /// Hash, no TTL. Application uid → id.
 pub const UIDS: &str = "hookyard:uids";
 
+/// Sorted set by moment in ms, no TTL, trimmed. Applications of which the store was found to know less than before.
+pub const REGRESSIONS: &str = "hookyard:regressions";
+
 /// Hash, no TTL. Event type → its entry in the catalog.
 pub const CATALOG: &str = "hookyard:catalog";
 
@@ -82,6 +85,11 @@ pub fn endpoints(app: AppId) -> String {
 /// Sorted set by version counter, no TTL, trimmed. Endpoint ids by their last change.
 pub fn changes(app: AppId) -> String {
     format!("hookyard:{{{app}}}:changes")
+}
+
+/// Sorted set by version counter, no TTL, trimmed. The last versions of what an application owns, each `<counter>.<random>`.
+pub fn history(app: AppId) -> String {
+    format!("hookyard:{{{app}}}:history")
 }
 
 /// Sorted set by moment of deletion in ms, no TTL, trimmed. Endpoints of which a tombstone stands in [`directory`].

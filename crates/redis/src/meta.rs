@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use hookyard_core::port::Counters;
-use hookyard_core::{Fault, FaultKind};
+use hookyard_core::{AppId, Fault, FaultKind, Timestamp};
 use hookyard_telemetry::label::StoreOp;
 use redis::Pipeline;
 
@@ -15,6 +15,9 @@ use crate::keys;
 const SCHEMA: u32 = 1;
 /// What is sealed in `seal_check`, so that a lost key is noticed at the start and not in a signature.
 const SEAL_CHECK: &[u8] = b"hookyard";
+
+/// Regressions kept for an operator to see: more applications than anybody looks at one by one.
+const REGRESSIONS_KEPT: isize = 10_000;
 
 /// The sentinel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +83,24 @@ impl RedisStore {
         Ok(ShardCounts { fast: counts.0, slow: counts.1 })
     }
 
+    /// Writes down that the store knows less of an application than it did. Best effort: it is told in the log and counted too.
+    pub(crate) async fn tell_of_regression(&self, app: AppId) {
+        let mut pipeline = redis::pipe();
+        pipeline.zadd(keys::REGRESSIONS, app.to_string(), self.clock.now().as_millis()).ignore();
+        pipeline.zremrangebyrank(keys::REGRESSIONS, 0, -REGRESSIONS_KEPT - 1).ignore();
+        if let Err(fault) = self.directory.query::<()>(StoreOp::Meta, "tell of a regression", &pipeline).await {
+            tracing::warn!(error = fault.chain(), %app, "that the directory went back in time is not written down");
+        }
+    }
+
+    /// Applications of which the store was found to know less than before, and when, the latest first.
+    pub async fn regressions(&self) -> Result<Vec<(AppId, Timestamp)>, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ZREVRANGE").arg(keys::REGRESSIONS).arg(0).arg(-1).arg("WITHSCORES");
+        let (found,): (Vec<(String, i64)>,) = self.directory.query(StoreOp::Meta, "read the regressions", &pipeline).await?;
+        Ok(found.into_iter().filter_map(|(app, at)| Some((app.parse().ok()?, Timestamp::from_millis(at)))).collect())
+    }
+
     /// Whether the configured key is the one this store was sealed with; the first to ask seals the check.
     pub async fn check_seal(&self) -> Result<(), Fault> {
         let refused = |error| Fault::caused(FaultKind::Refused, "open the store's seal check", error);
@@ -132,7 +153,7 @@ impl RedisStore {
             return Err(wrong());
         }
         // Of their epoch: a dataset that was accepted may have counted to the same number with other content.
-        let counter = |counted: &Option<u64>| (*epoch << 48) | counted.unwrap_or(0);
+        let counter = |counted: &Option<u64>| (*epoch << 48) | (counted.unwrap_or(0) & ((1 << 48) - 1));
         Ok((*epoch, Counters { names: counter(names), catalog: counter(catalog) }))
     }
 

@@ -22,10 +22,10 @@ pub struct Scripts {
 impl Scripts {
     pub fn new() -> Self {
         Self {
-            put_app: Script::new(include_str!("lua/put_app.lua")),
+            put_app: Script::new(concat!(include_str!("lua/version.lua"), include_str!("lua/put_app.lua"))),
             delete_app: Script::new(include_str!("lua/delete_app.lua")),
-            put_endpoint: Script::new(include_str!("lua/put_endpoint.lua")),
-            delete_endpoint: Script::new(include_str!("lua/delete_endpoint.lua")),
+            put_endpoint: Script::new(concat!(include_str!("lua/version.lua"), include_str!("lua/put_endpoint.lua"))),
+            delete_endpoint: Script::new(concat!(include_str!("lua/version.lua"), include_str!("lua/delete_endpoint.lua"))),
             put_event_type: Script::new(include_str!("lua/put_event_type.lua")),
             delete_event_type: Script::new(include_str!("lua/delete_event_type.lua")),
             discover_event_type: Script::new(include_str!("lua/discover_event_type.lua")),

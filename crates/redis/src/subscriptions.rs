@@ -28,26 +28,47 @@ impl RedisStore {
     }
 
     async fn compare(&self, remembered: &Remembered, found: Option<String>, epoch: u64) -> Result<Freshness, Fault> {
-        let Some(found) = found else { return Ok(Freshness::Gone) };
-        let version = version_in(&found, epoch)?;
-        match &remembered.version {
-            Some(known) if *known == version => Ok(Freshness::Current),
-            Some(known) if epoch_of(known) == epoch_of(&version) && version.counter <= known.counter => {
-                tracing::error!(app = %remembered.app, "the version of an application went backwards; its events wait");
-                Ok(Freshness::Untrusted)
+        let app = remembered.app;
+        let known = remembered.version.as_ref().filter(|known| epoch_of(known) == epoch);
+        let Some(found) = found else {
+            if known.is_some() {
+                // It was not deleted: that would have left a tombstone.
+                self.regressed(app).await;
             }
-            Some(known) if epoch_of(known) == epoch_of(&version) => self.changed(remembered.app, known, version).await,
-            _ => self.replaced(remembered.app, epoch).await,
+            return Ok(Freshness::Gone);
+        };
+        let version = version_in(&found, epoch)?;
+        match known {
+            Some(known) if *known == version => Ok(Freshness::Current),
+            Some(known) => self.changed(app, known, version).await,
+            None => self.replaced(app, epoch).await,
         }
+    }
+
+    /// The store does not know what it knew before: it was restored from a copy, or failed over to a replica that was behind.
+    async fn regressed(&self, app: AppId) {
+        tracing::error!(%app, "the directory went back in time; the application is read anew, and routed for as it is now");
+        self.metrics.directory_regressions_total.inc();
+        self.tell_of_regression(app).await;
     }
 
     async fn changed(&self, app: AppId, known: &Version, version: Version) -> Result<Freshness, Fault> {
         const OPERATION: &str = "read changed subscriptions";
         let mut pipeline = redis::pipe();
         pipeline.hget(keys::directory(app), "floor");
+        pipeline.zscore(keys::history(app), text_of(known)).zrange_withscores(keys::history(app), 0, 0);
         // To the end, not to the version just read: what changed again meanwhile has moved beyond it.
         pipeline.zrangebyscore(keys::changes(app), format!("({}", known.counter), "+inf");
-        let (floor, ids): (Option<u64>, Vec<String>) = self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
+        let (floor, place, oldest, ids): (Option<u64>, Option<u64>, Vec<(String, u64)>, Vec<String>) =
+            self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
+        if place.is_none() {
+            // Older than the history, or of another one.
+            let is_lost = |(_, oldest): &(String, u64)| *oldest <= known.counter;
+            if version.counter <= known.counter || oldest.first().is_some_and(is_lost) {
+                self.regressed(app).await;
+            }
+            return self.replaced(app, epoch_of(&version)).await;
+        }
         if floor.unwrap_or(0) > known.counter {
             return self.replaced(app, epoch_of(&version)).await;
         }
@@ -103,6 +124,12 @@ fn version_in(text: &str, epoch: u64) -> Result<Version, Fault> {
 
 fn epoch_of(version: &Version) -> u64 {
     version.nonce.rsplit_once('@').and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0)
+}
+
+/// As it is stored.
+fn text_of(version: &Version) -> String {
+    let nonce = version.nonce.rsplit_once('@').map_or(&*version.nonce, |(nonce, _)| nonce);
+    format!("{}.{nonce}", version.counter)
 }
 
 /// Whether the application is switched off; `None` if it is not there.

@@ -52,6 +52,9 @@ fn confirm() -> anyhow::Result<()> {
     if answer.trim() == "accept" { Ok(()) } else { bail!("not accepted") }
 }
 
+/// Applications named in the report: a screenful, the latest first.
+const NAMED: usize = 20;
+
 fn print_report(report: &DatasetReport, format: Option<Format>) {
     let answer = json!({
         "dataset": report.dataset,
@@ -59,6 +62,7 @@ fn print_report(report: &DatasetReport, format: Option<Format>) {
         "anchor": report.anchor,
         "good": report.good,
         "explanation": report.explanation,
+        "regressions": report.regressions.iter().take(NAMED).collect::<Vec<_>>(),
     });
     show(&answer, &[], format);
 }

@@ -9,6 +9,9 @@ use crate::client::Server;
 use crate::output::{Format, show, talk};
 
 const APP_COLUMNS: [&str; 5] = ["id", "uid", "name", "disabled", "createdAt"];
+const TASK_COLUMNS: [&str; 4] = ["id", "task", "status", "createdAt"];
+/// Endpoints asked for at once.
+const PAGE: usize = 250;
 const ENDPOINT_COLUMNS: [&str; 7] = ["id", "uid", "state", "url", "eventTypes", "channels", "createdAt"];
 
 /// A page of a list.
@@ -179,6 +182,33 @@ impl InApp {
         let parts = [&["app", &self.app, "endpoint"], rest].concat();
         self.server.call(method, &format!("{}{suffix}", path(&parts)), body).await
     }
+
+    /// Every endpoint's id.
+    async fn endpoints(&self) -> anyhow::Result<Vec<String>> {
+        let (mut ids, mut next) = (Vec::new(), String::new());
+        loop {
+            let page = self.call(Method::GET, &[], &format!("?limit={PAGE}{next}"), None).await?;
+            let data = page["data"].as_array().context("no list of endpoints")?;
+            ids.extend(data.iter().filter_map(|endpoint| endpoint["id"].as_str()).map(str::to_owned));
+            match page["iterator"].as_str().filter(|_| page["done"] == false) {
+                Some(iterator) => next = format!("&iterator={iterator}"),
+                None => return Ok(ids),
+            }
+        }
+    }
+
+    /// The tasks begun, one for each endpoint.
+    async fn replay_missing(&self, named: Vec<String>, since: &str, until: Option<String>) -> anyhow::Result<Vec<Value>> {
+        let endpoints = if named.is_empty() { self.endpoints().await? } else { named };
+        let mut body = Map::from_iter([("since".to_owned(), json!(since))]);
+        put(&mut body, "until", until.map(Value::from));
+        let body = Value::Object(body);
+        let mut tasks = Vec::new();
+        for endpoint in endpoints {
+            tasks.push(self.call(Method::POST, &[&endpoint, "replay-missing"], "", Some(&body)).await?);
+        }
+        Ok(tasks)
+    }
 }
 
 /// Endpoints.
@@ -236,6 +266,19 @@ pub enum Endpoint {
         #[arg(long)]
         event_type: Option<String>,
     },
+    /// Send what endpoints would have received since a moment had they been there then, as tasks that go on after the answer.
+    ReplayMissing {
+        #[command(flatten)]
+        app: InApp,
+        /// By id or uid; without any, all of the application's.
+        endpoints: Vec<String>,
+        /// The moment (RFC 3339).
+        #[arg(long)]
+        since: String,
+        /// Nothing later than this.
+        #[arg(long)]
+        until: Option<String>,
+    },
     /// Switch one on.
     Enable {
         #[command(flatten)]
@@ -282,6 +325,11 @@ impl Endpoint {
                 let mut body = Map::new();
                 put(&mut body, "testEventType", event_type.map(Value::from));
                 app.call(Method::POST, &[&endpoint, "test"], "", Some(&Value::Object(body))).await?
+            }
+            Self::ReplayMissing { app, endpoints, since, until } => {
+                let tasks = app.replay_missing(endpoints, &since, until).await?;
+                show(&json!({ "data": tasks }), &TASK_COLUMNS, format);
+                return Ok(());
             }
             Self::Health { app, endpoint } => app.call(Method::GET, &[&endpoint, "health"], "", None).await?,
             Self::Secret { app, endpoint } => app.call(Method::GET, &[&endpoint, "secret"], "", None).await?,

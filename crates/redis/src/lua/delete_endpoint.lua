@@ -1,6 +1,6 @@
 -- Deletes an endpoint; a tombstone stays in its place.
--- KEYS: directory, endpoints, changes, meta, tombstones. ARGV: dataset, endpoint id, tombstone, nonce, length of the list of
--- changes, now in ms, tombstone TTL in ms.
+-- KEYS: directory, endpoints, changes, meta, tombstones, history. ARGV: dataset, endpoint id, tombstone, nonce, length of the list of
+-- changes and of the history, now in ms, tombstone TTL in ms.
 if redis.call('HGET', KEYS[4], 'dataset') ~= ARGV[1] then return 'dataset' end
 local field = 'e:' .. ARGV[2]
 local current = redis.call('HGET', KEYS[1], field)
@@ -8,8 +8,8 @@ if not current then return 'absent' end
 current = cjson.decode(current)
 if current.deletedAt then return 'absent' end
 if type(current.uid) == 'string' then redis.call('HDEL', KEYS[1], 'u:' .. current.uid) end
-local counter = tonumber(string.match(redis.call('HGET', KEYS[1], 'v'), '^(%d+)')) + 1
-redis.call('HSET', KEYS[1], field, ARGV[3], 'v', counter .. '.' .. ARGV[4])
+local counter = move_on(KEYS[1], KEYS[6], ARGV[4], ARGV[5])
+redis.call('HSET', KEYS[1], field, ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('ZADD', KEYS[3], counter, ARGV[2])
 local surplus = redis.call('ZPOPMIN', KEYS[3], math.max(redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[5]), 0))

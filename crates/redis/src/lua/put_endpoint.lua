@@ -1,6 +1,6 @@
 -- Creates or replaces an endpoint.
--- KEYS: directory, endpoints, changes, meta. ARGV: dataset, endpoint id, record, expected revision (0: new), uid or '', nonce,
--- length of the list of changes.
+-- KEYS: directory, endpoints, changes, meta, history. ARGV: dataset, endpoint id, record, expected revision (0: new), uid or '', nonce,
+-- length of the list of changes, and of the history.
 if redis.call('HGET', KEYS[4], 'dataset') ~= ARGV[1] then return 'dataset' end
 if redis.call('HEXISTS', KEYS[1], 'app') == 0 then return 'noapp' end
 local field = 'e:' .. ARGV[2]
@@ -22,8 +22,8 @@ if uid ~= old then
   if old ~= '' then redis.call('HDEL', KEYS[1], 'u:' .. old) end
   if uid ~= '' then redis.call('HSET', KEYS[1], 'u:' .. uid, ARGV[2]) end
 end
-local counter = tonumber(string.match(redis.call('HGET', KEYS[1], 'v'), '^(%d+)')) + 1
-redis.call('HSET', KEYS[1], field, ARGV[3], 'v', counter .. '.' .. ARGV[6])
+local counter = move_on(KEYS[1], KEYS[5], ARGV[6], ARGV[7])
+redis.call('HSET', KEYS[1], field, ARGV[3])
 redis.call('ZADD', KEYS[2], 0, ARGV[2])
 redis.call('ZADD', KEYS[3], counter, ARGV[2])
 local surplus = redis.call('ZPOPMIN', KEYS[3], math.max(redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[7]), 0))

@@ -60,8 +60,7 @@ impl Owned {
         let (version, disabled) = (self.version(), app.disabled);
         let since = match remembered {
             Some(known) if *known == version => return Freshness::Current,
-            Some(known) if known.counter >= version.counter => return Freshness::Untrusted,
-            Some(known) if known.counter >= self.floor => known.counter,
+            Some(known) if known.counter >= self.floor && known.counter < version.counter => known.counter,
             _ => {
                 let present = self.endpoints.values().filter_map(|slot| slot.endpoint.as_ref());
                 return Freshness::Replaced { version, disabled, all: present.map(|endpoint| endpoint.subscription()).collect() };
