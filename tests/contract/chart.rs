@@ -76,6 +76,7 @@ fn with_the_defaults_it_is_three_roles_and_a_service() -> Result<()> {
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
         ensure!(container["image"] == format!("hookyard:{version}"), "{}", container["image"]);
         ensure!(deployment["spec"]["replicas"] == 2);
+        ensure!(deployment["spec"]["template"]["spec"]["enableServiceLinks"] == false, "variables of Services reach the pod");
     }
     Ok(())
 }

@@ -100,6 +100,10 @@ fn the_configuration_says_what_counts_and_where_it_came_from() -> Result<()> {
     ensure!(!worked && talk.contains("TIMEOUT must be from 1s to 30s"), "{talk}");
     let (worked, _, talk) = hookyard(&["config", "check"], &[("HOOKYARD_AMQP_URL", "amqp://127.0.0.1")])?;
     ensure!(!worked && talk.contains("go together"), "{talk}");
+    // As Kubernetes does for a Service named `hookyard-admin`.
+    let of_a_service = [("HOOKYARD_ADMIN_SERVICE_HOST", "10.0.0.7"), ("HOOKYARD_ADMIN_PORT_80_TCP_ADDR", "10.0.0.7")];
+    let (worked, _, talk) = hookyard(&["config", "check"], &[&environment[..], &of_a_service].concat())?;
+    ensure!(worked, "{talk}");
     for shell in ["bash", "zsh", "fish"] {
         ensure!(hookyard(&["completion", shell], &[])?.1.contains("hookyard"));
     }

@@ -34,11 +34,13 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the API listens.
     #[schema(value_type = String)]
+    #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
     /// Where people reach the API, for links to it; `http://` and the listener's address unless given.
     pub public_url: Option<String>,
     /// Where `/metrics`, `/livez` and `/readyz` listen.
     #[schema(value_type = String)]
+    #[serde(deserialize_with = "units::address")]
     pub ops_listen: SocketAddr,
     /// 32 bytes in base64 that seal secrets at rest (`hookyard secret-key create`); several, separated by commas: the first one seals.
     /// One process makes its own in the data folder; a cluster needs one.

@@ -22,6 +22,7 @@ pub mod openapi;
 mod ops;
 mod quota;
 mod serve;
+mod service_links;
 mod session;
 mod spill;
 mod start;

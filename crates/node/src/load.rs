@@ -13,6 +13,7 @@ use figment::value::Value;
 use figment::{Figment, Profile, Source};
 
 use crate::config::Config;
+use crate::service_links::ServiceLinks;
 use crate::{local, shown};
 
 /// What the variables of all keys begin with.
@@ -90,7 +91,9 @@ impl Config {
             ensure!(file.exists(), "there is no configuration file {}", file.display());
             figment = figment.merge(Toml::file_exact(file));
         }
-        figment = figment.merge(Env::prefixed(PREFIX).ignore(&OTHERS).split("__"));
+        let ours = Env::prefixed(PREFIX).ignore(&OTHERS);
+        let links = ServiceLinks::among(ours.iter().map(|(name, _)| name.as_str().to_lowercase()));
+        figment = figment.merge(ours.filter(move |name| !links.include(&name.as_str().to_lowercase())).split("__"));
         for flag in layers.flags {
             let (key, value) = flag.split_once('=').with_context(|| format!("--set {flag}: wants key=value"))?;
             // As a variable's text is read: a number, a boolean or a list where it looks like one.

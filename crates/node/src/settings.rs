@@ -99,6 +99,7 @@ impl Config {
             other => bail!("HOOKYARD_DELIVERY__SIGNATURE_HEADERS is standard, svix or both, not {other:?}"),
         };
         let cors = cors(&self.api.cors_origins).context("HOOKYARD_API__CORS_ORIGINS")?;
+        self.judge_urls()?;
         self.judge_bounds()?;
         let last = delivery.breaker.last().copied().unwrap_or_default();
         let open_for = std::array::from_fn(|level| delivery.breaker.get(level).copied().unwrap_or(last));
@@ -114,13 +115,32 @@ impl Config {
         Ok(Settings { backend, keys, jwt_secret, egress, signature_headers, policy, admission, cors, breaker, config: self })
     }
 
+    /// What must be addresses of what is there.
+    fn judge_urls(&self) -> anyhow::Result<()> {
+        if let Some(url) = &self.amqp_url {
+            ensure!(
+                hookyard_rabbit::is_url(url),
+                "HOOKYARD_AMQP_URL must be like amqp://user:password@host:5672/vhost, or amqps://"
+            );
+        }
+        for (variable, url) in [("HOOKYARD_REDIS_URL", &self.redis_url), ("HOOKYARD_REDIS_JOURNAL_URL", &self.redis_journal_url)]
+        {
+            let is_url = url.as_deref().is_none_or(hookyard_redis::is_url);
+            ensure!(is_url, "{variable} must be like redis://user:password@host:6379/0");
+        }
+        let is_http =
+            |url: &String| url::Url::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+        ensure!(
+            self.amqp.management_url.as_ref().is_none_or(is_http),
+            "HOOKYARD_AMQP__MANAGEMENT_URL must be like http://user:password@host:15672"
+        );
+        ensure!(self.public_url.as_ref().is_none_or(is_http), "HOOKYARD_PUBLIC_URL must be like https://hooks.example.com");
+        Ok(())
+    }
+
     /// What must lie within bounds.
     fn judge_bounds(&self) -> anyhow::Result<()> {
         let delivery = &self.delivery;
-        if let Some(url) = &self.amqp.management_url {
-            let is_http = url::Url::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
-            ensure!(is_http, "HOOKYARD_AMQP__MANAGEMENT_URL must be like http://user:password@host:15672");
-        }
         ensure!(self.api.timeout >= Duration::from_secs(1), "HOOKYARD_API__TIMEOUT must be at least 1s");
         ensure!(delivery.concurrency >= 4, "HOOKYARD_DELIVERY__CONCURRENCY must be at least 4");
         ensure!(delivery.per_endpoint_concurrency >= 1, "HOOKYARD_DELIVERY__PER_ENDPOINT_CONCURRENCY must be at least 1");
@@ -200,7 +220,7 @@ mod tests {
     #[test]
     fn every_mistake_is_told() {
         assert!(complete().judge().is_ok());
-        let cases: [Mistake; 9] = [
+        let cases: [Mistake; 14] = [
             ("go together", |c| c.redis_url = None),
             ("SECRET_KEY", |c| c.secret_key = None),
             ("SECRET_KEY", |c| c.secret_key = Some("short".into())),
@@ -210,6 +230,11 @@ mod tests {
             ("RETENTION", |c| c.journal.retention = Duration::from_secs(1)),
             ("CORS_ORIGINS", |c| c.api.cors_origins = vec!["https://a.example/path".into()]),
             ("PREFIX", |c| c.amqp.prefix = "a b".into()),
+            ("HOOKYARD_AMQP_URL", |c| c.amqp_url = Some("http://localhost".into())),
+            ("HOOKYARD_REDIS_URL", |c| c.redis_url = Some("localhost:6379".into())),
+            ("HOOKYARD_REDIS_JOURNAL_URL", |c| c.redis_journal_url = Some("http://localhost".into())),
+            ("MANAGEMENT_URL", |c| c.amqp.management_url = Some("amqp://localhost".into())),
+            ("PUBLIC_URL", |c| c.public_url = Some("hooks.example.com".into())),
         ];
         for (what, break_it) in cases {
             let mut config = complete();

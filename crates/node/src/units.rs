@@ -1,24 +1,49 @@
 //! Human durations and sizes in configuration, read and written: `15s`, `256KiB`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer, de};
 
+/// Text, or a number where text is wanted: what an environment variable says may look like one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Number(u64),
+    Text(String),
+}
+
+impl Word {
+    fn text(self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
 /// `15s`, `10m`, `7d`.
 pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(text.trim())
-        .map_err(|error| de::Error::custom(format!("{text:?} is not a duration like 15s: {error}")))
+    parse_duration(&Word::deserialize(deserializer)?.text()).map_err(de::Error::custom)
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text != "0" {
+        return Err(format!("{text} has no unit: {text}s is in seconds"));
+    }
+    humantime::parse_duration(text).map_err(|error| format!("{text:?} is not a duration like 15s: {error}"))
+}
+
+/// `127.0.0.1:8080`.
+pub fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = Word::deserialize(deserializer)?.text();
+    text.trim().parse().map_err(|_| de::Error::custom(format!("{text:?} is no address with a port, like 127.0.0.1:8080")))
 }
 
 /// `30s,10m` or a list of such.
 pub fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
-    let parts = list(deserializer)?;
-    let parse = |part: &String| {
-        humantime::parse_duration(part)
-            .map_err(|error| de::Error::custom(format!("{part:?} is not a duration like 15s: {error}")))
-    };
-    parts.iter().map(parse).collect()
+    list(deserializer)?.iter().map(|part| parse_duration(part).map_err(de::Error::custom)).collect()
 }
 
 /// `a,b` or a list; empty text is an empty list.
@@ -26,12 +51,12 @@ pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Either {
-        Text(String),
-        List(Vec<String>),
+        One(Word),
+        List(Vec<Word>),
     }
-    let parts = match Either::deserialize(deserializer)? {
-        Either::Text(text) => text.split(',').map(str::to_owned).collect(),
-        Either::List(list) => list,
+    let parts: Vec<String> = match Either::deserialize(deserializer)? {
+        Either::One(word) => word.text().split(',').map(str::to_owned).collect(),
+        Either::List(list) => list.into_iter().map(Word::text).collect(),
     };
     Ok(parts.into_iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
 }
@@ -101,6 +126,13 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(parse_size(text), bytes, "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_alone_is_no_duration() {
+        assert_eq!(parse_duration("5").err().as_deref(), Some("5 has no unit: 5s is in seconds"));
+        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
+        assert_eq!(parse_duration(" 5s "), Ok(Duration::from_secs(5)));
     }
 
     #[test]

@@ -20,6 +20,11 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Seconds between heartbeats: a dead peer is noticed within twice that.
 const HEARTBEAT_S: u16 = 10;
 
+/// Whether a text is a broker's URL.
+pub fn is_url(text: &str) -> bool {
+    text.parse::<AMQPUri>().is_ok()
+}
+
 /// Connects, under the process's name and this purpose.
 pub async fn connect(config: &RabbitConfig, purpose: &str) -> Result<Connection, Fault> {
     connect_framed(config, purpose, None).await

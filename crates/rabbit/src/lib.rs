@@ -37,6 +37,7 @@ mod unreadable;
 
 pub use canary::CanaryRound;
 pub use config::{Consumes, RabbitConfig, Shards};
+pub use connection::is_url;
 pub use dataset::Anchor;
 pub use inspect::{Inspection, QueueStanding};
 pub use names::Names;

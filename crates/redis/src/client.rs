@@ -29,6 +29,11 @@ pub struct RedisConfig {
     pub retention: Duration,
 }
 
+/// Whether a text is a store's URL.
+pub fn is_url(text: &str) -> bool {
+    redis::Client::open(text).is_ok()
+}
+
 /// One server.
 #[derive(Clone)]
 pub(crate) struct Server {

@@ -25,7 +25,7 @@ mod summary;
 mod tasks;
 mod writer;
 
-pub use client::{RedisConfig, RedisStore};
+pub use client::{RedisConfig, RedisStore, is_url};
 pub use examine::ServerFacts;
 pub use journal::RedisJournal;
 pub use meta::{Meta, ShardCounts};
