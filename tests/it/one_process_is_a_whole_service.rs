@@ -173,3 +173,23 @@ async fn a_batch_is_accepted_message_by_message() -> Result<()> {
     running.drain().await;
     Ok(())
 }
+
+/// As a cluster refuses another key: a new one would let everything be accepted, and open no endpoint's secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_its_key_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let hookyard = |arguments: &[&str]| -> Result<(bool, String)> {
+        let mut command = std::process::Command::new(hookyard_e2e::process::program("hookyard")?);
+        let output = command.args(arguments).env_clear().env("HOOKYARD_DATA_DIR", &data).output()?;
+        Ok((output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()))
+    };
+    std::fs::create_dir(&data)?;
+    std::fs::write(data.join("hookyard.db"), [])?;
+    for command in ["run", "doctor"].map(|name| vec![name]).into_iter().chain([vec!["config", "check"]]) {
+        let (worked, said) = hookyard(&command)?;
+        ensure!(!worked && said.contains("restore secret.key"), "{command:?}: {said}");
+    }
+    ensure!(!data.join("secret.key").exists(), "no new key was made");
+    Ok(())
+}

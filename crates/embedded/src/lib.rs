@@ -16,6 +16,7 @@ mod freshness;
 mod gates;
 mod journal;
 mod lease;
+mod opening;
 mod pages;
 mod queue_clock;
 mod rejections;
@@ -24,4 +25,5 @@ mod store;
 mod tasks;
 mod writer;
 
-pub use store::{OpenError, Seams, Store};
+pub use opening::WrongKey;
+pub use store::{FILE, OpenError, Seams, Store};

@@ -21,20 +21,22 @@ use crate::fault::{closed, fault};
 use crate::gates::kept;
 use crate::journal::forget;
 use crate::lease::Leases;
+use crate::opening::{WrongKey, check_seal, keep_private, make_folder};
 use crate::queue_clock::QueueClock;
 use crate::writer::{Death, Writer};
 
 /// The database in the data folder.
-const FILE: &str = "hookyard.db";
+pub const FILE: &str = "hookyard.db";
 /// Held as long as a process uses the folder.
 const LOCK: &str = "hookyard.lock";
 /// What made the schema, in order: a file's `user_version` says how many of them it has seen.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 /// Of a file that has seen all of them; one with a higher version is a newer program's.
 const SCHEMA_VERSION: usize = MIGRATIONS.len();
@@ -71,6 +73,17 @@ pub enum OpenError {
         folder: PathBuf,
         /// Its schema.
         found: usize,
+    },
+    /// The file was sealed with another key.
+    #[error(
+        "the data folder {folder} was sealed with another key than the one that is there: restore the `secret.key`, or the \
+         HOOKYARD_SECRET_KEY, that belongs to it"
+    )]
+    Sealed {
+        /// The folder.
+        folder: PathBuf,
+        /// What does not open.
+        source: WrongKey,
     },
     /// The folder cannot be made or written.
     #[error("cannot use the data folder {folder}")]
@@ -151,7 +164,7 @@ impl Store {
     /// When the folder is in use, of a newer program, or cannot be written.
     pub fn open(folder: &Path, seams: Seams) -> Result<Self, OpenError> {
         let unusable = |source| OpenError::Folder { folder: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(unusable)?;
+        make_folder(folder).map_err(unusable)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK)).map_err(unusable)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::InUse(folder.to_owned()),
@@ -159,11 +172,14 @@ impl Store {
         })?;
         let broken = |source| OpenError::Database { folder: folder.to_owned(), source };
         let path = folder.join(FILE);
+        keep_private(&path).map_err(unusable)?;
         let mut connection = connect(&path, OpenFlags::default(), WRITER_CACHE_KIB).map_err(broken)?;
         let found = migrate(&mut connection).map_err(broken)?;
         if found > SCHEMA_VERSION {
             return Err(OpenError::Newer { folder: folder.to_owned(), found });
         }
+        check_seal(&connection, &seams.keys, &*seams.entropy)
+            .map_err(|source| OpenError::Sealed { folder: folder.to_owned(), source })?;
         let (events, deliveries) = (last_id(&connection, "events"), last_id(&connection, "deliveries"));
         let gates = kept(&connection, seams.clock.now()).map_err(broken)?;
         let queue_clock = Arc::new(QueueClock::of(&connection, Arc::clone(&seams.clock)).map_err(broken)?);

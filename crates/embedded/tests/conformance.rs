@@ -1,5 +1,6 @@
 //! The conformance suites of every port, on SQLite.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -8,12 +9,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookyard_core::event::Admission;
 use hookyard_core::port::{
-    Activity, Answers, Catalog, Deliveries, Directory, Events, Gates, Journal, Log, Rejections, Revocations, Tasks,
+    Activity, Answers, Catalog, Deliveries, Directory, Events, Expect, Gates, Journal, Log, MarkerState, Rejections, Revocations,
+    Tasks,
 };
 use hookyard_core::seal::SealingKeys;
 use hookyard_core::step::NoTripwire;
 use hookyard_core::{Clock, Delivery, Entropy, Lane, Outcome, RefusalReason, Timestamp, limits};
-use hookyard_embedded::{Seams, Store};
+use hookyard_embedded::{OpenError, Seams, Store};
 use hookyard_testkit::builders::Builders;
 use hookyard_testkit::conformance::activity::ActivityBackend;
 use hookyard_testkit::conformance::answers::AnswersBackend;
@@ -285,6 +287,43 @@ mod activity {
 
 mod journal {
     hookyard_testkit::each_promise_of_journal!(super::Embedded::new());
+}
+
+/// By the check it was sealed with, and, in a file of a program before there was one, by what is sealed in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_sealed_with_another_key_is_refused() {
+    let embedded = Embedded::new();
+    let make = Builders::new(Arc::new(RealClock), 1);
+    let app = make.app();
+    embedded.store().put_app(&app, Expect::New).await.expect("stored");
+    embedded.store().put_endpoint(&make.endpoint(app.id), Expect::New).await.expect("stored");
+    embedded.store().close().await;
+    let other = || SealingKeys::parse("b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXItMzI=").expect("a key");
+    for is_checked in [true, false] {
+        if !is_checked {
+            embedded.by_hand().execute("DELETE FROM seal", []).expect("deleted");
+        }
+        let refused = Store::open(embedded.folder.path(), Seams { keys: other(), ..seams() }).err().expect("refused");
+        assert!(matches!(refused, OpenError::Sealed { .. }), "{refused}");
+        open(embedded.folder.path()).close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_files_are_its_owners_alone() {
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("data");
+    let names = ["hookyard.db", "hookyard.db-wal", "hookyard.db-shm"];
+    for _ in 0..2 {
+        let store = open(&folder);
+        store.mark(&[], MarkerState::Routed).await.expect("written");
+        assert_eq!(mode(&folder), 0o700);
+        assert_eq!(names.map(|name| mode(&folder.join(name))), [0o600; 3]);
+        store.close().await;
+        // As a program before left it.
+        std::fs::set_permissions(folder.join(names[0]), std::fs::Permissions::from_mode(0o644)).expect("set");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

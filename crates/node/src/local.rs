@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use hookyard_core::Entropy;
 use hookyard_core::seal::SealingKeys;
 
@@ -31,15 +31,31 @@ pub fn fill_in(config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-/// Fills in what the first start would make, for whoever only looks; whether something had to be.
-pub fn assume(config: &mut Config) -> bool {
+/// Fills in what the first start would make, for a look at the configuration; whether something had to be.
+///
+/// # Errors
+/// When the folder was sealed with a key that is not there.
+pub fn assume(config: &mut Config) -> Result<bool> {
     let is_first_start = config.is_embedded() && (config.secret_key.is_none() || config.jwt_secret.is_none());
     if is_first_start {
+        expect_key(config)?;
         let any = || "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned();
         config.secret_key.get_or_insert_with(any);
         config.jwt_secret.get_or_insert_with(any);
     }
-    is_first_start
+    Ok(is_first_start)
+}
+
+/// Where there is a file, there must be its key: a new one would open nothing of it.
+fn expect_key(config: &Config) -> Result<()> {
+    let folder = &config.data_dir;
+    ensure!(
+        config.secret_key.is_some() || !folder.join(hookyard_embedded::FILE).exists(),
+        "the data folder {} holds {} and not the key its secrets are sealed with: restore {SECRET_KEY} beside it, or set HOOKYARD_SECRET_KEY",
+        folder.display(),
+        hookyard_embedded::FILE
+    );
+    Ok(())
 }
 
 /// Fills in what is missing, and makes in the folder what it does not hold: readable by its owner alone.
@@ -51,6 +67,7 @@ pub fn create(config: &mut Config, entropy: &dyn Entropy) -> Result<()> {
     if !config.is_embedded() || (config.secret_key.is_some() && config.jwt_secret.is_some()) {
         return Ok(());
     }
+    expect_key(config)?;
     let folder = config.data_dir.clone();
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.with_context(|| format!("cannot make the data folder {}", folder.display()))?;

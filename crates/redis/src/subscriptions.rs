@@ -15,6 +15,10 @@ use crate::keys;
 /// sends well within the time it has to answer.
 const SCAN_COUNT: usize = 250;
 
+/// What the store says of the time since a version: the counter before which not every change is told, the version's place in the history,
+/// the history's oldest, and the endpoints that changed.
+type Since = (Option<u64>, Option<u64>, Vec<(String, u64)>, Vec<String>);
+
 impl RedisStore {
     /// How `remembered` stands against the version just read. What cannot be read stops its own application alone.
     pub(crate) async fn freshness(&self, remembered: &Remembered, found: Option<String>, epoch: u64) -> Result<Freshness, Fault> {
@@ -59,8 +63,7 @@ impl RedisStore {
         pipeline.zscore(keys::history(app), text_of(known)).zrange_withscores(keys::history(app), 0, 0);
         // To the end, not to the version just read: what changed again meanwhile has moved beyond it.
         pipeline.zrangebyscore(keys::changes(app), format!("({}", known.counter), "+inf");
-        let (floor, place, oldest, ids): (Option<u64>, Option<u64>, Vec<(String, u64)>, Vec<String>) =
-            self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
+        let (floor, place, oldest, ids): Since = self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
         if place.is_none() {
             // Older than the history, or of another one.
             let is_lost = |(_, oldest): &(String, u64)| *oldest <= known.counter;

@@ -32,7 +32,7 @@ impl ConfigCommand {
             }
             Self::Check => {
                 let mut config = Config::load(layers)?;
-                if local::assume(&mut config) {
+                if local::assume(&mut config)? {
                     talk("the data folder's secrets are made at the first start");
                 }
                 config.judge().context("the configuration is wrong")?;

@@ -27,7 +27,7 @@ impl Doctor {
     pub async fn run(self, layers: Layers<'_>, format: Option<Format>) -> anyhow::Result<()> {
         let settings = Config::load(layers).and_then(|mut config| {
             // What one process makes for itself at its first start is not missing before.
-            local::assume(&mut config);
+            local::assume(&mut config)?;
             config.judge()
         });
         let findings = match &settings {
