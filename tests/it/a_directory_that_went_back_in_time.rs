@@ -61,7 +61,8 @@ fn regressions(running: &Running) -> u64 {
     line.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
-/// As many endpoints are created again as `again` says; a router knew of three that were lost. `is_seen` if it looks before that.
+/// As many endpoints are created again as `again` says; a router knew of three that were lost. If `is_seen`, the router finds the store as the
+/// copy has it before they are created.
 async fn what_is_there_gets_every_event(again: usize, is_seen: bool) -> Result<()> {
     let world = World::new().await?;
     let running = world.start().await?;
@@ -123,6 +124,23 @@ async fn with_more_changes_than_were_lost() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_missed_meanwhile_is_made_good_by_one_command() -> Result<()> {
     what_is_there_gets_every_event(2, true).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_is_deleted_is_no_alarm() -> Result<()> {
+    let world = World::new().await?;
+    let running = world.start().await?;
+    let (api, amqp) = (Api::of(&running)?, world.amqp().await?);
+    let id = api.post("/app", &json!({"name": "Acme", "uid": "acme"})).await?["id"].as_str().context("an id")?.to_owned();
+    api.endpoint("acme", &world.receiver.url("/a"), json!({})).await?;
+    amqp.raw("a", "evt-0", &[("hookyard-app", &id)], body(0).as_bytes()).await?;
+    arrived(&world, 0, &["/a"]).await?;
+    api.call(Method::DELETE, "/app/acme", None).await?;
+    amqp.raw("a", "evt-1", &[("hookyard-app", &id)], body(1).as_bytes()).await?;
+    eventually("the event is rejected", async || amqp.depth("rejected").await.is_ok_and(|depth| depth == 1)).await?;
+    ensure!(regressions(&running) == 0, "a deletion was taken for a loss");
+    running.drain().await;
+    Ok(())
 }
 
 /// The names' counter of the lost history may be where that of the new one comes to be.

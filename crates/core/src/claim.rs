@@ -17,8 +17,9 @@ pub struct Claim<T> {
     receipt: Box<dyn Any + Send + Sync>,
 }
 
-/// The adapter's side: as how many failures a claim counts that is dropped now, unsettled. Whoever drops it panics, or was refused
-/// something by a store.
+/// The adapter's side: as how many failures a claim on a delivery counts that is dropped now, unsettled: of a task that panics as
+/// [`PANIC_COUNTS`](limits::PANIC_COUNTS), otherwise as one. A delivery has a task of its own; events share one, so that a panic says
+/// nothing of each.
 pub fn failures_of_drop() -> u32 {
     if std::thread::panicking() { limits::PANIC_COUNTS } else { 1 }
 }

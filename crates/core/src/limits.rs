@@ -98,5 +98,5 @@ pub const TASK_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Failures to *handle* one queue message (ours, not the receiver's) before it is quarantined. As many as a store that fails for a moment
 /// may cause.
 pub const CRASH_LOOP: u32 = 20;
-/// So many failures is a panic: a defect, which a further try seldom mends. The third one is the last.
+/// So many failures of a delivery is a panic: a defect, which a further try seldom mends. The third one is the last.
 pub const PANIC_COUNTS: u32 = 7;

@@ -9,6 +9,8 @@ use ring::digest;
 use crate::clock::Entropy;
 
 const NONCE_BYTES: usize = 24;
+/// What is sealed to know the key again.
+const CHECK: &[u8] = b"hookyard";
 
 /// The keys of an installation: the first seals, all of them open.
 #[derive(Clone)]
@@ -48,6 +50,16 @@ impl SealingKeys {
         let mut bytes = [0; 32];
         entropy.fill(&mut bytes);
         BASE64.encode(bytes)
+    }
+
+    /// What a store keeps at the place named `context`, so that a lost key is noticed at the start and not in a signature.
+    pub fn seal_check(&self, context: &[u8], entropy: &dyn Entropy) -> Result<String, SealError> {
+        self.seal(CHECK, context, entropy)
+    }
+
+    /// Whether these keys open what [`SealingKeys::seal_check`] sealed.
+    pub fn check(&self, sealed: &str, context: &[u8]) -> Result<(), SealError> {
+        self.open(sealed, context).map(drop)
     }
 
     /// Seals `plain` for the place named `context`; it opens nowhere else. `<key name>:<base64 of nonce and ciphertext>`.

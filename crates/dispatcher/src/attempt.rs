@@ -12,6 +12,7 @@ use hookyard_core::{
     AttemptClass, AttemptResult, Claim, DeadReason, Delivery, Endpoint, Fault, Lane, Outcome, PastAttempt, Policy,
 };
 use hookyard_operations::DisabledBecause;
+use hookyard_telemetry::Metrics;
 use hookyard_telemetry::label::{AttemptNumber, Completed, Parked, Pool, Success};
 use hookyard_telemetry::traces::Stage;
 use hookyard_wire::request::{build, shown};
@@ -21,6 +22,22 @@ use crate::step::{Aside, Attempt};
 
 /// How long a delivery waits that did not leave through a fault of ours.
 const NOT_SENT_WAIT: Duration = Duration::from_secs(4);
+
+/// A request that is out, as the gauge counts it, also if it ends by a panic.
+struct CountedOut<'a>(&'a Metrics, Pool);
+
+impl<'a> CountedOut<'a> {
+    fn begin(metrics: &'a Metrics, pool: Pool) -> Self {
+        metrics.delivery_inflight.add(pool, 1);
+        Self(metrics, pool)
+    }
+}
+
+impl Drop for CountedOut<'_> {
+    fn drop(&mut self) {
+        self.0.delivery_inflight.add(self.1, -1);
+    }
+}
 
 /// A request that may leave.
 struct Prepared {
@@ -36,9 +53,9 @@ impl Dispatcher {
         ticket.has_permit(self.permits.take(lane).await);
         let prepared = self.prepare(&claim.item, &endpoint, &policy)?;
         ticket.leaves(seams.clock.monotonic());
-        seams.metrics.delivery_inflight.add(Pool::of(lane), 1);
+        let counted = CountedOut::begin(&seams.metrics, Pool::of(lane));
         let sent = seams.sender.send(prepared.request).await;
-        seams.metrics.delivery_inflight.add(Pool::of(lane), -1);
+        drop(counted);
         let probe = ticket.ends();
         let result = match sent {
             Ok(result) => result,

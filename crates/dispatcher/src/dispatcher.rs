@@ -1,9 +1,12 @@
 //! The loops: one per lane, each spawning what it claims.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hookyard_core::admission::BreakerRule;
+use hookyard_core::fault::panic_text;
 use hookyard_core::fleet::LongestWait;
 use hookyard_core::port::{Deliveries, Directory, Gates, Journal, Sender};
 use hookyard_core::step::Tripwire;
@@ -172,10 +175,14 @@ impl Dispatcher {
             // Whatever is logged within has these.
             let span = tracing::info_span!("delivery", %message_id, %endpoint, attempt);
             let delivered = async move {
-                if let Err(fault) = this.deliver(claim, lane).await {
-                    tracing::warn!(error = fault.chain(), "a delivery was given back");
-                }
+                let delivered = AssertUnwindSafe(this.deliver(claim, lane)).catch_unwind().await;
+                // Also of one that panicked: what it had is given back.
                 this.admission.gates().flush().await;
+                match delivered {
+                    Ok(Ok(())) => {}
+                    Ok(Err(fault)) => tracing::warn!(error = fault.chain(), "a delivery was given back"),
+                    Err(panic) => tracing::error!(panic = panic_text(&*panic), "a delivery panicked, and was given back"),
+                }
             };
             tasks.spawn(delivered.instrument(span));
         }

@@ -134,7 +134,7 @@ impl EndpointState {
             }
             return Place::Free;
         }
-        self.pace.fills();
+        self.pace.fills(now);
         let parts = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
         // What answers waits a moment for its turn among those of its application.
         let may_wait = has_room || (waited < WAIT_MOST && self.average.is_some() && !is_in_doubt);

@@ -13,15 +13,18 @@ const LATEST: f64 = 1.0 / 32.0;
 pub struct Pace {
     /// Time between two answers, on average.
     between: Option<Duration>,
+    /// The last answer, or when the endpoint came to have as much as it may.
     last: Duration,
-    /// Since the last answer the endpoint has had as much as it may.
+    /// Since then the endpoint has as much as it may.
     is_full: bool,
 }
 
 impl Pace {
-    /// A delivery found no room.
-    pub fn fills(&mut self) {
-        self.is_full = true;
+    /// A delivery found no room. The time before that is idle, and says nothing.
+    pub fn fills(&mut self, now: Duration) {
+        if !self.is_full {
+            (self.last, self.is_full) = (now, true);
+        }
     }
 
     /// An answer came; `goes_on` if deliveries wait for the room it leaves.
@@ -59,6 +62,16 @@ mod tests {
         let bursts: Vec<u64> = (0..2_000).map(|number| if number % 10 == 0 { 20 } else { 0 }).collect();
         let between = after(&bursts, true).expect("measured");
         assert!(between > Duration::from_micros(1_500) && between < Duration::from_micros(2_500), "{between:?}");
+    }
+
+    #[test]
+    fn idle_time_is_no_part_of_it() {
+        let (mut pace, hour) = (Pace::default(), Duration::from_secs(3600));
+        pace.answered(hour, false);
+        pace.fills(hour * 2);
+        pace.fills(hour * 2 + Duration::from_millis(1));
+        pace.answered(hour * 2 + Duration::from_millis(5), true);
+        assert_eq!(pace.between(), Some(Duration::from_millis(5)));
     }
 
     #[test]

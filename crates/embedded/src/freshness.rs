@@ -29,7 +29,8 @@ pub fn find(connection: &Connection, remembered: &Remembered) -> rusqlite::Resul
         Ok(Found { version: row.get(0)?, floor: row.get(1)?, app: row.get(2)?, endpoints: Vec::new(), whole: false })
     });
     let Some(mut found) = head.optional()? else { return Ok(None) };
-    let known = remembered.version.as_ref().map(|version| version.counter);
+    let ours = version(found.version).nonce;
+    let known = remembered.version.as_ref().filter(|version| version.nonce == ours).map(|version| version.counter);
     if known == Some(found.version) || found.app.is_none() {
         return Ok(Some(found));
     }
@@ -51,7 +52,7 @@ pub fn judge(remembered: &Remembered, found: Option<Found>) -> Freshness {
     let Some(app) = &found.app else { return Freshness::Gone };
     match &remembered.version {
         Some(known) if *known == version(found.version) => return Freshness::Current,
-        Some(known) if known.counter >= found.version => {
+        Some(known) if known.counter >= found.version || known.nonce != version(found.version).nonce => {
             tracing::error!(app = %remembered.app, "the directory went back in time; the application is read anew");
         }
         _ => {}

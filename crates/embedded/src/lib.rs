@@ -25,5 +25,5 @@ mod store;
 mod tasks;
 mod writer;
 
-pub use opening::WrongKey;
+pub use opening::make_folder;
 pub use store::{FILE, OpenError, Seams, Store};

@@ -1,7 +1,7 @@
-//! What is looked at before the file is used: that it is its owner's alone, and was sealed with the key that is there.
+//! What is looked at before the file is used: that it is its owner's alone, and was sealed with a key that is there.
 
 use std::fs::{DirBuilder, OpenOptions, Permissions, set_permissions};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -10,28 +10,18 @@ use hookyard_core::seal::{SealError, SealingKeys};
 use hookyard_wire::stored::{StoredError, read_endpoint};
 use rusqlite::{Connection, OptionalExtension as _};
 
-/// What is sealed, and where it lies.
-const SEAL_CHECK: &[u8] = b"hookyard";
+/// Where the seal check lies.
 const SEAL_PLACE: &[u8] = b"seal";
-/// Files hold payloads: nobody but their owner reads them.
+/// The file holds payloads: only its owner reads it.
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
+/// Everything of a mode that is not the owner's.
+const OTHERS: u32 = 0o077;
 
-/// Why the keys do not fit the file.
-#[derive(Debug, thiserror::Error)]
-pub enum WrongKey {
-    /// The check does not open.
-    #[error(transparent)]
-    Check(#[from] SealError),
-    /// In a file without a check, an endpoint does not open.
-    #[error(transparent)]
-    Endpoint(#[from] StoredError),
-    /// The file cannot be read or written.
-    #[error(transparent)]
-    Database(#[from] rusqlite::Error),
-}
-
-/// Makes the folder unless it is there, readable by its owner alone.
+/// Makes the folder unless it is there, for its owner alone.
+///
+/// # Errors
+/// When it cannot be made.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)
 }
@@ -43,28 +33,53 @@ pub fn keep_private(file: &Path) -> io::Result<()> {
     for beside in ["", "-wal", "-shm"] {
         let mut name = file.as_os_str().to_owned();
         name.push(beside);
-        match set_permissions(PathBuf::from(name), Permissions::from_mode(FILE_MODE)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
+        let path = PathBuf::from(name);
+        let is_open = path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & OTHERS != 0);
+        if is_open && let Err(error) = set_permissions(&path, Permissions::from_mode(FILE_MODE)) {
+            // Another user's, on a volume that is shared, say: it works, and is told.
+            tracing::warn!(%error, file = %path.display(), "others may read the database");
         }
     }
     Ok(())
 }
 
-/// Whether the keys are those the file was sealed with; the first to open it seals the check.
-pub fn check_seal(connection: &Connection, keys: &SealingKeys, entropy: &dyn Entropy) -> Result<(), WrongKey> {
-    let sealed: Option<String> = connection.query_row("SELECT sealed FROM seal", [], |row| row.get(0)).optional()?;
-    if let Some(sealed) = sealed {
-        keys.open(&sealed, SEAL_PLACE)?;
-        return Ok(());
+/// Whether the keys are those that the file was sealed with: by its check or, in a file of an older program, by its endpoints. Before the file
+/// is changed in any way.
+///
+/// # Errors
+/// Of the database; within, why the keys are others.
+pub fn judge_seal(connection: &Connection, keys: &SealingKeys) -> rusqlite::Result<Result<(), SealError>> {
+    let has = |table: &str| -> rusqlite::Result<bool> {
+        connection.query_row("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1", [table], |row| row.get(0))
+    };
+    if has("seal")? {
+        let sealed: Option<String> = connection.query_row("SELECT sealed FROM seal", [], |row| row.get(0)).optional()?;
+        if let Some(sealed) = sealed {
+            return Ok(keys.check(&sealed, SEAL_PLACE));
+        }
     }
-    // Of a program before the check was: an endpoint tells as well.
-    let any = "SELECT record FROM endpoints WHERE deleted_at IS NULL LIMIT 1";
-    let endpoint: Option<String> = connection.query_row(any, [], |row| row.get(0)).optional()?;
-    if let Some(endpoint) = endpoint {
-        read_endpoint(endpoint.as_bytes(), keys)?;
+    if !has("endpoints")? {
+        return Ok(Ok(()));
     }
-    let sealed = keys.seal(SEAL_CHECK, SEAL_PLACE, entropy)?;
-    connection.execute("INSERT INTO seal (sealed) VALUES (?1)", [sealed])?;
-    Ok(())
+    let mut query = connection.prepare("SELECT record FROM endpoints WHERE deleted_at IS NULL")?;
+    let (mut records, mut judged) = (query.query([])?, Ok(()));
+    while let Some(record) = records.next()? {
+        let record: String = record.get(0)?;
+        match read_endpoint(record.as_bytes(), keys) {
+            // An endpoint that does not open beside this one stops its own deliveries alone.
+            Ok(_) => return Ok(Ok(())),
+            Err(StoredError::Seal(error @ SealError::UnknownKey(_))) => judged = Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(judged)
+}
+
+/// Seals the check, if there is none.
+pub fn seal(connection: &Connection, keys: &SealingKeys, entropy: &dyn Entropy) -> rusqlite::Result<Result<(), SealError>> {
+    let sealed = match keys.seal_check(SEAL_PLACE, entropy) {
+        Ok(sealed) => sealed,
+        Err(error) => return Ok(Err(error)),
+    };
+    connection.execute("INSERT INTO seal (sealed) SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM seal)", [sealed]).map(|_| Ok(()))
 }

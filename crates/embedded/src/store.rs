@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hookyard_core::event::Admission;
 use hookyard_core::port::Heard;
-use hookyard_core::seal::SealingKeys;
+use hookyard_core::seal::{SealError, SealingKeys};
 use hookyard_core::step::Tripwire;
 use hookyard_core::{Clock, Entropy, Fault, FaultKind, Gate, GateId, limits};
 use rusqlite::{Connection, OpenFlags};
@@ -21,7 +21,7 @@ use crate::fault::{closed, fault};
 use crate::gates::kept;
 use crate::journal::forget;
 use crate::lease::Leases;
-use crate::opening::{WrongKey, check_seal, keep_private, make_folder};
+use crate::opening::{judge_seal, keep_private, make_folder, seal};
 use crate::queue_clock::QueueClock;
 use crate::writer::{Death, Writer};
 
@@ -83,7 +83,7 @@ pub enum OpenError {
         /// The folder.
         folder: PathBuf,
         /// What does not open.
-        source: WrongKey,
+        source: SealError,
     },
     /// The folder cannot be made or written.
     #[error("cannot use the data folder {folder}")]
@@ -161,7 +161,7 @@ impl Store {
     /// Opens the file in `folder`, or makes it.
     ///
     /// # Errors
-    /// When the folder is in use, of a newer program, or cannot be written.
+    /// When the folder is in use, of a newer program, sealed with another key, or cannot be written.
     pub fn open(folder: &Path, seams: Seams) -> Result<Self, OpenError> {
         let unusable = |source| OpenError::Folder { folder: folder.to_owned(), source };
         make_folder(folder).map_err(unusable)?;
@@ -174,12 +174,13 @@ impl Store {
         let path = folder.join(FILE);
         keep_private(&path).map_err(unusable)?;
         let mut connection = connect(&path, OpenFlags::default(), WRITER_CACHE_KIB).map_err(broken)?;
+        let other_key = |source| OpenError::Sealed { folder: folder.to_owned(), source };
+        judge_seal(&connection, &seams.keys).map_err(broken)?.map_err(other_key)?;
         let found = migrate(&mut connection).map_err(broken)?;
         if found > SCHEMA_VERSION {
             return Err(OpenError::Newer { folder: folder.to_owned(), found });
         }
-        check_seal(&connection, &seams.keys, &*seams.entropy)
-            .map_err(|source| OpenError::Sealed { folder: folder.to_owned(), source })?;
+        seal(&connection, &seams.keys, &*seams.entropy).map_err(broken)?.map_err(other_key)?;
         let (events, deliveries) = (last_id(&connection, "events"), last_id(&connection, "deliveries"));
         let gates = kept(&connection, seams.clock.now()).map_err(broken)?;
         let queue_clock = Arc::new(QueueClock::of(&connection, Arc::clone(&seams.clock)).map_err(broken)?);

@@ -36,7 +36,7 @@ pub struct Config {
     #[schema(value_type = String)]
     #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
-    /// Where people reach the API, for links to it; `http://` and the listener's address unless given.
+    /// Where people reach the API, for links to it: `http://` or `https://` and a host; `http://` and the listener's address unless given.
     pub public_url: Option<String>,
     /// Where `/metrics`, `/livez` and `/readyz` listen.
     #[schema(value_type = String)]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -61,7 +61,7 @@ fn expect_key(config: &Config) -> Result<()> {
 /// Fills in what is missing, and makes in the folder what it does not hold: readable by its owner alone.
 ///
 /// # Errors
-/// When the folder cannot be made, read or written.
+/// When the folder cannot be made, read or written, or was sealed with a key that is not there.
 pub fn create(config: &mut Config, entropy: &dyn Entropy) -> Result<()> {
     fill_in(config)?;
     if !config.is_embedded() || (config.secret_key.is_some() && config.jwt_secret.is_some()) {
@@ -69,7 +69,7 @@ pub fn create(config: &mut Config, entropy: &dyn Entropy) -> Result<()> {
     }
     expect_key(config)?;
     let folder = config.data_dir.clone();
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    let made = hookyard_embedded::make_folder(&folder);
     made.with_context(|| format!("cannot make the data folder {}", folder.display()))?;
     if config.secret_key.is_none() {
         config.secret_key = Some(write(&folder.join(SECRET_KEY), SealingKeys::generate(entropy))?);

@@ -93,7 +93,7 @@ fn shards(config: &Config) -> Shards {
 /// Of a store that belongs to the broker, and was restored from a copy or failed over to a replica that was behind.
 const WENT_BACK: &str = "store and broker belong together. For the applications listed the store went back in time: what was changed after \
      its copy is lost, and events are routed by what it holds since. Create again what is missing; then `hookyard endpoint replay-missing \
-     --app … --since …`, with the moment of the copy, makes the deliveries that were missed";
+     --app … --since …`, with the moment of the copy, sends what they missed";
 
 /// Looks at the dataset and its anchor.
 pub async fn show_dataset(settings: &Settings) -> anyhow::Result<DatasetReport> {
@@ -126,7 +126,7 @@ pub async fn show_dataset(settings: &Settings) -> anyhow::Result<DatasetReport> 
         Some(_) => store.regressions().await?.into_iter().map(|(application, at)| Regression { application, at }).collect(),
         None => Vec::new(),
     };
-    let explanation = if good && !regressions.is_empty() { WENT_BACK } else { explanation };
+    let explanation = if anchor == "same" && !regressions.is_empty() { WENT_BACK } else { explanation };
     Ok(DatasetReport { dataset: meta.map(|meta| meta.dataset), epoch, anchor, good, explanation, regressions })
 }
 

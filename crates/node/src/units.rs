@@ -5,18 +5,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer, de};
 
-/// Text, or a number where text is wanted: what an environment variable says may look like one.
+/// Text, or what is read as something else where text is wanted: an environment variable may look like a number.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Word {
-    Number(u64),
+    Flag(bool),
+    Number(i64),
+    Fraction(f64),
     Text(String),
 }
 
 impl Word {
     fn text(self) -> String {
         match self {
+            Self::Flag(flag) => flag.to_string(),
             Self::Number(number) => number.to_string(),
+            Self::Fraction(number) => number.to_string(),
             Self::Text(text) => text,
         }
     }

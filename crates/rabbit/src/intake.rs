@@ -107,7 +107,8 @@ fn after_failure(session: &Session, taken: &Taken, more: u32) -> Outgoing {
 impl Session {
     /// Gives a dropped claim back, counted, so that what fails for ever ends in quarantine and not in a loop.
     pub(crate) fn return_failed(&self, taken: &Taken, hold: Hold) {
-        let again = after_failure(self, taken, failures_of_drop());
+        let more = if *taken.queue == *self.names.ingest() { 1 } else { failures_of_drop() };
+        let again = after_failure(self, taken, more);
         let returns = self.returns.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return hold.keep() };
         runtime.spawn(async move {

@@ -15,6 +15,7 @@ use hookyard_wire::stored::{StoredEndpoint, read_endpoint};
 use crate::client::RedisStore;
 use crate::keys;
 use crate::meta::Sentinel;
+use crate::subscriptions::Found;
 
 #[async_trait]
 impl Directory for RedisStore {
@@ -36,7 +37,11 @@ impl Directory for RedisStore {
         let mut validated = Validated { counters, ..Validated::default() };
         for app in apps {
             let (version, deleted): (Option<String>, Option<String>) = next(&mut answers, OPERATION)?;
-            let found = if deleted.is_some() { None } else { version };
+            let found = match (version, deleted) {
+                (_, Some(_)) => Found::Deleted,
+                (Some(version), None) => Found::Version(version),
+                (None, None) => Found::Nothing,
+            };
             validated.apps.push(self.freshness(app, found, epoch).await?);
         }
         if split_servers {

@@ -15,7 +15,7 @@ pub const APPS: &str = "hookyard:apps";
 /// Hash, no TTL. Application uid → id.
 pub const UIDS: &str = "hookyard:uids";
 
-/// Sorted set by moment in ms, no TTL, trimmed. Applications of which the store was found to know less than before.
+/// Sorted set by moment in ms, no TTL, trimmed to 30 days and 10,000. Applications of which the store was found to know less than before.
 pub const REGRESSIONS: &str = "hookyard:regressions";
 
 /// Hash, no TTL. Event type → its entry in the catalog.

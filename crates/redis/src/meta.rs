@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use hookyard_core::port::Counters;
 use hookyard_core::{AppId, Fault, FaultKind, Timestamp};
@@ -13,11 +14,11 @@ use crate::keys;
 
 /// Version of the layout of keys.
 const SCHEMA: u32 = 1;
-/// What is sealed in `seal_check`, so that a lost key is noticed at the start and not in a signature.
-const SEAL_CHECK: &[u8] = b"hookyard";
 
-/// Regressions kept for an operator to see: more applications than anybody looks at one by one.
+/// Regressions kept for an operator to see, the latest ones: a few hundred kilobytes.
 const REGRESSIONS_KEPT: isize = 10_000;
+/// And for so long: until then what was lost has been made good, or never will be.
+const REGRESSIONS_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The sentinel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,8 @@ impl RedisStore {
     /// Raises the epoch: everybody forgets what they remembered.
     pub async fn raise_epoch(&self) -> Result<u64, Fault> {
         let mut pipeline = redis::pipe();
-        pipeline.hincr(keys::META, "epoch", 1);
+        // An operator has seen what was lost.
+        pipeline.hincr(keys::META, "epoch", 1).del(keys::REGRESSIONS).ignore();
         let (epoch,): (u64,) = self.directory.query(StoreOp::Meta, "raise the epoch", &pipeline).await?;
         Ok(epoch)
     }
@@ -86,17 +88,20 @@ impl RedisStore {
     /// Writes down that the store knows less of an application than it did. Best effort: it is told in the log and counted too.
     pub(crate) async fn tell_of_regression(&self, app: AppId) {
         let mut pipeline = redis::pipe();
-        pipeline.zadd(keys::REGRESSIONS, app.to_string(), self.clock.now().as_millis()).ignore();
+        let now = self.clock.now();
+        pipeline.zadd(keys::REGRESSIONS, app.to_string(), now.as_millis()).ignore();
+        pipeline.cmd("ZREMRANGEBYSCORE").arg(keys::REGRESSIONS).arg("-inf").arg(now.minus(REGRESSIONS_FOR).as_millis()).ignore();
         pipeline.zremrangebyrank(keys::REGRESSIONS, 0, -REGRESSIONS_KEPT - 1).ignore();
         if let Err(fault) = self.directory.query::<()>(StoreOp::Meta, "tell of a regression", &pipeline).await {
             tracing::warn!(error = fault.chain(), %app, "that the directory went back in time is not written down");
         }
     }
 
-    /// Applications of which the store was found to know less than before, and when, the latest first.
+    /// Applications of which the store was found to know less than before within the last 30 days, and when, the latest first.
     pub async fn regressions(&self) -> Result<Vec<(AppId, Timestamp)>, Fault> {
+        let since = self.clock.now().minus(REGRESSIONS_FOR).as_millis();
         let mut pipeline = redis::pipe();
-        pipeline.cmd("ZREVRANGE").arg(keys::REGRESSIONS).arg(0).arg(-1).arg("WITHSCORES");
+        pipeline.cmd("ZREVRANGEBYSCORE").arg(keys::REGRESSIONS).arg("+inf").arg(since).arg("WITHSCORES");
         let (found,): (Vec<(String, i64)>,) = self.directory.query(StoreOp::Meta, "read the regressions", &pipeline).await?;
         Ok(found.into_iter().filter_map(|(app, at)| Some((app.parse().ok()?, Timestamp::from_millis(at)))).collect())
     }
@@ -104,11 +109,11 @@ impl RedisStore {
     /// Whether the configured key is the one this store was sealed with; the first to ask seals the check.
     pub async fn check_seal(&self) -> Result<(), Fault> {
         let refused = |error| Fault::caused(FaultKind::Refused, "open the store's seal check", error);
-        let sealed = self.keys.seal(SEAL_CHECK, keys::META.as_bytes(), &*self.entropy).map_err(refused)?;
+        let sealed = self.keys.seal_check(keys::META.as_bytes(), &*self.entropy).map_err(refused)?;
         let mut pipeline = redis::pipe();
         pipeline.hset_nx(keys::META, "seal_check", sealed).ignore().hget(keys::META, "seal_check");
         let (stored,): (String,) = self.directory.query(StoreOp::Meta, "read the seal check", &pipeline).await?;
-        self.keys.open(&stored, keys::META.as_bytes()).map(drop).map_err(refused)
+        self.keys.check(&stored, keys::META.as_bytes()).map_err(refused)
     }
 
     /// From now on, only this dataset is read and written; `None`: nothing is.

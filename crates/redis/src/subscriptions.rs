@@ -15,13 +15,21 @@ use crate::keys;
 /// sends well within the time it has to answer.
 const SCAN_COUNT: usize = 250;
 
-/// What the store says of the time since a version: the counter before which not every change is told, the version's place in the history,
-/// the history's oldest, and the endpoints that changed.
-type Since = (Option<u64>, Option<u64>, Vec<(String, u64)>, Vec<String>);
+/// What the store says of the time since a version: the counter before which not every change is told, the places in the history of that
+/// version and of the one just read, the oldest one there, and the endpoints that changed.
+type Since = (Option<u64>, Option<u64>, Option<u64>, Vec<(String, u64)>, Vec<String>);
+
+/// What the store has of an application.
+pub(crate) enum Found {
+    Version(String),
+    /// Its tombstone.
+    Deleted,
+    Nothing,
+}
 
 impl RedisStore {
     /// How `remembered` stands against the version just read. What cannot be read stops its own application alone.
-    pub(crate) async fn freshness(&self, remembered: &Remembered, found: Option<String>, epoch: u64) -> Result<Freshness, Fault> {
+    pub(crate) async fn freshness(&self, remembered: &Remembered, found: Found, epoch: u64) -> Result<Freshness, Fault> {
         match self.compare(remembered, found, epoch).await {
             Err(fault) if fault.kind == FaultKind::Corrupt => {
                 tracing::error!(app = %remembered.app, error = fault.chain(), "an application cannot be read; its events wait");
@@ -31,15 +39,19 @@ impl RedisStore {
         }
     }
 
-    async fn compare(&self, remembered: &Remembered, found: Option<String>, epoch: u64) -> Result<Freshness, Fault> {
+    async fn compare(&self, remembered: &Remembered, found: Found, epoch: u64) -> Result<Freshness, Fault> {
         let app = remembered.app;
         let known = remembered.version.as_ref().filter(|known| epoch_of(known) == epoch);
-        let Some(found) = found else {
-            if known.is_some() {
-                // It was not deleted: that would have left a tombstone.
-                self.regressed(app).await;
+        let found = match found {
+            Found::Version(found) => found,
+            Found::Deleted => return Ok(Freshness::Gone),
+            Found::Nothing => {
+                // Whatever was deleted has left a tombstone.
+                if known.is_some() {
+                    self.regressed(app, "it is not there any more, and its events are rejected").await;
+                }
+                return Ok(Freshness::Gone);
             }
-            return Ok(Freshness::Gone);
         };
         let version = version_in(&found, epoch)?;
         match known {
@@ -50,8 +62,8 @@ impl RedisStore {
     }
 
     /// The store does not know what it knew before: it was restored from a copy, or failed over to a replica that was behind.
-    async fn regressed(&self, app: AppId) {
-        tracing::error!(%app, "the directory went back in time; the application is read anew, and routed for as it is now");
+    async fn regressed(&self, app: AppId, what: &'static str) {
+        tracing::error!(%app, "the directory went back in time for an application: {what}");
         self.metrics.directory_regressions_total.inc();
         self.tell_of_regression(app).await;
     }
@@ -60,17 +72,21 @@ impl RedisStore {
         const OPERATION: &str = "read changed subscriptions";
         let mut pipeline = redis::pipe();
         pipeline.hget(keys::directory(app), "floor");
-        pipeline.zscore(keys::history(app), text_of(known)).zrange_withscores(keys::history(app), 0, 0);
+        let history = keys::history(app);
+        pipeline.zscore(&history, text_of(known)).zscore(&history, text_of(&version)).zrange_withscores(&history, 0, 0);
         // To the end, not to the version just read: what changed again meanwhile has moved beyond it.
         pipeline.zrangebyscore(keys::changes(app), format!("({}", known.counter), "+inf");
-        let (floor, place, oldest, ids): Since = self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
+        let (floor, place, newest, oldest, ids): Since = self.directory.query(StoreOp::Validate, OPERATION, &pipeline).await?;
         if place.is_none() {
-            // Older than the history, or of another one.
-            let is_lost = |(_, oldest): &(String, u64)| *oldest <= known.counter;
-            if version.counter <= known.counter || oldest.first().is_some_and(is_lost) {
-                self.regressed(app).await;
+            // Older than the history, or of another one; without the version that was found the history says nothing: an older program
+            // wrote that.
+            let should_be = |(_, oldest): &(String, u64)| newest.is_some() && *oldest <= known.counter;
+            let is_lost = version.counter <= known.counter || oldest.first().is_some_and(should_be);
+            let replaced = self.replaced(app, epoch_of(&version)).await?;
+            if is_lost {
+                self.regressed(app, "it was read anew, and is routed for as it is now").await;
             }
-            return self.replaced(app, epoch_of(&version)).await;
+            return Ok(replaced);
         }
         if floor.unwrap_or(0) > known.counter {
             return self.replaced(app, epoch_of(&version)).await;

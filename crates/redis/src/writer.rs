@@ -43,7 +43,8 @@ pub fn writer(store: RedisStore) -> (mpsc::Sender<Group>, impl Future<Output = (
 async fn run(store: RedisStore, mut mailbox: mpsc::Receiver<Group>) {
     let (mut groups, mut announcer): (Vec<Group>, _) = (Vec::new(), Announcer::new());
     while mailbox.recv_many(&mut groups, GROUPS).await > 0 {
-        let result = write(&store, groups.iter().flat_map(|group| group.entries.iter()), &mut announcer).await;
+        let mut news = Vec::new();
+        let result = write(&store, groups.iter().flat_map(|group| group.entries.iter()), &announcer, &mut news).await;
         for group in groups.drain(..) {
             let result = match &result {
                 Ok(()) => Ok(()),
@@ -53,22 +54,33 @@ async fn run(store: RedisStore, mut mailbox: mpsc::Receiver<Group>) {
                 tracing::trace!("nobody waits for this record any more");
             }
         }
+        for one in news {
+            announce(&store, one, &mut announcer).await;
+        }
         tokio::time::sleep(GATHER).await;
     }
 }
 
-/// Writes entries, as many pipelines as their bytes ask for.
-async fn write(store: &RedisStore, entries: impl Iterator<Item = &Entry>, announcer: &mut Announcer) -> Result<(), Fault> {
+/// Writes entries, as many pipelines as their bytes ask for, and adds what is to be announced of those that are written.
+async fn write(
+    store: &RedisStore,
+    entries: impl Iterator<Item = &Entry>,
+    announcer: &Announcer,
+    news: &mut Vec<Vec<u8>>,
+) -> Result<(), Fault> {
     let (mut part, mut bytes) = (Vec::new(), 0);
     for entry in entries {
         part.push(entry);
         bytes += weight(entry);
         if bytes > PIPELINE_BYTES {
-            write_part(store, &part, announcer).await?;
+            write_part(store, &part).await?;
+            news.extend(announcer.announce(&part));
             (part, bytes) = (Vec::new(), 0);
         }
     }
-    write_part(store, &part, announcer).await
+    write_part(store, &part).await?;
+    news.extend(announcer.announce(&part));
+    Ok(())
 }
 
 /// The bytes of an entry that differ by more than a few hundred.
@@ -81,7 +93,7 @@ fn weight(entry: &Entry) -> usize {
 }
 
 /// One pipeline, with one script call per application and [`ENTRIES_PER_CALL`].
-async fn write_part(store: &RedisStore, entries: &[&Entry], announcer: &mut Announcer) -> Result<(), Fault> {
+async fn write_part(store: &RedisStore, entries: &[&Entry]) -> Result<(), Fault> {
     let mut by_app: BTreeMap<AppId, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         by_app.entry(entry.app()).or_default().push(entry);
@@ -107,19 +119,19 @@ async fn write_part(store: &RedisStore, entries: &[&Entry], announcer: &mut Anno
             pipeline.zadd(keys::DATA_KEPT, member, message.id.time().plus(kept).as_millis()).ignore();
         }
     }
-    let () = store.journal.query(StoreOp::Record, "write the journal", &pipeline).await?;
-    announce(store, entries, announcer).await;
-    Ok(())
+    store.journal.query(StoreOp::Record, "write the journal", &pipeline).await
 }
 
-/// Tells who listens what was written. It is sent apart from what is written, which a server that forgot the scripts is sent twice.
-async fn announce(store: &RedisStore, entries: &[&Entry], announcer: &mut Announcer) {
-    let Some(news) = announcer.announce(entries) else { return };
+/// Tells those who listen what was written. It is sent apart from what is written, which a server that forgot the scripts is sent twice.
+async fn announce(store: &RedisStore, news: Vec<u8>, announcer: &mut Announcer) {
     let mut pipeline = redis::pipe();
     pipeline.publish(keys::ACTIVITY, news);
     match store.journal.query::<(i64,)>(StoreOp::Record, "tell the activity", &pipeline).await {
         Ok((listeners,)) => announcer.received(listeners),
-        Err(fault) => tracing::debug!(error = fault.chain(), "the activity is not told"),
+        Err(fault) => {
+            tracing::debug!(error = fault.chain(), "the activity is not told");
+            announcer.received(0);
+        }
     }
 }
 

@@ -95,6 +95,18 @@ impl InFlight {
     }
 }
 
+/// Ids that are released when their events are through, also if that ends by a panic.
+struct Held {
+    in_flight: Arc<InFlight>,
+    ids: Vec<(AppId, EventId)>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.in_flight.release(&self.ids);
+    }
+}
+
 /// A claimed, admitted event on its way through a batch.
 struct Candidate {
     claim: Claim<Event>,
@@ -380,21 +392,21 @@ impl Router {
     }
 
     fn complete(&self, events: Vec<RoutedEvent>, permit: Option<OwnedSemaphorePermit>) {
-        let (seams, in_flight) = (self.seams.clone(), Arc::clone(&self.in_flight));
+        let seams = self.seams.clone();
         let messages = events.iter().map(|event| &event.fan_out.message);
-        let ids: Vec<_> = messages.filter_map(|message| Some((message.app, message.event.id.clone()?))).collect();
+        let ids = messages.filter_map(|message| Some((message.app, message.event.id.clone()?))).collect();
+        let held = Held { in_flight: Arc::clone(&self.in_flight), ids };
         let completed = async move {
             batch::complete(&seams, events).await;
-            in_flight.release(&ids);
-            drop(permit);
+            drop((held, permit));
         };
         self.tasks.spawn(completed.in_current_span());
     }
 
     /// Gives events back that cannot be routed now, a moment later; they are not being routed here until then.
     fn give_back(&self, claims: Vec<Claim<Event>>, ids: Vec<(AppId, EventId)>) {
-        let (events, in_flight) = (Arc::clone(&self.seams.events), Arc::clone(&self.in_flight));
-        let clock = Arc::clone(&self.seams.clock);
+        let (events, clock) = (Arc::clone(&self.seams.events), Arc::clone(&self.seams.clock));
+        let held = Held { in_flight: Arc::clone(&self.in_flight), ids };
         self.tasks.spawn(async move {
             clock.sleep(LATER).await;
             for claim in claims {
@@ -402,7 +414,7 @@ impl Router {
                     tracing::debug!(error = fault.chain(), "an event was not given back; it comes again by itself");
                 }
             }
-            in_flight.release(&ids);
+            drop(held);
         });
     }
 

@@ -3,11 +3,12 @@
 #![expect(clippy::disallowed_methods, reason = "tests start what they like: what panics fails them")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hookyard_core::admission::{BreakerRule, LEAST_JUDGED, News, OPEN_FOR, Step};
 use hookyard_core::port::{Deliveries, Directory as _, Events as _, Expect, Gates as _, Written};
-use hookyard_core::step::NoTripwire;
+use hookyard_core::step::{NoTripwire, Step as Reached, Tripwire};
 use hookyard_core::{AppRef, Application, Clock as _, Endpoint, Event, Lane};
 use hookyard_router::{Router, Seams};
 use hookyard_telemetry::{Metrics, Traces};
@@ -26,6 +27,10 @@ struct Stage {
 
 impl Stage {
     fn start(seed: u64) -> Self {
+        Self::with(seed, Arc::new(NoTripwire))
+    }
+
+    fn with(seed: u64, tripwire: Arc<dyn Tripwire>) -> Self {
         let clock = PausedClock::default();
         let shared: Arc<PausedClock> = Arc::new(clock.clone());
         let make = Builders::new(Arc::clone(&shared) as _, seed);
@@ -42,7 +47,7 @@ impl Stage {
             entropy: Arc::clone(&make.entropy) as _,
             metrics: Metrics::unregistered(),
             traces: Traces::default(),
-            tripwire: Arc::new(NoTripwire),
+            tripwire,
         };
         tokio::spawn(Router::new(seams).run(stop.clone()));
         Self { clock, make, broker, directory, gates, stop }
@@ -60,6 +65,33 @@ impl Stage {
         let event = Event { app: AppRef::Id(app.id), ..self.make.event() };
         self.broker.accept(&event).await.expect("accepted");
     }
+}
+
+/// Panics in the first batches that are fanned out.
+struct Defect(AtomicUsize);
+
+impl Tripwire for Defect {
+    fn reached(&self, step: Reached) {
+        let left = |left: usize| left.checked_sub(1);
+        let is_sound = step != Reached::FanOutDone || self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_err();
+        assert!(is_sound, "the defect of this test");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_panics_comes_again_with_all_its_events() {
+    // Of the panics of one event the others of its batch have as many: far fewer than what sets an event aside.
+    let stage = Stage::with(3, Arc::new(Defect(AtomicUsize::new(5))));
+    let (app, _) = stage.app_with_endpoint().await;
+    for _ in 0..20 {
+        stage.publish(&app).await;
+    }
+    stage.clock.sleep(Duration::from_secs(60)).await;
+    assert_eq!((stage.broker.events_waiting(), stage.broker.take_rejected().len()), (0, 0));
+    stage.stop.cancel();
+    stage.clock.sleep(Duration::from_secs(600)).await;
+    stage.broker.restart();
+    assert_eq!(stage.broker.events_waiting(), 0, "every event is through, and none is held");
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,7 +57,8 @@ metrics! {
     ready: IntGauge = gauge;
     /// 1 while the store is not the one this installation was using.
     dataset_wrong: IntGauge = gauge;
-    /// Applications of which the store was found to know less than before: it was restored from a copy, or failed over and lost writes.
+    /// Times a router found that the store knows less of an application than before: it was restored from a copy, or failed over and lost
+    /// writes.
     directory_regressions_total: IntCounter = counter;
     /// Events received, before they are judged.
     events_received_total: CounterBy<Source> = CounterBy::new;

@@ -52,7 +52,7 @@ fn confirm() -> anyhow::Result<()> {
     if answer.trim() == "accept" { Ok(()) } else { bail!("not accepted") }
 }
 
-/// Applications named in the report: a screenful, the latest first.
+/// Applications named in the report: a screenful, the latest first. Of all it says how many there are.
 const NAMED: usize = 20;
 
 fn print_report(report: &DatasetReport, format: Option<Format>) {
@@ -62,6 +62,7 @@ fn print_report(report: &DatasetReport, format: Option<Format>) {
         "anchor": report.anchor,
         "good": report.good,
         "explanation": report.explanation,
+        "regressed": report.regressions.len(),
         "regressions": report.regressions.iter().take(NAMED).collect::<Vec<_>>(),
     });
     show(&answer, &[], format);

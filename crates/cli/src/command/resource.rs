@@ -205,7 +205,9 @@ impl InApp {
         let body = Value::Object(body);
         let mut tasks = Vec::new();
         for endpoint in endpoints {
-            tasks.push(self.call(Method::POST, &[&endpoint, "replay-missing"], "", Some(&body)).await?);
+            let begun = self.call(Method::POST, &[&endpoint, "replay-missing"], "", Some(&body)).await;
+            let context = || format!("{} tasks were begun; {endpoint} and those after it have none", tasks.len());
+            tasks.push(begun.with_context(context)?);
         }
         Ok(tasks)
     }

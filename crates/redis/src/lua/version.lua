@@ -1,8 +1,8 @@
 -- Before each script that changes what an application owns.
--- Moves the application on to its next version, which the history tells from then on; the version's counter.
+-- Moves the application on to its next version, and writes that into the history. Returns the counter of the version.
 local function move_on(directory, history, nonce, kept)
   local before = redis.call('HGET', directory, 'v') or '0.'
-  -- What a program wrote that keeps no history is not in it: then it begins anew.
+  -- A version that an older program wrote is not in the history: then the history begins anew.
   if not redis.call('ZSCORE', history, before) then redis.call('DEL', history) end
   local counter = tonumber(string.match(before, '^(%d+)')) + 1
   local version = counter .. '.' .. nonce

@@ -15,7 +15,7 @@ use hookyard_core::{
 
 use super::queues::{
     admitted, assert_lost, claim_deliveries, claim_event, claim_events, endpoints, finish, make, no_delivery_is_left,
-    no_event_is_left, panic_with, route, settle_all,
+    no_event_is_left, route, settle_all,
 };
 use super::{QueueBackend, eventually, suite, within};
 
@@ -26,7 +26,6 @@ suite! { $ each_promise_of_events: events on QueueBackend,
     events_are_claimed_once_each_and_at_most_as_many_as_asked,
     a_claim_dropped_unsettled_comes_again,
     what_is_dropped_again_and_again_is_set_aside,
-    what_panics_three_times_is_set_aside,
     what_is_given_back_comes_again_and_never_counts_as_a_failure,
     what_was_settled_is_gone_after_a_restart_and_what_was_not_comes_again,
     a_claim_of_the_past_settles_nothing,
@@ -147,16 +146,6 @@ async fn what_is_dropped_again_and_again_is_set_aside(backend: &dyn QueueBackend
     assert_eq!(rejected.len(), 1);
     assert_eq!(rejected[0].reason, RefusalReason::CrashLoop);
     assert!(holds(&rejected[0].body, &event.data), "with its bytes");
-    no_event_is_left(backend).await;
-}
-
-async fn what_panics_three_times_is_set_aside(backend: &dyn QueueBackend) {
-    backend.events().accept(&make(backend).event()).await.expect("accepted");
-    for _ in 0..3 {
-        panic_with(claim_event(backend).await);
-    }
-    let rejected = eventually("it is set aside", async || backend.rejected().await.pop()).await;
-    assert_eq!(rejected.reason, RefusalReason::CrashLoop);
     no_event_is_left(backend).await;
 }
 

@@ -60,7 +60,9 @@ impl Owned {
         let (version, disabled) = (self.version(), app.disabled);
         let since = match remembered {
             Some(known) if *known == version => return Freshness::Current,
-            Some(known) if known.counter >= self.floor && known.counter < version.counter => known.counter,
+            Some(known) if known.nonce == version.nonce && (self.floor..version.counter).contains(&known.counter) => {
+                known.counter
+            }
             _ => {
                 let present = self.endpoints.values().filter_map(|slot| slot.endpoint.as_ref());
                 return Freshness::Replaced { version, disabled, all: present.map(|endpoint| endpoint.subscription()).collect() };

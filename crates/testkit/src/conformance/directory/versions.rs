@@ -1,6 +1,7 @@
 //! What a router remembers, and what it is told of the changes since.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hookyard_core::directory::Version;
 use hookyard_core::port::{Directory, Expect, Freshness, Remembered, Written};
@@ -170,11 +171,14 @@ pub async fn what_a_store_does_not_know_any_more_is_read_anew(backend: &dyn Dire
     let mut follower = Follower::of(app.id);
     follower.follow(&*directory).await;
     let known = follower.version.clone().expect("a version");
-    // What a router remembers that saw changes which the store has lost since.
-    for lost in 1..=3 {
-        follower.version = Some(Version { counter: known.counter + lost, ..known.clone() });
+    // What a router remembers of a history that the store has lost since: of more changes, as many, or fewer.
+    let nonce: Arc<str> = format!("lost{}", known.nonce).into();
+    let lost = [3, 2, 1, 0].map(|fewer| Version { counter: known.counter + 2 - fewer, nonce: Arc::clone(&nonce) });
+    for version in lost {
+        let counter = version.counter;
+        follower.version = Some(version);
         follower.subscriptions.clear();
-        assert_eq!(follower.follow(&*directory).await, "replaced", "{lost} changes lost");
+        assert_eq!(follower.follow(&*directory).await, "replaced", "{counter}");
         follower.knows([&endpoint]);
         assert_eq!(follower.version, Some(known.clone()));
     }
