@@ -126,6 +126,41 @@ async fn what_was_missed_meanwhile_is_made_good_by_one_command() -> Result<()> {
     what_is_there_gets_every_event(2, true).await
 }
 
+/// The steps of `docs/operations.md`.
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_from_its_file_as_the_document_says() -> Result<()> {
+    let mut world = World::new().await?;
+    let running = world.start().await?;
+    let api = Api::of(&running)?;
+    let url = world.redis.as_ref().context("a store")?.url();
+    api.endpoint("default", &world.receiver.url("/kept"), json!({})).await?;
+    redis::cmd("SAVE").query_async::<()>(&mut redis_at(&url).await?).await?;
+    let copy = tempfile::NamedTempFile::new()?;
+    std::fs::copy(world.redis.as_ref().context("a store")?.snapshot(), copy.path())?;
+    api.endpoint("default", &world.receiver.url("/lost"), json!({})).await?;
+    publish(&api, &world, 0, &["/kept", "/lost"]).await?;
+    world.redis.as_mut().context("a store")?.restore(copy.path())?;
+    let mut store = redis_at(&url).await?;
+    redis::cmd("CONFIG").arg("SET").arg("appendonly").arg("yes").query_async::<()>(&mut store).await?;
+    eventually("ready again", async || running.is_ready().await).await?;
+    let again = json!({"url": world.receiver.url("/again")});
+    eventually("created again", async || api.post("/app/default/endpoint", &again).await.is_ok()).await?;
+    for event in 1..6 {
+        publish(&api, &world, event, &["/kept", "/again"]).await?;
+    }
+    ensure!(world.receiver.at("/lost").len() == 1, "/lost is not there any more");
+    eventually("it appends again", async || {
+        let info: String = redis::cmd("INFO").arg("persistence").query_async(&mut store.clone()).await.unwrap_or_default();
+        info.contains("aof_enabled:1") && info.contains("aof_rewrite_in_progress:0")
+    })
+    .await?;
+    world.redis.as_mut().context("a store")?.restart()?;
+    eventually("ready with what it appended", async || running.is_ready().await).await?;
+    publish(&api, &world, 6, &["/kept", "/again"]).await?;
+    running.drain().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_is_deleted_is_no_alarm() -> Result<()> {
     let world = World::new().await?;

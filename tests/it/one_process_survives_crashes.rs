@@ -185,6 +185,8 @@ async fn a_full_disk_accepts_nothing_it_cannot_keep() -> Result<()> {
     let (status, answer) = refused.context("the disk never got full")?;
     ensure!(status == 503 && answer["code"] == "unavailable", "{status} {answer}");
     ensure!(cramped.is_alive(), "it still answers");
+    let (status, _) = site.api.try_call(Method::GET, "/health", None).await?;
+    ensure!(status == 503, "it is not ready: {status}");
     ensure!(accepted.len() > 20, "only {} were accepted", accepted.len());
     // What must not happen is a storm of requests nobody can write down: that takes time to be seen.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -193,6 +195,10 @@ async fn a_full_disk_accepts_nothing_it_cannot_keep() -> Result<()> {
     ensure!(stormed <= held, "{stormed} requests were repeated on a full disk, where {held} can have been in hand");
     cramped.kill9();
     let _roomy = site.start(None).await?;
+    eventually("it is ready", async || {
+        site.api.try_call(Method::GET, "/health", None).await.is_ok_and(|(status, _)| status == 204)
+    })
+    .await?;
     let arrived = || receiver.hits().into_iter().map(|hit| hit.id).collect::<BTreeSet<String>>();
     eventually("every accepted event has arrived", async || accepted.is_subset(&arrived())).await?;
     ensure!(site.publish("afterwards").await.is_some(), "with room again it accepts again");

@@ -26,9 +26,20 @@ async fn hookyard(arguments: &[&str], environment: &[(&str, String)]) -> Result<
     Ok(command.output().await?)
 }
 
+/// The arguments, and where a world of broker and store has them: only what the command line names is used.
+fn there<'a>(arguments: &[&'a str], environment: &'a [(&'static str, String)]) -> Vec<&'a str> {
+    let flags = [("--amqp", "HOOKYARD_AMQP_URL"), ("--redis", "HOOKYARD_REDIS_URL")];
+    let named = flags.iter().filter_map(|(flag, variable)| {
+        let (_, url) = environment.iter().find(|(name, _)| name == variable)?;
+        Some([*flag, url.as_str()])
+    });
+    arguments.iter().copied().chain(named.flatten()).collect()
+}
+
 async fn the_script_is_played_and_everything_comes_as_it_must(backend: Backend) -> Result<()> {
     let world = World::on(backend).await?;
-    let output = hookyard(&["demo"], &world.environment()).await?;
+    let environment = world.environment();
+    let output = hookyard(&there(&["demo"], &environment), &environment).await?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{said}");
     ensure!(said.contains("everything came as it must") && !said.contains("FAILED"), "{said}");
@@ -41,7 +52,8 @@ async fn a_load_is_measured_and_every_event_of_it_arrives(backend: Backend) -> R
     // Twice where it leaves something behind: that does not get in the way of the second.
     for _ in 0..if backend == Backend::Cluster { 2 } else { 1 } {
         let arguments = ["bench", "--events", "300", "--endpoints", "3", "--bytes", "2000", "--output", "json"];
-        let output = hookyard(&arguments, &world.environment()).await?;
+        let environment = world.environment();
+        let output = hookyard(&there(&arguments, &environment), &environment).await?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let measured: Value = serde_json::from_slice(&output.stdout)?;
         ensure!(measured["events"] == 300 && measured["deliveries"] == 900, "{measured}");
@@ -70,9 +82,22 @@ async fn paste(curl: &str) -> Result<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_demonstration_that_cannot_begin_fails() -> Result<()> {
-    let nobody = [("HOOKYARD_AMQP_URL", "amqp://127.0.0.1:1".to_owned())];
-    let output = hookyard(&["demo"], &nobody).await?;
+    let output = hookyard(&["demo", "--amqp", "amqp://127.0.0.1:1"], &[]).await?;
     ensure!(output.status.code() == Some(2), "a broker without a store is wrong usage: {output:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configured_broker_is_left_alone() -> Result<()> {
+    let production = [
+        ("HOOKYARD_AMQP_URL", "amqp://127.0.0.1:1".to_owned()),
+        ("HOOKYARD_REDIS_URL", "redis://127.0.0.1:1".to_owned()),
+        ("HOOKYARD_REDIS_JOURNAL_URL", "redis://127.0.0.1:1".to_owned()),
+    ];
+    for arguments in [&["demo"][..], &["bench", "--events", "100"]] {
+        let output = hookyard(arguments, &production).await?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
     Ok(())
 }
 

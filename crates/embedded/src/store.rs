@@ -211,6 +211,11 @@ impl Store {
         })))
     }
 
+    /// Whether the last write that mattered was possible: on a full disk nothing is accepted, claimed or settled.
+    pub fn is_writable(&self) -> bool {
+        !self.0.unwritable.load(Ordering::SeqCst)
+    }
+
     /// The first part of a stop: nothing more is claimed, and what is dropped unsettled counts as no failure.
     pub fn stop_claiming(&self) {
         self.0.draining.store(true, Ordering::SeqCst);

@@ -47,7 +47,10 @@ impl Ops {
                 let dataset = is_same && cluster.established.load(Ordering::Acquire);
                 (Some(cluster.rabbit.is_connected()), found.is_ok(), Some(dataset))
             }
-            Backend::Embedded(_) => (None, self.backend.ports().directory.resolve(&[]).await.is_ok(), None),
+            Backend::Embedded(file) => {
+                let is_read = self.backend.ports().directory.resolve(&[]).await.is_ok();
+                (None, is_read && file.store.is_writable(), None)
+            }
         };
         let ready = broker.unwrap_or(true) && store && dataset.unwrap_or(true) && !draining;
         self.metrics.ready.set(i64::from(ready));

@@ -16,6 +16,9 @@ pub(super) const IMAGE: &str = "docker.io/library/redis:7";
 const SETTINGS: &str = include_str!("../../../deploy/redis/journal.conf");
 /// It takes 0.1 s; more only where a restart reads a large append-only file, or the machine is busy building.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// What it keeps in its folder.
+const SNAPSHOT: &str = "dump.rdb";
+const APPENDED: &str = "appendonlydir";
 /// It ends at once, except for the writing out of the append-only file.
 const ENDED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -38,7 +41,7 @@ impl PrivateRedis {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let folder = dir.canonicalize().with_context(|| format!("cannot use {}", dir.display()))?;
         let mut redis = Self { program, folder, port: port::free_port()?, server: None };
-        redis.launch()?;
+        redis.launch(&[])?;
         Ok(redis)
     }
 
@@ -63,7 +66,24 @@ impl PrivateRedis {
     /// It does not end, or does not start.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
-        self.launch()
+        self.launch(&[])
+    }
+
+    /// Where it writes a copy of its data when it is told to (`SAVE`).
+    pub fn snapshot(&self) -> PathBuf {
+        self.folder.join(SNAPSHOT)
+    }
+
+    /// Stops it and starts it again, on the same port, with what a copy holds, as `docs/operations.md` says. From then on it must be told to
+    /// append again (`CONFIG SET appendonly yes`).
+    ///
+    /// # Errors
+    /// It does not end, the copy cannot be read, or it does not start.
+    pub fn restore(&mut self, copy: &Path) -> Result<()> {
+        self.stop()?;
+        fs::remove_dir_all(self.folder.join(APPENDED)).context("cannot remove the append-only files")?;
+        fs::copy(copy, self.snapshot()).with_context(|| format!("cannot read {}", copy.display()))?;
+        self.launch(&["--appendonly", "no"])
     }
 
     /// Asks it to end and waits for that. Nothing is done to one that does not run.
@@ -90,11 +110,11 @@ impl PrivateRedis {
         self.server.as_ref().context("Redis does not run")?.resume()
     }
 
-    fn launch(&mut self) -> Result<()> {
+    fn launch(&mut self, more: &[&str]) -> Result<()> {
         let log = self.folder.join("redis.log");
         let mut command = self.program.command(None);
         command.args(&call()[1..]).args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--pidfile", "redis.pid"]);
-        command.arg("--dir").arg(&self.folder);
+        command.arg("--dir").arg(&self.folder).args(more);
         let mut server = Server::spawn(command.current_dir(&self.folder), &log)?;
         server.await_ready(READY_WITHIN, &log, || answers(self.port)).context("cannot start Redis")?;
         self.server = Some(server);

@@ -30,11 +30,11 @@ pub struct Bench {
     /// Requests that publish at once.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     publishers: u16,
-    /// The broker; without it and the store everything is in this process and one file.
-    #[arg(long, env = "HOOKYARD_AMQP_URL", hide_env_values = true, requires = "redis")]
+    /// The broker; without it and the store everything is in this process and one file. The configured ones are never used.
+    #[arg(long, requires = "redis")]
     amqp: Option<String>,
     /// The store.
-    #[arg(long, env = "HOOKYARD_REDIS_URL", hide_env_values = true, requires = "amqp")]
+    #[arg(long, requires = "amqp")]
     redis: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Bench {
     pub async fn run(self, config: Config, format: Option<Format>) -> anyhow::Result<()> {
         let plan =
             Plan { events: self.events, endpoints: self.endpoints, bytes: self.bytes, publishers: self.publishers }.judge()?;
-        let mut config = Config { amqp_url: self.amqp, redis_url: self.redis, ..config };
+        let mut config = Config { amqp_url: self.amqp, redis_url: self.redis, redis_journal_url: None, ..config };
         // As the receiver knows them, and soon again if one is ever to be retried.
         config.delivery.body_format = Config::default().delivery.body_format;
         config.delivery.retry_schedule = vec![RETRIED_AFTER; 2];

@@ -17,17 +17,17 @@ pub struct Demo {
     /// Keep running afterwards, with what was published, in the data folder.
     #[arg(long)]
     keep: bool,
-    /// The broker; without it and the store everything is in this process and one file.
-    #[arg(long, env = "HOOKYARD_AMQP_URL", hide_env_values = true, requires = "redis")]
+    /// The broker; without it and the store everything is in this process and one file. The configured ones are never used.
+    #[arg(long, requires = "redis")]
     amqp: Option<String>,
     /// The store.
-    #[arg(long, env = "HOOKYARD_REDIS_URL", hide_env_values = true, requires = "amqp")]
+    #[arg(long, requires = "amqp")]
     redis: Option<String>,
 }
 
 impl Demo {
     pub async fn run(self, config: Config) -> anyhow::Result<()> {
-        let mut config = Config { amqp_url: self.amqp, redis_url: self.redis, ..config };
+        let mut config = Config { amqp_url: self.amqp, redis_url: self.redis, redis_journal_url: None, ..config };
         // Nothing is left behind unless asked for.
         let folder = tempfile::tempdir()?;
         if !self.keep {
