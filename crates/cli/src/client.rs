@@ -10,6 +10,11 @@ use serde_json::Value;
 
 const JSON: &str = "application/json";
 
+/// Where the page after this one begins, if there is one.
+pub fn next_page(page: &Value) -> Option<&str> {
+    page["iterator"].as_str().filter(|_| page["done"] != true)
+}
+
 /// Where the API is and who is calling.
 #[derive(Args, Clone, Debug)]
 pub struct Server {

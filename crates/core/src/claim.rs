@@ -17,13 +17,6 @@ pub struct Claim<T> {
     receipt: Box<dyn Any + Send + Sync>,
 }
 
-/// The adapter's side: as how many failures a claim on a delivery counts that is dropped now, unsettled: of a task that panics as
-/// [`PANIC_COUNTS`](limits::PANIC_COUNTS), otherwise as one. A delivery has a task of its own; events share one, so that a panic says
-/// nothing of each.
-pub fn failures_of_drop() -> u32 {
-    if std::thread::panicking() { limits::PANIC_COUNTS } else { 1 }
-}
-
 impl<T> Claim<T> {
     /// A claim backed by an adapter's receipt. The receipt's `Drop` gives the item back.
     pub fn new(item: T, redelivered: bool, receipt: impl Any + Send + Sync) -> Self {
@@ -66,4 +59,11 @@ impl<T: fmt::Debug> fmt::Debug for Claim<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claim").field("item", &self.item).field("redelivered", &self.redelivered).finish_non_exhaustive()
     }
+}
+
+/// The adapter's side: as how many failures a claim on a delivery counts that is dropped now, unsettled: of a task that panics as
+/// [`PANIC_COUNTS`](limits::PANIC_COUNTS), otherwise as one. A delivery has a task of its own; events share one, so that a panic says
+/// nothing of each.
+pub fn failures_of_drop() -> u32 {
+    if std::thread::panicking() { limits::PANIC_COUNTS } else { 1 }
 }

@@ -225,9 +225,19 @@ mod tests {
         assert_eq!(config.delivery.allow_hosts, ["a.example", "b.example"]);
         assert_eq!(config.origins.of("delivery.timeout"), Origin::Flag);
         assert_eq!(config.origins.of("delivery.concurrency"), Origin::Default);
-        for (flag, what) in
-            [("delivery", "key=value"), ("delivery.tiemout=5s", "delivery.timeout"), ("amqp.shards=many", "amqp.shards")]
-        {
+        let mistakes = [
+            ("delivery", "key=value"),
+            ("delivery.tiemout=5s", "delivery.timeout"),
+            ("amqp.shards=many", "amqp.shards"),
+            // What looks like a number, and is read as one, is told as what it should be.
+            ("delivery.timeout=5", "5s is in seconds"),
+            ("delivery.timeout=1.5", "\"1.5\" is not a duration"),
+            ("delivery.timeout=true", "\"true\" is not a duration"),
+            ("delivery.retry_schedule=5", "5s is in seconds"),
+            ("delivery.retry_schedule=[5,10]", "5s is in seconds"),
+            ("listen=8080", "no address with a port"),
+        ];
+        for (flag, what) in mistakes {
             let error = with_flags(&[flag]).err().unwrap_or_default();
             assert!(error.contains(what), "{flag}: {error}");
         }

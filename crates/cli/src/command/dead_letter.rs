@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::client::Server;
+use crate::client::{Server, next_page};
 use crate::command::resource::{Page, path, require_yes};
 use crate::output::{Format, show, show_text, talk};
 
@@ -265,9 +265,9 @@ impl At {
                 show_text(&serde_json::to_string(&shown)?, &[], format);
                 return Ok(());
             }
-            match page["iterator"].as_str() {
-                Some(iterator) if page["done"] != true => next = format!("{}?limit=250&iterator={iterator}", self.path(&[])),
-                _ => bail!("there is no such dead letter; it may have been replayed or discarded"),
+            match next_page(&page) {
+                Some(iterator) => next = format!("{}?limit=250&iterator={iterator}", self.path(&[])),
+                None => bail!("there is no such dead letter; it may have been replayed or discarded"),
             }
         }
     }

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use crate::client::Server;
+use crate::client::{Server, next_page};
 use crate::output::{Format, show, talk};
 
 const APP_COLUMNS: [&str; 5] = ["id", "uid", "name", "disabled", "createdAt"];
@@ -190,7 +190,7 @@ impl InApp {
             let page = self.call(Method::GET, &[], &format!("?limit={PAGE}{next}"), None).await?;
             let data = page["data"].as_array().context("no list of endpoints")?;
             ids.extend(data.iter().filter_map(|endpoint| endpoint["id"].as_str()).map(str::to_owned));
-            match page["iterator"].as_str().filter(|_| page["done"] == false) {
+            match next_page(&page) {
                 Some(iterator) => next = format!("&iterator={iterator}"),
                 None => return Ok(ids),
             }
